@@ -1,0 +1,39 @@
+"""From a classifier's class activation map to the whole object, as batched tensor functions."""
+
+from wsolrefine.functional.boxes import box_iou, component_boxes, largest_box, union_box
+from wsolrefine.functional.components import connected_components
+from wsolrefine.functional.confseg import ConfSeg, confseg, confseg_thresholds
+from wsolrefine.functional.correlation import self_correlation, self_correlation_released
+from wsolrefine.functional.fusion import multiply_maps
+from wsolrefine.functional.gaussian import Gaussian, fit_gaussian, gaussian_map
+from wsolrefine.functional.gppl import gppl, gppl_released, pseudo_label
+from wsolrefine.functional.normalize import minmax
+from wsolrefine.functional.scg import scg, scg_released
+from wsolrefine.functional.sem import sem
+from wsolrefine.functional.tokens import tokens_to_map
+
+__all__ = [
+    "ConfSeg",
+    "Gaussian",
+    "box_iou",
+    "component_boxes",
+    "confseg",
+    "confseg_thresholds",
+    "connected_components",
+    "fit_gaussian",
+    "gaussian_map",
+    "gppl",
+    "gppl_released",
+    "largest_box",
+    "minmax",
+    "multiply_maps",
+    "pseudo_label",
+    "scg",
+    "scg_released",
+    "self_correlation",
+    "self_correlation_released",
+    "sem",
+    "tokens_to_map",
+    "union_box",
+]
+__version__ = "0.1.0.dev0"

@@ -1,0 +1,126 @@
+"""The library's only argument checks: metadata (shape, dtype, device), never tensor values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def check_tensors(**tensors: tuple[Tensor, str]) -> None:
+    """Raise unless floating tensors match their axis patterns, with equal letters equal in size.
+
+    A pattern names the axes; ``[K]`` may be absent, ``...`` stands for any number of leading axes.
+    Only the batch axis ``B`` and leading axes may be empty.
+
+    Raises:
+        TypeError: an argument is not a floating-point tensor, or dtypes differ.
+        ValueError: a rank or a size differs from its pattern, or devices differ.
+
+    Example:
+        >>> import torch
+        >>> cam, features = torch.rand(2, 7, 7), torch.rand(3, 8, 7, 7)
+        >>> check_tensors(cam=(cam, "B [K] H W"), features=(features, "B C h w"))
+        Traceback (most recent call last):
+            ...
+        ValueError: features: expected shape (B, C, h, w) with B=2 from cam, got (3, 8, 7, 7)
+
+    """
+    sizes: dict[str, tuple[int, str]] = {}
+    lead: tuple[str, Tensor] | None = None
+    for name, (tensor, pattern) in tensors.items():
+        _check_is_tensor(name, tensor)
+        if not tensor.is_floating_point():
+            raise TypeError(f"{name}: expected a floating-point dtype, got {tensor.dtype}")
+        _check_shape(name, tensor, pattern, sizes)
+        owner, like = lead = lead or (name, tensor)
+        if tensor.dtype != like.dtype:
+            raise TypeError(f"{name}: expected {like.dtype} as {owner}, got {tensor.dtype}")
+        if tensor.device != like.device:
+            raise ValueError(f"{name}: expected {like.device} as {owner}, got {tensor.device}")
+
+
+def check_mask(mask: Tensor, pattern: str) -> None:
+    """Raise unless ``mask`` is a boolean tensor of the pattern's axes.
+
+    Raises:
+        TypeError: ``mask`` is not a boolean tensor.
+        ValueError: its rank differs from the pattern, or an axis other than ``B`` is empty.
+
+    Example:
+        >>> import torch
+        >>> check_mask(torch.rand(1, 2, 2), "B H W")
+        Traceback (most recent call last):
+            ...
+        TypeError: mask: expected dtype torch.bool, got torch.float32
+
+    """
+    _check_is_tensor("mask", mask)
+    if mask.dtype != torch.bool:
+        raise TypeError(f"mask: expected dtype torch.bool, got {mask.dtype}")
+    _check_shape("mask", mask, pattern, {})
+
+
+def check_features(features: Tensor | Sequence[Tensor], cam: Tensor | None = None) -> list[Tensor]:
+    """Return the layers of ``features`` as a list, each checked against the others and the CAM.
+
+    Raises:
+        TypeError: a layer is not a floating-point tensor, or dtypes differ.
+        ValueError: a layer is not ``(B, C, h, w)``, batch sizes or devices differ, or no layer.
+
+    Example:
+        >>> import torch
+        >>> check_features([])
+        Traceback (most recent call last):
+            ...
+        ValueError: features: expected at least one tensor, got an empty list
+
+    """
+    several = isinstance(features, (list, tuple))
+    layers: list[Tensor] = list(features) if several else [features]  # type: ignore[list-item]
+    if not layers:
+        raise ValueError("features: expected at least one tensor, got an empty list")
+    named: dict[str, tuple[Tensor, str]] = {}
+    if cam is not None:
+        named["cam"] = (cam, "B [K] H W")
+    for i, layer in enumerate(layers):
+        # Sizes named in one letter must agree; each layer has channels and a grid of its own.
+        named[f"features[{i}]" if several else "features"] = (layer, f"B C{i} h{i} w{i}")
+    check_tensors(**named)
+    return layers
+
+
+def _check_is_tensor(name: str, tensor: object) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name}: expected a torch.Tensor, got {type(tensor).__name__}")
+
+
+def _check_shape(
+    name: str, tensor: Tensor, pattern: str, sizes: dict[str, tuple[int, str]]
+) -> None:
+    shape = tuple(tensor.shape)
+    full = pattern.split()
+    without = [axis for axis in full if not axis.startswith("[")]
+    optional = [axis.strip("[]") for axis in full]
+    forms = [without] if len(without) == len(full) else [without, optional]
+    # Digits only tell the layers of a list apart; a reader wants to see (B, C, h, w).
+    shown = " or ".join(f"({', '.join(form)})".translate(_NO_DIGITS) for form in forms)
+    expected = f"{name}: expected shape {shown}"
+    if full[0] == "...":
+        axes, matches = full[1:], len(shape) >= len(full) - 1
+        sized = shape[len(shape) - len(axes) :]
+    else:
+        axes = optional if len(shape) == len(optional) else without
+        matches, sized = len(shape) == len(axes), shape
+    if not matches:
+        raise ValueError(f"{expected}, got {shape}")
+    for axis, size in zip(axes, sized, strict=True):
+        bound, source = sizes.setdefault(axis, (size, name))
+        if bound != size:
+            raise ValueError(f"{expected} with {axis}={bound} from {source}, got {shape}")
+        if size == 0 and axis != "B":
+            raise ValueError(f"{expected} with {axis.translate(_NO_DIGITS)} >= 1, got {shape}")
+
+
+_NO_DIGITS = str.maketrans("", "", "0123456789")

@@ -1,0 +1,173 @@
+"""Boxes of masks, and how much two boxes overlap. Boxes are half-open xyxy pixels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wsolrefine._check import check_mask, check_tensors
+from wsolrefine.functional.components import connected_components
+from wsolrefine.functional.normalize import working
+
+
+def union_box(mask: Tensor) -> Tensor:
+    """Return the tight box around all pixels of each mask.
+
+    Args:
+        mask: boolean masks, ``(B, H, W)`` or ``(B, K, H, W)``.
+
+    Returns:
+        Boxes ``(B, 4)`` or ``(B, K, 4)``, float32, half-open ``x0 y0 x1 y1`` in pixels: a mask of
+        one pixel gives a 1 x 1 box. No pixel gives zeros. Not differentiable.
+
+    Raises:
+        TypeError: ``mask`` is not boolean.
+        ValueError: ``mask`` has another number of axes.
+
+    Example:
+        >>> import torch
+        >>> union_box(torch.tensor([[[0, 0, 0], [0, 1, 1]]]).bool())
+        tensor([[1., 1., 3., 2.]])
+
+    Reference:
+        Pan et al., CVPR 2021: the boxes of the released evaluation (mode ``union``), in half-open
+        coordinates.
+
+    """
+    check_mask(mask, "B [K] H W")
+    bounds = []
+    for axis in (-2, -1):  # occupied columns, then occupied rows
+        occupied = mask.any(axis)
+        position = torch.arange(occupied.shape[-1], device=mask.device)
+        bounds += [
+            position.where(occupied, mask.numel()).amin(-1),
+            (position + 1).where(occupied, 0).amax(-1),
+        ]
+    x0, x1, y0, y1 = bounds
+    return torch.stack([x0.minimum(x1), y0.minimum(y1), x1, y1], -1).to(torch.float32)
+
+
+def largest_box(mask: Tensor) -> Tensor:
+    """Return the box of the largest connected component of each mask.
+
+    Largest by number of pixels, 8-connected; of equal ones the first in raster order.
+
+    Args:
+        mask: boolean masks, ``(B, H, W)`` or ``(B, K, H, W)``.
+
+    Returns:
+        Boxes ``(B, 4)`` or ``(B, K, 4)``, float32, half-open ``x0 y0 x1 y1`` in pixels. No pixel
+        gives zeros. Not differentiable.
+
+    Raises:
+        TypeError: ``mask`` is not boolean.
+        ValueError: ``mask`` has another number of axes.
+
+    Example:
+        >>> import torch
+        >>> largest_box(torch.tensor([[[1, 0, 0, 0], [0, 0, 1, 1]]]).bool())
+        tensor([[2., 1., 4., 2.]])
+
+    Reference:
+        Zhang et al., "Rethinking Localization Map", 2020, Sec. 4.1: the box of the largest
+        connected area.
+
+    """
+    labels = connected_components(mask)
+    flat = labels.flatten(-2)
+    size = torch.zeros(*flat.shape[:-1], flat.shape[-1] + 1, device=mask.device, dtype=torch.int64)
+    size.scatter_add_(-1, flat, (flat > 0).long())
+    largest = size.argmax(-1)  # the first of equal ones
+    return union_box(mask & (labels == largest[..., None, None]))
+
+
+def component_boxes(mask: Tensor) -> list[Tensor]:
+    """Return the boxes of all connected components (8-connected) of each mask, largest first.
+
+    Args:
+        mask: boolean masks, ``(B, H, W)``.
+
+    Returns:
+        One tensor ``(n, 4)`` an image, float32, half-open ``x0 y0 x1 y1`` in pixels, ordered by
+        number of pixels, equal ones in raster order; n may be 0. Not differentiable.
+
+    Raises:
+        TypeError: ``mask`` is not boolean.
+        ValueError: ``mask`` has another number of axes.
+
+    Example:
+        >>> import torch
+        >>> component_boxes(torch.tensor([[[1, 0, 0, 0], [0, 0, 1, 1]]]).bool())
+        [tensor([[2., 1., 4., 2.],
+                [0., 0., 1., 1.]])]
+
+    Reference:
+        Choe et al., "Evaluating Weakly Supervised Object Localization Methods Right", CVPR 2020:
+        MaxBoxAccV2 considers all components.
+
+    """
+    check_mask(mask, "B H W")
+    labels = connected_components(mask)
+    batch = len(mask)
+    counts = labels.flatten(1).amax(1) if batch else labels.new_zeros(0)
+    before = counts.cumsum(0) - counts
+    _, y, x = mask.nonzero(as_tuple=True)
+    component = (labels + before[:, None, None] - 1)[mask]  # numbered over the whole batch
+    total = int(counts.sum())
+
+    size = component.new_zeros(total).scatter_add_(0, component, torch.ones_like(component))
+    corners = component.new_zeros(total, 4)
+    for column, (value, reduction) in enumerate(
+        [(x, "amin"), (y, "amin"), (x + 1, "amax"), (y + 1, "amax")]
+    ):
+        corners[:, column].scatter_reduce_(0, component, value, reduction, include_self=False)
+    # Sort by image, then by falling size; stable sorts keep raster order among equals.
+    owner = torch.arange(batch, device=mask.device).repeat_interleave(counts)
+    order = size.argsort(descending=True, stable=True)
+    order = order[owner[order].argsort(stable=True)]
+    return list(torch.split(corners[order].to(torch.float32), counts.tolist()))
+
+
+def box_iou(boxes1: Tensor, boxes2: Tensor, *, inclusive: bool = False) -> Tensor:
+    """Return the intersection over union of every box of one set with every box of another.
+
+    Args:
+        boxes1: ``(n, 4)``, ``x0 y0 x1 y1``.
+        boxes2: ``(m, 4)``.
+        inclusive: False: half-open boxes, width ``x1 - x0``. True: ``x1`` is the last pixel, width
+            ``x1 - x0 + 1``, as wsolevaluation and SPA count.
+
+    Returns:
+        ``(n, m)`` in [0, 1], differentiable almost everywhere. A box whose ends are reversed has no
+        area; two boxes without area have IoU 0.
+
+    Raises:
+        TypeError: a set is not a floating-point tensor, or dtypes differ.
+        ValueError: a set is not ``(n, 4)``, or devices differ.
+
+    Example:
+        >>> import torch
+        >>> boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [1.0, 0.0, 3.0, 2.0]])
+        >>> box_iou(boxes, boxes)
+        tensor([[1.0000, 0.3333],
+                [0.3333, 1.0000]])
+
+    Reference:
+        Jaccard, 1912; the inclusive rule: Choe et al., CVPR 2020, released code (wsolevaluation).
+
+    """
+    check_tensors(boxes1=(boxes1, "B D"), boxes2=(boxes2, "B2 D"))
+    if boxes1.shape[-1] != 4:
+        raise ValueError(f"boxes1: expected shape (B, 4), got {tuple(boxes1.shape)}")
+    first, second = working(boxes1)[:, None], working(boxes2)[None]
+    extra = 1 if inclusive else 0
+
+    def area(low: Tensor, high: Tensor) -> Tensor:
+        return (high - low + extra).clamp_min(0).prod(-1)
+
+    overlap = area(
+        torch.maximum(first[..., :2], second[..., :2]),
+        torch.minimum(first[..., 2:], second[..., 2:]),
+    )
+    union = area(first[..., :2], first[..., 2:]) + area(second[..., :2], second[..., 2:]) - overlap
+    return (overlap / union.where(union > 0, 1.0)).to(boxes1.dtype)

@@ -1,0 +1,138 @@
+"""Self-correlation of features: how alike every two pixels are, directly and through others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor
+
+from wsolrefine._check import check_features
+from wsolrefine.functional.powers import check_orders, correlate, high_order_rows
+from wsolrefine.functional.unit import on_one_grid, unit_vectors
+
+
+def self_correlation(
+    features: Tensor | Sequence[Tensor], *, orders: Collection[int] = (1, 2)
+) -> Tensor:
+    """Correlate every pixel with every other, directly and over intermediate pixels.
+
+    With ``S[i, j] = cos(f_i, f_j)`` and ``A`` = ``S`` with a zero diagonal:
+
+        order 1:       ReLU(S)
+        order n >= 2:  A^n, each row min-maxed (n = 2: sum over k != i, j of S[i, k] S[k, j])
+
+    and the result is the largest over the orders. A row that is constant up to rounding is zero.
+    The released code cuts, weights and normalises differently: see
+    :func:`wsolrefine.self_correlation_released`. :func:`wsolrefine.scg` needs no N x N matrix;
+    call this function to look at single correlation maps.
+
+    Args:
+        features: ``(B, C, h, w)``, or a list of layers, resized to the largest grid and their
+            correlations summed.
+        orders: which orders to take the maximum over; SPA uses 1 and 2.
+
+    Returns:
+        ``(B, N, N)`` with ``N = h * w``: row i is the correlation map of pixel i, in
+        [0, number of layers]. Differentiable. An image whose features are not finite gives zeros.
+
+    Raises:
+        TypeError: a layer is not a floating-point tensor, or dtypes differ.
+        ValueError: shapes or devices disagree, or ``orders`` is empty or holds a number below 1.
+
+    Example:
+        >>> import torch
+        >>> features = torch.tensor([[[[1.0, 1.0, 0.0]], [[0.0, 1.0, 1.0]]]])
+        >>> self_correlation(features, orders=(1,))
+        tensor([[[1.0000, 0.7071, 0.0000],
+                 [0.7071, 1.0000, 0.7071],
+                 [0.0000, 0.7071, 1.0000]]])
+
+    Reference:
+        Pan et al., "Unveiling the Potential of Structure Preserving for Weakly Supervised Object
+        Localization", CVPR 2021, Eqs. 6-11.
+
+    """
+    layers = on_one_grid(check_features(features))
+    wanted = check_orders(orders)
+    total = layers[0].new_zeros(())
+    for layer in layers:
+        unit = unit_vectors(layer)
+        batch, _, pixels = unit.vectors.shape
+        rows = torch.arange(pixels, device=layer.device).expand(batch, -1)
+        scores = high_order_rows(correlate(unit, wanted, pixels), rows, wanted)
+        total = total + scores.where(unit.finite[:, None, None], 0.0)
+    return total.to(_dtype(features))
+
+
+def self_correlation_released(
+    features: Tensor | Sequence[Tensor],
+    *,
+    first_threshold: float = 0.1,
+    second_threshold: float = 0.5,
+    second_weight: float = 2.0,
+    order: int = 2,
+) -> Tensor:
+    """Correlate every two pixels as SPA's released code does.
+
+    Cosines below ``first_threshold`` are cut; the first order ``F`` and, with a zero diagonal,
+    ``D`` have columns that sum to one; the high order is ``D^order``, columns renormalised after
+    each product and cut below ``second_threshold / N``; the result is
+    ``max(F, second_weight * high)`` with columns that sum to one. The paper
+    (:func:`wsolrefine.self_correlation`) cuts and weights nothing and normalises rows.
+
+    Args:
+        features: ``(B, C, h, w)``, or a list of layers, resized to the largest grid and their
+            correlations summed.
+        first_threshold: least cosine that counts.
+        second_threshold: least high-order value that counts, as a multiple of the mean ``1 / N``.
+        second_weight: weight of the high order. The authors use 2 on CUB, 1 on ILSVRC.
+        order: the power; 1 takes ``D`` itself.
+
+    Returns:
+        ``(B, N, N)``: column j is the map of pixel j; columns sum to the number of layers.
+        Differentiable. An image whose features are not finite gives zeros.
+
+    Raises:
+        TypeError: a layer is not a floating-point tensor, or dtypes differ.
+        ValueError: shapes or devices disagree, or ``order < 1``.
+
+    Example:
+        >>> import torch
+        >>> features = torch.tensor([[[[1.0, 1.0, 0.0]], [[0.0, 1.0, 1.0]]]])
+        >>> self_correlation_released(features).sum(1)
+        tensor([[1.0000, 1.0000, 1.0000]])
+
+    Reference:
+        Pan et al., CVPR 2021. Authors' code: models/vgg/vgg_spa.py, ``hsc``, and
+        exper/val_spa.py (commit 32bf2d5), defaults of their CUB script.
+
+    """
+    layers = on_one_grid(check_features(features))
+    if order < 1:
+        raise ValueError(f"order: expected an integer >= 1, got {order}")
+    total = layers[0].new_zeros(())
+    for layer in layers:
+        unit = unit_vectors(layer)
+        cosine = (unit.vectors.mT @ unit.vectors).relu()
+        kept = cosine.where(cosine >= first_threshold, 0.0)
+        first = _columns_to_one(kept, 1e-5)
+        pixels = kept.shape[-1]
+        diagonal = torch.eye(pixels, dtype=torch.bool, device=kept.device)
+        step = _columns_to_one(kept.masked_fill(diagonal, 0.0), 1e-5)
+        high = step
+        for _ in range(order - 1):
+            high = _columns_to_one(high @ step, 1e-10)
+        high = high.where(high >= second_threshold / pixels, 0.0)
+        combined = _columns_to_one(torch.maximum(first, second_weight * high), 1e-10)
+        total = total + combined.where(unit.finite[:, None, None], 0.0)
+    return total.to(_dtype(features))
+
+
+def _columns_to_one(matrix: Tensor, guard: float) -> Tensor:
+    # The guards are the authors': they are part of the numbers that this function reproduces.
+    return matrix / (matrix.sum(1, keepdim=True) + guard)
+
+
+def _dtype(features: Tensor | Sequence[Tensor]) -> torch.dtype:
+    return features.dtype if isinstance(features, Tensor) else features[0].dtype

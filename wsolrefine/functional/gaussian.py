@@ -1,0 +1,124 @@
+"""The Gaussian of a map: its weighted mean and covariance, and the map these describe."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, finfo
+
+from wsolrefine._check import check_tensors
+from wsolrefine.functional.normalize import working
+
+
+class Gaussian(NamedTuple):
+    """Mean ``(..., 2)`` as x, y and covariance ``(..., 2, 2)``, in pixels and squared pixels."""
+
+    mean: Tensor
+    covariance: Tensor
+
+
+def fit_gaussian(weights: Tensor) -> Gaussian:
+    """Fit one Gaussian to each map, every pixel a sample weighted by its value.
+
+    ``mean = sum w p / sum w`` and ``covariance = sum w (p - mean)(p - mean)^T / sum w`` over the
+    pixel centres ``p = (x, y)``, ``x`` from 0 to W - 1.
+
+    Args:
+        weights: maps, ``(..., H, W)``; negative values count as zero.
+
+    Returns:
+        Gaussian with mean ``(..., 2)`` as x, y in pixels and covariance ``(..., 2, 2)`` in squared
+        pixels, differentiable. A map without weight gives the grid's centre and a zero covariance;
+        one that is not finite gives NaN.
+
+    Raises:
+        TypeError: ``weights`` is not a floating-point tensor.
+        ValueError: ``weights`` has fewer than two axes, or an empty height or width.
+
+    Example:
+        >>> import torch
+        >>> fit_gaussian(torch.tensor([[[0.0, 1.0, 0.0, 1.0]]]))
+        Gaussian(mean=tensor([[2., 0.]]), covariance=tensor([[[1., 0.],
+                 [0., 0.]]]))
+
+    Reference:
+        Wei et al., "Shallow Feature Matters for Weakly Supervised Object Localization", CVPR 2021,
+        Eq. 5.
+
+    """
+    check_tensors(weights=(weights, "... H W"))
+    maps = working(weights).clamp_min(0)
+    # With a peak of 1 the sum can neither overflow nor vanish.
+    peak = maps.amax((-2, -1), keepdim=True)
+    share = maps / peak.where(peak != 0, 1.0)
+    total = share.sum((-2, -1), keepdim=True)
+    share = share / total.where(total != 0, 1.0)  # (..., H, W), sums to 1, or to 0
+
+    y, x = (torch.arange(n, dtype=share.dtype, device=share.device) for n in share.shape[-2:])
+    centre = share.new_tensor([(len(x) - 1) / 2, (len(y) - 1) / 2])
+    mean = torch.stack([share.sum(-2) @ x, share.sum(-1) @ y], -1)
+    mean = mean.where(total[..., 0] != 0, centre)
+    dx, dy = x - mean[..., :1], y - mean[..., 1:]
+    xx = (share.sum(-2) * dx.square()).sum(-1)
+    yy = (share.sum(-1) * dy.square()).sum(-1)
+    xy = (dy[..., None, :] @ share @ dx[..., None])[..., 0, 0]
+    covariance = torch.stack([torch.stack([xx, xy], -1), torch.stack([xy, yy], -1)], -2)
+    return Gaussian(mean.to(weights.dtype), covariance.to(weights.dtype))
+
+
+def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
+    """Evaluate Gaussians on a pixel grid, scaled to 1 at the mean.
+
+    ``exp(-1/2 d^T covariance^-1 d)`` with ``d`` from the mean to the pixel centre. The paper
+    writes the density, whose peak is far below 1 and cannot be compared with a CAM; the released
+    code, as here, leaves the constant out. A singular covariance is its limit: 1 on the line or
+    the point, 0 beside it.
+
+    Args:
+        gaussian: mean ``(..., 2)`` as x, y and covariance ``(..., 2, 2)``, in pixels.
+        size: height and width of the maps.
+
+    Returns:
+        Maps in [0, 1], ``(..., H, W)``; zero where the Gaussian is not finite. Differentiable
+        where the covariance is not singular.
+
+    Raises:
+        TypeError: mean or covariance is not a floating-point tensor, or dtypes differ.
+        ValueError: their shapes disagree, or ``size`` is not two integers >= 1.
+
+    Example:
+        >>> import torch
+        >>> gaussian = Gaussian(torch.tensor([1.0, 0.0]), torch.eye(2))
+        >>> gaussian_map(gaussian, (1, 4))
+        tensor([[0.6065, 1.0000, 0.6065, 0.1353]])
+
+    Reference:
+        Wei et al., "Shallow Feature Matters for Weakly Supervised Object Localization", CVPR 2021,
+        Eq. 6. Authors' code: utils/tools.py, ``gaussian`` (commit 7a9d985).
+
+    """
+    check_tensors(mean=(gaussian.mean, "... D"), covariance=(gaussian.covariance, "... D E"))
+    batch = gaussian.mean.shape[:-1]
+    if gaussian.mean.shape[-1] != 2 or gaussian.covariance.shape != (*batch, 2, 2):
+        raise ValueError(
+            "gaussian: expected mean (..., 2) and covariance (..., 2, 2), "
+            f"got {tuple(gaussian.mean.shape)} and {tuple(gaussian.covariance.shape)}"
+        )
+    height, width = size
+    if height < 1 or width < 1:
+        raise ValueError(f"size: expected two integers >= 1, got {size}")
+    mean, covariance = working(gaussian.mean), working(gaussian.covariance)
+    finite = mean.isfinite().all(-1) & covariance.isfinite().all(-1).all(-1)
+
+    y, x = (torch.arange(n, dtype=mean.dtype, device=mean.device) for n in size)
+    dx = (x - mean[..., :1])[..., None, :]  # (..., 1, W)
+    dy = (y - mean[..., 1:])[..., :, None]  # (..., H, 1)
+    xx, xy, yy = (covariance[..., i, j, None, None] for i, j in ((0, 0), (0, 1), (1, 1)))
+    # A position on the grid is known to eps times its extent, and xx yy - xy^2 to eps times xy^2.
+    eps = finfo(mean.dtype).eps
+    guard = 8 * eps * xy.abs() + (64 * eps * max(size)) ** 2
+    xx, yy = xx + guard, yy + guard
+    distance = (yy * dx.square() - 2 * xy * dx * dy + xx * dy.square()) / (xx * yy - xy.square())
+    values = torch.exp(-distance.clamp_min(0) / 2)
+    return values.where(finite[..., None, None], 0.0).to(gaussian.mean.dtype)

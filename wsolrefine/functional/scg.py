@@ -1,0 +1,226 @@
+"""Self-Correlation map Generating: the object is what correlates with its sure pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor, finfo
+from torch.utils.checkpoint import checkpoint
+
+from wsolrefine._check import check_features
+from wsolrefine.functional.correlation import self_correlation_released
+from wsolrefine.functional.grid import largest_grid, resize
+from wsolrefine.functional.normalize import is_finite, rescale, working
+from wsolrefine.functional.powers import Correlation, check_orders, correlate, high_order_rows
+from wsolrefine.functional.unit import on_one_grid, unit_vectors
+
+_BLOCK_VALUES = 2**21  # 8 MB of float32: a block stays in a CPU's cache and fills a GPU
+
+
+def scg(
+    cam: Tensor,
+    features: Tensor | Sequence[Tensor],
+    *,
+    orders: Collection[int] = (1, 2),
+    foreground: float | Tensor = 0.6,
+    background: float | Tensor = 0.3,
+    block_size: int | None = None,
+) -> Tensor:
+    """Refine a CAM with the high-order self-correlation of features.
+
+    The correlation maps (rows of :func:`wsolrefine.self_correlation`) of all pixels whose CAM
+    exceeds ``foreground`` are averaged, those of pixels below ``background`` are averaged and
+    subtracted, and what is positive is min-maxed:
+
+        M = ReLU(mean over i with cam[i] > foreground of HSC[i] - mean over cam[i] < background)
+
+    Rows come in blocks from a closed form, so no N x N matrix is held (memory
+    O(N C + block N), work O(N C^2 + N^2 C)), also in the backward pass, which computes each
+    block again. The paper leaves the thresholds open; 0.6 and 0.3 are ours.
+
+    Args:
+        cam: class activation maps, ``(B, H, W)`` or ``(B, K, H, W)``, compared with the
+            thresholds as they are: usually in [0, 1], see :func:`wsolrefine.minmax`.
+        features: ``(B, C, h, w)``, or a list of layers, resized to the largest grid and their
+            correlations summed. The CAM is resized to that grid; the K maps of an image share
+            one correlation.
+        orders: orders of the correlation.
+        foreground: a number, or a tensor that broadcasts to ``(B,)`` or ``(B, K)``.
+        background: likewise. :func:`wsolrefine.confseg_thresholds` returns such a pair.
+        block_size: rows computed at once; None chooses. It changes speed and memory only.
+
+    Returns:
+        Maps in [0, 1], ``(B, h, w)`` or ``(B, K, h, w)``, differentiable in ``features``. Zero
+        where no pixel passes ``foreground``, and for a map whose CAM or features are not finite.
+
+    Raises:
+        TypeError: an input is not a floating-point tensor, or dtypes differ.
+        ValueError: shapes or devices disagree, or ``orders`` or ``block_size`` is below 1.
+
+    Example:
+        >>> import torch
+        >>> cam = torch.tensor([[[1.0, 0.5, 0.5, 0.0]]])
+        >>> features = torch.tensor([[[[1.0, 1.0, 0.0, 0.0]], [[0.0, 0.5, 1.0, 1.0]]]])
+        >>> scg(cam, features, orders=(1,))
+        tensor([[[1.0000, 0.4472, 0.0000, 0.0000]]])
+
+    Reference:
+        Pan et al., "Unveiling the Potential of Structure Preserving for Weakly Supervised Object
+        Localization", CVPR 2021, Eqs. 12-14.
+
+    """
+    layers = on_one_grid(check_features(features, cam))
+    wanted = check_orders(orders)
+    if block_size is not None and block_size < 1:
+        raise ValueError(f"block_size: expected an integer >= 1 or None, got {block_size}")
+    size = (layers[0].shape[-2], layers[0].shape[-1])
+
+    maps = resize(working(cam), size).flatten(-2)
+    above = (maps > _threshold("foreground", foreground, cam)).to(maps.dtype)
+    below = (maps < _threshold("background", background, cam)).to(maps.dtype)
+    weights = _mean_weights(above) - _mean_weights(below)
+    weights = weights if weights.ndim == 3 else weights[:, None]  # (B, K, N)
+    rows = _rows_with_weight(weights)
+    if block_size is None:
+        block_size = max(1, _BLOCK_VALUES // max(1, maps.shape[-1] * len(cam)))
+
+    total = torch.zeros_like(weights)
+    finite = is_finite(cam, (-2, -1))
+    for layer in layers:
+        unit = unit_vectors(layer)
+        correlation = correlate(unit, wanted, rows.shape[1])
+
+        def weighted_sum(block: Tensor, correlation: Correlation = correlation) -> Tensor:
+            picked = weights.gather(2, block[:, None].expand(-1, weights.shape[1], -1))
+            return picked @ high_order_rows(correlation, block, wanted)
+
+        for block in torch.split(rows, block_size, dim=1):
+            if torch.is_grad_enabled() and layer.requires_grad:
+                # Keep nothing of a block for the backward pass: compute it again there.
+                part = checkpoint(
+                    weighted_sum, block, use_reentrant=False, preserve_rng_state=False
+                )
+            else:
+                part = weighted_sum(block)
+            total = total + part
+        finite = finite & unit.finite.reshape(-1, *[1] * (finite.ndim - 1))
+
+    # Correlations lie in [0, number of layers] and are exact to eps of that.
+    flat = 8 * finfo(total.dtype).eps * len(layers)
+    refined = rescale(total.relu(), -1, flat=flat).reshape(*cam.shape[:-2], *size)
+    return refined.where(finite[..., None, None], 0.0).to(cam.dtype)
+
+
+def scg_released(
+    cam: Tensor,
+    features: Tensor | Sequence[Tensor],
+    *,
+    first_threshold: float = 0.1,
+    second_threshold: float = 0.5,
+    second_weight: float = 2.0,
+    order: int = 2,
+    foreground: float = 0.1,
+    background: float = 0.05,
+) -> Tensor:
+    """Refine a CAM as SPA's released code does, on grids of any shape.
+
+    The columns of :func:`wsolrefine.self_correlation_released` are min-maxed; those of pixels with
+    ``cam >= foreground`` and those with ``cam <= background`` are summed, each sum is min-maxed,
+    and so is the positive part of their difference. The paper (:func:`wsolrefine.scg`) compares
+    strictly and rescales less. The released code takes square grids only and fails when no pixel
+    passes either threshold; here the result is then zero, and with no background pixel it is the
+    foreground map. For the authors' fusion of several layers by maximum, take
+    ``torch.maximum`` of single-layer results.
+
+    Args:
+        cam: class activation maps in [0, 1], ``(B, H, W)`` or ``(B, K, H, W)``.
+        features: ``(B, C, h, w)``, or a list of layers, resized to the largest grid and their
+            correlations summed. The CAM is resized to that grid.
+        first_threshold: least cosine that counts.
+        second_threshold: least high-order value that counts, as a multiple of the mean ``1 / N``.
+        second_weight: weight of the high order.
+        order: the power of the correlation.
+        foreground: least CAM value of an object pixel.
+        background: largest CAM value of a background pixel.
+
+    Returns:
+        Maps in [0, 1], ``(B, h, w)`` or ``(B, K, h, w)``, differentiable in ``features``. A map
+        whose CAM or features are not finite is zero. Holds N x N matrices.
+
+    Raises:
+        TypeError: an input is not a floating-point tensor, or dtypes differ.
+        ValueError: shapes or devices disagree, or ``order < 1``.
+
+    Example:
+        >>> import torch
+        >>> cam = torch.tensor([[[1.0, 0.5, 0.0]]])
+        >>> features = torch.tensor([[[[1.0, 1.0, 0.0]], [[0.0, 1.0, 1.0]]]])
+        >>> scg_released(cam, features, second_weight=0.0)
+        tensor([[[1.0000, 0.5000, 0.0000]]])
+
+    Reference:
+        Pan et al., CVPR 2021. Authors' code: utils/get_scg_map.py, ``get_topk_boxes_hier_sim``
+        (commit 32bf2d5).
+
+    """
+    layers = check_features(features, cam)
+    correlation = self_correlation_released(
+        layers,
+        first_threshold=first_threshold,
+        second_threshold=second_threshold,
+        second_weight=second_weight,
+        order=order,
+    )
+    size = largest_grid(layers)
+    maps = resize(working(cam), size).flatten(-2)
+    maps = maps if maps.ndim == 3 else maps[:, None]  # (B, K, N)
+    each = _released_minmax(working(correlation), 1).mT  # row j: the map of pixel j
+
+    foreground_map = _released_minmax((maps >= foreground).to(each.dtype) @ each, -1)
+    background_map = _released_minmax((maps <= background).to(each.dtype) @ each, -1)
+    refined = _released_minmax((foreground_map - background_map).relu(), -1)
+    finite = is_finite(cam, (-2, -1))
+    for layer in layers:
+        finite = finite & is_finite(layer, (1, 2, 3)).reshape(-1, *[1] * (finite.ndim - 1))
+    refined = refined.reshape(*cam.shape[:-2], *size)
+    return refined.where(finite[..., None, None], 0.0).to(cam.dtype)
+
+
+def _released_minmax(values: Tensor, dim: int) -> Tensor:
+    low, high = values.amin(dim, keepdim=True), values.amax(dim, keepdim=True)
+    return (values - low) / (high - low + 1e-10)  # the authors' guard
+
+
+def _threshold(name: str, value: float | Tensor, cam: Tensor) -> float | Tensor:
+    """Return the threshold in a shape that compares with the CAM's flattened maps."""
+    if not isinstance(value, Tensor):
+        return value
+    batch = cam.shape[:-2]
+    if value.ndim > len(batch) or any(
+        size not in (1, axis) for size, axis in zip(value.shape[::-1], batch[::-1], strict=False)
+    ):
+        raise ValueError(
+            f"{name}: expected a number or a tensor that broadcasts to {tuple(batch)} from cam, "
+            f"got shape {tuple(value.shape)}"
+        )
+    return value[..., None]
+
+
+def _mean_weights(selected: Tensor) -> Tensor:
+    """Return weights that average over the selected (1, not 0) pixels; all zero where none is."""
+    return selected / selected.sum(-1, keepdim=True).clamp_min(1)
+
+
+def _rows_with_weight(weights: Tensor) -> Tensor:
+    """Return the pixels, ``(B, R)``, whose rows are needed: all, or fewer on a CPU.
+
+    Images need different numbers of rows; the shorter lists are filled with rows of weight zero.
+    Counting waits for the device and depends on data, so it is done for plain CPU tensors only.
+    """
+    batch, _, pixels = weights.shape
+    if weights.device.type != "cpu" or torch.compiler.is_compiling() or batch == 0:
+        return torch.arange(pixels, device=weights.device).expand(batch, -1)
+    needed = (weights != 0).any(1)
+    count = max(1, int(needed.sum(1).amax()))
+    return needed.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :count]

@@ -1,0 +1,70 @@
+"""Self-Enhancement Maps: similarity of every location to the strongest CAM locations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from wsolrefine._check import check_features
+from wsolrefine.functional.grid import resize
+from wsolrefine.functional.normalize import is_finite, minmax, working
+from wsolrefine.functional.unit import on_one_grid, unit_vectors
+
+
+def sem(cam: Tensor, features: Tensor | Sequence[Tensor], *, num_seeds: int = 60) -> Tensor:
+    """Score each location by its best cosine similarity to the ``num_seeds`` top CAM locations.
+
+    ``S[i] = max over seeds k of cos(features[i], features[k])``, then min-max. Of equal CAM values
+    the first in raster order is taken. The authors' code handles one image, leaves ties open and
+    fails when ``num_seeds`` exceeds the number of locations; here it is clipped.
+
+    Args:
+        cam: class activation maps, ``(B, H, W)`` or ``(B, K, H, W)``; only their order matters.
+        features: ``(B, C, h, w)``, or a list of layers, whose cosines are summed on the largest
+            grid. The CAM is resized to that grid.
+        num_seeds: number of seed locations per map. 60 is the authors' choice on a 28 x 28 grid.
+
+    Returns:
+        Maps in [0, 1], ``(B, h, w)`` or ``(B, K, h, w)``, differentiable in ``features``. A map
+        whose CAM or features are not finite is zero.
+
+    Raises:
+        TypeError: an input is not a floating-point tensor, or dtypes differ.
+        ValueError: shapes or devices disagree, or ``num_seeds < 1``.
+
+    Example:
+        >>> import torch
+        >>> cam = torch.tensor([[[1.0, 0.0, 0.0]]])
+        >>> features = torch.tensor([[[[1.0, 1.0, 0.0]], [[0.0, 1.0, 1.0]]]])
+        >>> sem(cam, features, num_seeds=1)
+        tensor([[[1.0000, 0.7071, 0.0000]]])
+
+    Reference:
+        Zhang et al., "Rethinking Localization Map: Towards Accurate Object Perception with
+        Self-Enhancement Maps", 2020, Sec. 3.2. Authors' code: models/google/inception3_v0.py,
+        ``SEM``.
+
+    """
+    layers = on_one_grid(check_features(features, cam))
+    if num_seeds < 1:
+        raise ValueError(f"num_seeds: expected an integer >= 1, got {num_seeds}")
+
+    height, width = layers[0].shape[-2:]
+    finite = is_finite(cam, (-2, -1))  # (B,) or (B, K)
+    maps = resize(working(cam), (height, width)).flatten(-2)  # (B, [K,] N)
+    maps = maps if maps.ndim == 3 else maps[:, None]
+    order = maps.argsort(dim=-1, descending=True, stable=True)
+    seeds = order[..., :num_seeds]
+    batch, classes, count = seeds.shape
+    seeds = seeds.flatten(1)  # (B, K * count)
+
+    similarity = maps.new_zeros(())
+    for layer in layers:
+        unit = unit_vectors(layer)
+        seed_vectors = unit.vectors.gather(2, seeds[:, None].expand(-1, layer.shape[1], -1))
+        similarity = similarity + seed_vectors.mT @ unit.vectors  # (B, K * count, N)
+        finite = finite & unit.finite.reshape(-1, *[1] * (finite.ndim - 1))
+    best = similarity.reshape(batch, classes, count, height * width).amax(2)
+    refined = minmax(best.reshape(*cam.shape[:-2], height, width))
+    return refined.where(finite[..., None, None], 0.0).to(cam.dtype)
