@@ -56,9 +56,8 @@ def fit_gaussian(weights: Tensor) -> Gaussian:
     share = share / total.where(total != 0, 1.0)  # (..., H, W), sums to 1, or to 0
 
     y, x = (torch.arange(n, dtype=share.dtype, device=share.device) for n in share.shape[-2:])
-    centre = share.new_tensor([(len(x) - 1) / 2, (len(y) - 1) / 2])
     mean = torch.stack([share.sum(-2) @ x, share.sum(-1) @ y], -1)
-    mean = mean.where(total[..., 0] != 0, centre)
+    mean = mean.where(total[..., 0] != 0, torch.stack([x.mean(), y.mean()]))
     dx, dy = x - mean[..., :1], y - mean[..., 1:]
     xx = (share.sum(-2) * dx.square()).sum(-1)
     yy = (share.sum(-1) * dy.square()).sum(-1)
@@ -72,8 +71,8 @@ def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
 
     ``exp(-1/2 d^T covariance^-1 d)`` with ``d`` from the mean to the pixel centre. The paper
     writes the density, whose peak is far below 1 and cannot be compared with a CAM; the released
-    code, as here, leaves the constant out. A singular covariance is its limit: 1 on the line or
-    the point, 0 beside it.
+    code, as here, leaves the constant out. A singular covariance is its limit: a Gaussian along
+    a line, or a single point, and 0 beside it.
 
     Args:
         gaussian: mean ``(..., 2)`` as x, y and covariance ``(..., 2, 2)``, in pixels.
@@ -115,10 +114,18 @@ def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
     dx = (x - mean[..., :1])[..., None, :]  # (..., 1, W)
     dy = (y - mean[..., 1:])[..., :, None]  # (..., H, 1)
     xx, xy, yy = (covariance[..., i, j, None, None] for i, j in ((0, 0), (0, 1), (1, 1)))
-    # A position on the grid is known to eps times its extent, and xx yy - xy^2 to eps times xy^2.
+
+    # d^T covariance^-1 d as the distance along the axis of larger variance plus that of the rest
+    # of the other axis: exact for thin Gaussians too, where the determinant would cancel.
+    wide = xx >= yy
+    (du, dv), (uu, vv) = (
+        (torch.where(wide, a, b), torch.where(wide, b, a)) for a, b in ((dx, dy), (xx, yy))
+    )
+    # Positions are known to eps times the extent of the grid, variances to eps of themselves.
     eps = finfo(mean.dtype).eps
-    guard = 8 * eps * xy.abs() + (64 * eps * max(size)) ** 2
-    xx, yy = xx + guard, yy + guard
-    distance = (yy * dx.square() - 2 * xy * dx * dy + xx * dy.square()) / (xx * yy - xy.square())
-    values = torch.exp(-distance.clamp_min(0) / 2)
+    position = (64 * eps * max(size)) ** 2
+    uu = uu + position
+    slope = xy / uu
+    rest = (vv - slope * xy).clamp_min(0) + 8 * eps * slope * xy + position
+    values = torch.exp(-(du.square() / uu + (dv - slope * du).square() / rest) / 2)
     return values.where(finite[..., None, None], 0.0).to(gaussian.mean.dtype)

@@ -18,9 +18,8 @@ from functools import reduce
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, finfo
+from torch import Tensor
 
-from wsolrefine.functional.normalize import rescale
 from wsolrefine.functional.unit import UnitVectors
 
 
@@ -67,14 +66,25 @@ def high_order_rows(correlation: Correlation, rows: Tensor, orders: list[int]) -
     """
     powers = _direct if correlation.matrix is not None else _closed
     scores = [
-        # A cosine with itself is 1; setting it also restores the diagonal that A leaves out.
-        power.clamp_min(0).scatter_(2, rows[..., None], _alive(correlation, rows))
+        # A min-max is never negative, so beside a higher order the ReLU changes nothing.
+        (power.clamp_min(0) if orders == [1] else power)
         if order == 1
-        # Cosines are exact to eps, so A^n is to eps |S|^(n-1): a smaller span holds no signal.
-        else rescale(power, 2, flat=8 * finfo(power.dtype).eps * correlation.norm ** (order - 1))
+        # An error e in the cosines is one of e |S|^(n-1) in A^n: a smaller span holds no signal.
+        else _rescale_rows(power, correlation.unit.rounding * correlation.norm ** (order - 1))
         for order, power in powers(correlation, rows, orders)
     ]
-    return reduce(torch.maximum, scores)
+    best = reduce(torch.maximum, scores)
+    if orders[0] == 1:
+        # The cosine of a vector with itself, 1, which A leaves out.
+        best = best.scatter_(2, rows[..., None], _alive(correlation, rows))
+    return best
+
+
+def _rescale_rows(power: Tensor, flat: Tensor) -> Tensor:
+    """Min-max each row in as few passes as possible; a row that spans at most ``flat`` is zero."""
+    low, high = torch.aminmax(power, dim=2, keepdim=True)
+    span = high - low
+    return (power - low).div_(span.where(span > flat, torch.inf))
 
 
 def _direct(

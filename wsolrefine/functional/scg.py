@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import torch
-from torch import Tensor, finfo
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from wsolrefine._check import check_features
@@ -86,9 +86,10 @@ def scg(
         block_size = max(1, _BLOCK_VALUES // max(1, maps.shape[-1] * len(cam)))
 
     total = torch.zeros_like(weights)
-    finite = is_finite(cam, (-2, -1))
+    finite, rounding = is_finite(cam, (-2, -1)), 0.0
     for layer in layers:
         unit = unit_vectors(layer)
+        rounding += unit.rounding
         correlation = correlate(unit, wanted, rows.shape[1])
 
         def weighted_sum(block: Tensor, correlation: Correlation = correlation) -> Tensor:
@@ -106,9 +107,7 @@ def scg(
             total = total + part
         finite = finite & unit.finite.reshape(-1, *[1] * (finite.ndim - 1))
 
-    # Correlations lie in [0, number of layers] and are exact to eps of that.
-    flat = 8 * finfo(total.dtype).eps * len(layers)
-    refined = rescale(total.relu(), -1, flat=flat).reshape(*cam.shape[:-2], *size)
+    refined = rescale(total.relu(), -1, flat=rounding).reshape(*cam.shape[:-2], *size)
     return refined.where(finite[..., None, None], 0.0).to(cam.dtype)
 
 

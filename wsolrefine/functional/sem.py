@@ -8,7 +8,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_features
 from wsolrefine.functional.grid import resize
-from wsolrefine.functional.normalize import is_finite, minmax, working
+from wsolrefine.functional.normalize import is_finite, rescale, working
 from wsolrefine.functional.unit import on_one_grid, unit_vectors
 
 
@@ -59,12 +59,13 @@ def sem(cam: Tensor, features: Tensor | Sequence[Tensor], *, num_seeds: int = 60
     batch, classes, count = seeds.shape
     seeds = seeds.flatten(1)  # (B, K * count)
 
-    similarity = maps.new_zeros(())
+    similarity, rounding = maps.new_zeros(()), 0.0
     for layer in layers:
         unit = unit_vectors(layer)
+        rounding += unit.rounding
         seed_vectors = unit.vectors.gather(2, seeds[:, None].expand(-1, layer.shape[1], -1))
         similarity = similarity + seed_vectors.mT @ unit.vectors  # (B, K * count, N)
         finite = finite & unit.finite.reshape(-1, *[1] * (finite.ndim - 1))
     best = similarity.reshape(batch, classes, count, height * width).amax(2)
-    refined = minmax(best.reshape(*cam.shape[:-2], height, width))
+    refined = rescale(best, -1, flat=rounding).reshape(*cam.shape[:-2], height, width)
     return refined.where(finite[..., None, None], 0.0).to(cam.dtype)

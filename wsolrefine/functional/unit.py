@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, finfo
 
 from wsolrefine.functional.grid import largest_grid, resize
 from wsolrefine.functional.normalize import working
@@ -18,6 +19,11 @@ class UnitVectors(NamedTuple):
     vectors: Tensor  # (B, C, N)
     alive: Tensor  # (B, N)
     finite: Tensor  # (B,)
+
+    @property
+    def rounding(self) -> float:
+        """Span of cosines that rounding alone can cause: they are sums over the channels."""
+        return 8 * finfo(self.vectors.dtype).eps * sqrt(self.vectors.shape[1])
 
 
 def unit_vectors(features: Tensor) -> UnitVectors:
