@@ -116,7 +116,9 @@ def _check_shape(
     if not matches:
         raise ValueError(f"{expected}, got {shape}")
     for axis, size in zip(axes, sized, strict=True):
-        bound, source = sizes.setdefault(axis, (size, name))
+        if axis not in sizes:
+            sizes[axis] = (size, name)
+        bound, source = sizes[axis]
         if bound != size:
             raise ValueError(f"{expected} with {axis}={bound} from {source}, got {shape}")
         if size == 0 and axis != "B":

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from wsolrefine.functional.unit import UnitVectors
+from wsolrefine.functional.unit import UnitVectors, cosine_rounding
 
 
 class Correlation(NamedTuple):
@@ -70,7 +70,9 @@ def high_order_rows(correlation: Correlation, rows: Tensor, orders: list[int]) -
         (power.clamp_min(0) if orders == [1] else power)
         if order == 1
         # An error e in the cosines is one of e |S|^(n-1) in A^n: a smaller span holds no signal.
-        else _rescale_rows(power, correlation.unit.rounding * correlation.norm ** (order - 1))
+        else _rescale_rows(
+            power, cosine_rounding(correlation.unit.vectors) * correlation.norm ** (order - 1)
+        )
         for order, power in powers(correlation, rows, orders)
     ]
     best = reduce(torch.maximum, scores)
@@ -82,7 +84,7 @@ def high_order_rows(correlation: Correlation, rows: Tensor, orders: list[int]) -
 
 def _rescale_rows(power: Tensor, flat: Tensor) -> Tensor:
     """Min-max each row in as few passes as possible; a row that spans at most ``flat`` is zero."""
-    low, high = torch.aminmax(power, dim=2, keepdim=True)
+    low, high = power.amin(2, keepdim=True), power.amax(2, keepdim=True)
     span = high - low
     return (power - low).div_(span.where(span > flat, torch.inf))
 

@@ -13,7 +13,7 @@ from wsolrefine.functional.correlation import self_correlation_released
 from wsolrefine.functional.grid import largest_grid, resize
 from wsolrefine.functional.normalize import is_finite, rescale, working
 from wsolrefine.functional.powers import Correlation, check_orders, correlate, high_order_rows
-from wsolrefine.functional.unit import on_one_grid, unit_vectors
+from wsolrefine.functional.unit import cosine_rounding, on_one_grid, unit_vectors
 
 _BLOCK_VALUES = 2**21  # 8 MB of float32: a block stays in a CPU's cache and fills a GPU
 
@@ -89,7 +89,7 @@ def scg(
     finite, rounding = is_finite(cam, (-2, -1)), 0.0
     for layer in layers:
         unit = unit_vectors(layer)
-        rounding += unit.rounding
+        rounding += cosine_rounding(layer)
         correlation = correlate(unit, wanted, rows.shape[1])
 
         def weighted_sum(block: Tensor, correlation: Correlation = correlation) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from wsolrefine._check import check_features
 from wsolrefine.functional.grid import resize
 from wsolrefine.functional.normalize import is_finite, rescale, working
-from wsolrefine.functional.unit import on_one_grid, unit_vectors
+from wsolrefine.functional.unit import cosine_rounding, on_one_grid, unit_vectors
 
 
 def sem(cam: Tensor, features: Tensor | Sequence[Tensor], *, num_seeds: int = 60) -> Tensor:
@@ -62,7 +62,7 @@ def sem(cam: Tensor, features: Tensor | Sequence[Tensor], *, num_seeds: int = 60
     similarity, rounding = maps.new_zeros(()), 0.0
     for layer in layers:
         unit = unit_vectors(layer)
-        rounding += unit.rounding
+        rounding += cosine_rounding(layer)
         seed_vectors = unit.vectors.gather(2, seeds[:, None].expand(-1, layer.shape[1], -1))
         similarity = similarity + seed_vectors.mT @ unit.vectors  # (B, K * count, N)
         finite = finite & unit.finite.reshape(-1, *[1] * (finite.ndim - 1))

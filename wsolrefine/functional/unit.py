@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, finfo
 
 from wsolrefine.functional.grid import largest_grid, resize
@@ -20,10 +19,10 @@ class UnitVectors(NamedTuple):
     alive: Tensor  # (B, N)
     finite: Tensor  # (B,)
 
-    @property
-    def rounding(self) -> float:
-        """Span of cosines that rounding alone can cause: they are sums over the channels."""
-        return 8 * finfo(self.vectors.dtype).eps * sqrt(self.vectors.shape[1])
+
+def cosine_rounding(vectors: Tensor) -> float:
+    """Return the span of cosines that rounding alone can cause: they are sums over C channels."""
+    return 8 * finfo(vectors.dtype).eps * sqrt(vectors.shape[1])
 
 
 def unit_vectors(features: Tensor) -> UnitVectors:
@@ -33,10 +32,11 @@ def unit_vectors(features: Tensor) -> UnitVectors:
     whose squares overflow (beyond 1e19 in float32) count as infinite.
     """
     pixels = working(features).flatten(2)
-    length = torch.linalg.vector_norm(pixels, dim=1)
-    alive = length > 0
-    vectors = pixels / length.where(alive, 1.0)[:, None]
-    return UnitVectors(vectors, alive, length.isfinite().all(1))
+    # Twice as fast as vector_norm, which reduces across strides one value at a time.
+    squares = pixels.square().sum(1)
+    alive = squares > 0
+    vectors = pixels / squares.where(alive, 1.0).sqrt()[:, None]
+    return UnitVectors(vectors, alive, squares.isfinite().all(1))
 
 
 def on_one_grid(layers: Sequence[Tensor]) -> list[Tensor]:
