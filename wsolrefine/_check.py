@@ -62,8 +62,8 @@ def check_mask(mask: Tensor, pattern: str) -> None:
     _check_shape("mask", mask, pattern, {})
 
 
-def check_features(features: Tensor | Sequence[Tensor], cam: Tensor | None = None) -> list[Tensor]:
-    """Return the layers of ``features`` as a list, each checked against the others and the CAM.
+def check_features(features: Tensor | Sequence[Tensor], *cam: Tensor) -> list[Tensor]:
+    """Return the layers of ``features`` as a list, checked against each other and the CAM if given.
 
     Raises:
         TypeError: a layer is not a floating-point tensor, or dtypes differ.
@@ -81,9 +81,7 @@ def check_features(features: Tensor | Sequence[Tensor], cam: Tensor | None = Non
     layers: list[Tensor] = list(features) if several else [features]  # type: ignore[list-item]
     if not layers:
         raise ValueError("features: expected at least one tensor, got an empty list")
-    named: dict[str, tuple[Tensor, str]] = {}
-    if cam is not None:
-        named["cam"] = (cam, "B [K] H W")
+    named = {"cam": (tensor, "B [K] H W") for tensor in cam}
     for i, layer in enumerate(layers):
         # Sizes named in one letter must agree; each layer has channels and a grid of its own.
         named[f"features[{i}]" if several else "features"] = (layer, f"B C{i} h{i} w{i}")

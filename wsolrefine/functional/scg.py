@@ -200,8 +200,8 @@ def _threshold(name: str, value: float | Tensor, cam: Tensor) -> float | Tensor:
         size not in (1, axis) for size, axis in zip(value.shape[::-1], batch[::-1], strict=False)
     ):
         raise ValueError(
-            f"{name}: expected a number or a tensor that broadcasts to {tuple(batch)} from cam, "
-            f"got shape {tuple(value.shape)}"
+            f"{name}: expected a number or a shape that broadcasts to {tuple(batch)} from cam, "
+            f"got {tuple(value.shape)}"
         )
     return value[..., None]
 

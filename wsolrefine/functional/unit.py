@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, finfo
 
 from wsolrefine.functional.grid import largest_grid, resize
@@ -28,15 +29,18 @@ def cosine_rounding(vectors: Tensor) -> float:
 def unit_vectors(features: Tensor) -> UnitVectors:
     """Divide each pixel's feature vector by its length; a zero vector stays zero (a dead pixel).
 
-    Products of unit vectors are cosines. An image is finite when all its lengths are, so values
-    whose squares overflow (beyond 1e19 in float32) count as infinite.
+    Products of unit vectors are cosines, and the scale of an image's features is of no account. An
+    image is finite when all its lengths are.
     """
     pixels = working(features).flatten(2)
-    # Twice as fast as vector_norm, which reduces across strides one value at a time.
-    squares = pixels.square().sum(1)
+    # Squares of values of at most 1 do not overflow, and vanish only beside far larger ones. The
+    # scale cancels, so it needs no gradient.
+    still = pixels.detach()
+    peak = torch.maximum(still.amax((1, 2)), -still.amin((1, 2)))[:, None, None]
+    squares = (pixels / peak.where(peak > 0, 1.0)).square().sum(1)
     alive = squares > 0
-    vectors = pixels / squares.where(alive, 1.0).sqrt()[:, None]
-    return UnitVectors(vectors, alive, squares.isfinite().all(1))
+    length = squares.where(alive, 1.0).sqrt() * peak[:, 0].where(alive, 1.0)
+    return UnitVectors(pixels / length[:, None], alive, length.isfinite().all(1))
 
 
 def on_one_grid(layers: Sequence[Tensor]) -> list[Tensor]:
