@@ -11,8 +11,8 @@ from torch import Tensor
 def check_tensors(**tensors: tuple[Tensor, str]) -> None:
     """Raise unless floating tensors match their axis patterns, with equal letters equal in size.
 
-    A pattern names the axes; ``[K]`` may be absent, ``...`` stands for any number of leading axes.
-    Only the batch axis ``B`` and leading axes may be empty.
+    A pattern names the axes; ``[K]`` may be absent, ``...`` stands for any number of leading axes,
+    a number for that size. Only ``B``, ``n``, ``m`` and leading axes may be empty.
 
     Raises:
         TypeError: an argument is not a floating-point tensor, or dtypes differ.
@@ -81,7 +81,9 @@ def check_features(features: Tensor | Sequence[Tensor], *cam: Tensor) -> list[Te
     layers: list[Tensor] = list(features) if several else [features]  # type: ignore[list-item]
     if not layers:
         raise ValueError("features: expected at least one tensor, got an empty list")
-    named = {"cam": (tensor, "B [K] H W") for tensor in cam}
+    named: dict[str, tuple[Tensor, str]] = {}
+    if cam:
+        named["cam"] = (cam[0], "B [K] H W")
     for i, layer in enumerate(layers):
         # Sizes named in one letter must agree; each layer has channels and a grid of its own.
         named[f"features[{i}]" if several else "features"] = (layer, f"B C{i} h{i} w{i}")
@@ -102,8 +104,7 @@ def _check_shape(
     without = [axis for axis in full if not axis.startswith("[")]
     optional = [axis.strip("[]") for axis in full]
     forms = [without] if len(without) == len(full) else [without, optional]
-    # Digits only tell the layers of a list apart; a reader wants to see (B, C, h, w).
-    shown = " or ".join(f"({', '.join(form)})".translate(_NO_DIGITS) for form in forms)
+    shown = " or ".join(f"({', '.join(map(_shown, form))})" for form in forms)
     expected = f"{name}: expected shape {shown}"
     if full[0] == "...":
         axes, matches = full[1:], len(shape) >= len(full) - 1
@@ -114,13 +115,22 @@ def _check_shape(
     if not matches:
         raise ValueError(f"{expected}, got {shape}")
     for axis, size in zip(axes, sized, strict=True):
+        if axis.isdigit():
+            if size != int(axis):
+                raise ValueError(f"{expected}, got {shape}")
+            continue
         if axis not in sizes:
             sizes[axis] = (size, name)
         bound, source = sizes[axis]
         if bound != size:
             raise ValueError(f"{expected} with {axis}={bound} from {source}, got {shape}")
-        if size == 0 and axis != "B":
-            raise ValueError(f"{expected} with {axis.translate(_NO_DIGITS)} >= 1, got {shape}")
+        if size == 0 and axis not in _MAY_BE_EMPTY:
+            raise ValueError(f"{expected} with {_shown(axis)} >= 1, got {shape}")
 
 
-_NO_DIGITS = str.maketrans("", "", "0123456789")
+def _shown(axis: str) -> str:
+    """Return the axis without the digits that tell the layers of a list apart."""
+    return axis if axis.isdigit() else axis.rstrip("0123456789")
+
+
+_MAY_BE_EMPTY = ("B", "n", "m")  # batches and lists of boxes

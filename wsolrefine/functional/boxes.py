@@ -156,9 +156,7 @@ def box_iou(boxes1: Tensor, boxes2: Tensor, *, inclusive: bool = False) -> Tenso
         Jaccard, 1912; the inclusive rule: Choe et al., CVPR 2020, released code (wsolevaluation).
 
     """
-    check_tensors(boxes1=(boxes1, "B D"), boxes2=(boxes2, "B2 D"))
-    if boxes1.shape[-1] != 4:
-        raise ValueError(f"boxes1: expected shape (B, 4), got {tuple(boxes1.shape)}")
+    check_tensors(boxes1=(boxes1, "n 4"), boxes2=(boxes2, "m 4"))
     first, second = working(boxes1)[:, None], working(boxes2)[None]
     extra = 1 if inclusive else 0
 

@@ -55,14 +55,14 @@ def self_correlation(
     """
     layers = on_one_grid(check_features(features))
     wanted = check_orders(orders)
-    total = layers[0].new_zeros(())
+    total, finite = layers[0].new_zeros(()), layers[0].new_ones((), dtype=torch.bool)
     for layer in layers:
         unit = unit_vectors(layer)
         batch, _, pixels = unit.vectors.shape
         rows = torch.arange(pixels, device=layer.device).expand(batch, -1)
-        scores = high_order_rows(correlate(unit, wanted, pixels), rows, wanted)
-        total = total + scores.where(unit.finite[:, None, None], 0.0)
-    return total.to(_dtype(features))
+        total = total + high_order_rows(correlate(unit, wanted, pixels), rows, wanted)
+        finite = finite & unit.finite
+    return total.where(finite[:, None, None], 0.0).to(_dtype(features))
 
 
 def self_correlation_released(
@@ -111,7 +111,7 @@ def self_correlation_released(
     layers = on_one_grid(check_features(features))
     if order < 1:
         raise ValueError(f"order: expected an integer >= 1, got {order}")
-    total = layers[0].new_zeros(())
+    total, finite = layers[0].new_zeros(()), layers[0].new_ones((), dtype=torch.bool)
     for layer in layers:
         unit = unit_vectors(layer)
         cosine = (unit.vectors.mT @ unit.vectors).relu()
@@ -125,8 +125,8 @@ def self_correlation_released(
             high = _columns_to_one(high @ step, 1e-10)
         high = high.where(high >= second_threshold / pixels, 0.0)
         combined = _columns_to_one(torch.maximum(first, second_weight * high), 1e-10)
-        total = total + combined.where(unit.finite[:, None, None], 0.0)
-    return total.to(_dtype(features))
+        total, finite = total + combined, finite & unit.finite
+    return total.where(finite[:, None, None], 0.0).to(_dtype(features))
 
 
 def _columns_to_one(matrix: Tensor, guard: float) -> Tensor:

@@ -43,8 +43,12 @@ def multiply_maps(maps: Sequence[Tensor]) -> Tensor:
         raise TypeError("maps: expected a list of tensors, got a torch.Tensor")
     if not maps:
         raise ValueError("maps: expected at least one tensor, got an empty list")
-    axes = "B K" if isinstance(maps[0], Tensor) and maps[0].ndim == 4 else "B"
-    check_tensors(**{f"maps[{i}]": (m, f"{axes} H{i} W{i}") for i, m in enumerate(maps)})
+    check_tensors(**{f"maps[{i}]": (m, f"B [K] H{i} W{i}") for i, m in enumerate(maps)})
+    for i, other in enumerate(maps):
+        if other.ndim != maps[0].ndim:
+            raise ValueError(
+                f"maps[{i}]: expected {maps[0].ndim} axes as maps[0], got {tuple(other.shape)}"
+            )
     size = largest_grid(maps)
     product = resize(working(maps[0]), size)
     for other in maps[1:]:

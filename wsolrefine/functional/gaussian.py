@@ -97,12 +97,12 @@ def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
         Eq. 6. Authors' code: utils/tools.py, ``gaussian`` (commit 7a9d985).
 
     """
-    check_tensors(mean=(gaussian.mean, "... D"), covariance=(gaussian.covariance, "... D E"))
+    check_tensors(mean=(gaussian.mean, "... 2"), covariance=(gaussian.covariance, "... 2 2"))
     batch = gaussian.mean.shape[:-1]
-    if gaussian.mean.shape[-1] != 2 or gaussian.covariance.shape != (*batch, 2, 2):
+    if gaussian.covariance.shape[:-2] != batch:
         raise ValueError(
-            "gaussian: expected mean (..., 2) and covariance (..., 2, 2), "
-            f"got {tuple(gaussian.mean.shape)} and {tuple(gaussian.covariance.shape)}"
+            f"covariance: expected shape {(*batch, 2, 2)} as mean {tuple(gaussian.mean.shape)}, "
+            f"got {tuple(gaussian.covariance.shape)}"
         )
     height, width = size
     if height < 1 or width < 1:
@@ -123,7 +123,7 @@ def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
     )
     # Positions are known to eps times the extent of the grid, variances to eps of themselves.
     eps = finfo(mean.dtype).eps
-    position = (64 * eps * max(size)) ** 2
+    position = (256 * eps * max(size)) ** 2
     uu = uu + position
     slope = xy / uu
     rest = (vv - slope * xy).clamp_min(0) + 8 * eps * slope * xy + position

@@ -40,7 +40,7 @@ def gppl(cam: Tensor) -> Tensor:
     """
     check_tensors(cam=(cam, "B [K] H W"))
     maps = working(cam).clamp_min(0)
-    usable = (is_finite(maps, (-2, -1)) & (maps.amax((-2, -1)) > 0))[..., None, None]
+    usable = (is_finite(cam, (-2, -1)) & (maps.amax((-2, -1)) > 0))[..., None, None]
     # An unusable map is replaced before the fit, so that its gradient is zero, not NaN.
     safe = maps.where(usable, 1.0)
     prior = gaussian_map(fit_gaussian(safe), (cam.shape[-2], cam.shape[-1]))

@@ -130,7 +130,8 @@ def scg_released(
     strictly and rescales less. The released code takes square grids only and fails when no pixel
     passes either threshold; here the result is then zero, and with no background pixel it is the
     foreground map. For the authors' fusion of several layers by maximum, take
-    ``torch.maximum`` of single-layer results.
+    ``torch.maximum`` of single-layer results. Maps that are constant up to rounding, which the
+    released code blows up to noise of full scale, are zero here.
 
     Args:
         cam: class activation maps in [0, 1], ``(B, H, W)`` or ``(B, K, H, W)``.
@@ -163,7 +164,7 @@ def scg_released(
         (commit 32bf2d5).
 
     """
-    layers = check_features(features, cam)
+    layers = [working(layer) for layer in check_features(features, cam)]
     correlation = self_correlation_released(
         layers,
         first_threshold=first_threshold,
@@ -174,11 +175,12 @@ def scg_released(
     size = largest_grid(layers)
     maps = resize(working(cam), size).flatten(-2)
     maps = maps if maps.ndim == 3 else maps[:, None]  # (B, K, N)
-    each = _released_minmax(working(correlation), 1).mT  # row j: the map of pixel j
+    rounding = max(cosine_rounding(layer) for layer in layers)
+    each = _released_minmax(correlation.mT, rounding)  # row j: the map of pixel j
 
-    foreground_map = _released_minmax((maps >= foreground).to(each.dtype) @ each, -1)
-    background_map = _released_minmax((maps <= background).to(each.dtype) @ each, -1)
-    refined = _released_minmax((foreground_map - background_map).relu(), -1)
+    foreground_map = _released_minmax((maps >= foreground).to(each.dtype) @ each, rounding)
+    background_map = _released_minmax((maps <= background).to(each.dtype) @ each, rounding)
+    refined = _released_minmax((foreground_map - background_map).relu(), rounding)
     finite = is_finite(cam, (-2, -1))
     for layer in layers:
         finite = finite & is_finite(layer, (1, 2, 3)).reshape(-1, *[1] * (finite.ndim - 1))
@@ -186,9 +188,11 @@ def scg_released(
     return refined.where(finite[..., None, None], 0.0).to(cam.dtype)
 
 
-def _released_minmax(values: Tensor, dim: int) -> Tensor:
-    low, high = values.amin(dim, keepdim=True), values.amax(dim, keepdim=True)
-    return (values - low) / (high - low + 1e-10)  # the authors' guard
+def _released_minmax(values: Tensor, rounding: float) -> Tensor:
+    low, high = values.amin(-1, keepdim=True), values.amax(-1, keepdim=True)
+    span = high - low
+    scaled = (values - low) / (span + 1e-10)  # the authors' guard
+    return scaled.where(span > rounding * high, 0.0)
 
 
 def _threshold(name: str, value: float | Tensor, cam: Tensor) -> float | Tensor:
