@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_mask, check_tensors
-from wsolrefine.functional.components import connected_components
+from wsolrefine.functional.components import connected_components, largest_component
 from wsolrefine.functional.normalize import working
 
 
@@ -73,12 +73,7 @@ def largest_box(mask: Tensor) -> Tensor:
         connected area.
 
     """
-    labels = connected_components(mask)
-    flat = labels.flatten(-2)
-    size = torch.zeros(*flat.shape[:-1], flat.shape[-1] + 1, device=mask.device, dtype=torch.int64)
-    size.scatter_add_(-1, flat, (flat > 0).long())
-    largest = size.argmax(-1)  # the first of equal ones
-    return union_box(mask & (labels == largest[..., None, None]))
+    return union_box(largest_component(mask))
 
 
 def component_boxes(mask: Tensor) -> list[Tensor]:

@@ -47,6 +47,19 @@ def connected_components(mask: Tensor, *, connectivity: Literal[4, 8] = 8) -> Te
     return label(mask.flatten(0, -3), connectivity).reshape(mask.shape)
 
 
+def largest_component(mask: Tensor) -> Tensor:
+    """Keep the component with the most pixels (8-connected); of equals the first in raster order.
+
+    Masks ``(B, H, W)`` or ``(B, K, H, W)`` in, masks of the same shape out.
+    """
+    labels = connected_components(mask)
+    flat = labels.flatten(-2)
+    size = flat.new_zeros(*flat.shape[:-1], flat.shape[-1] + 1)
+    size.scatter_add_(-1, flat, (flat > 0).long())
+    largest = size.argmax(-1)  # the first of equal ones
+    return mask & (labels == largest[..., None, None])
+
+
 def _label_scipy(mask: Tensor, connectivity: int) -> Tensor:
     """Label ``(B, H, W)`` on the CPU in one call: the structure never joins two images."""
     import numpy as np

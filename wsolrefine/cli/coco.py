@@ -1,0 +1,175 @@
+"""The results file of ``refine``: COCO JSON that also remembers the settings and what is done."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_mask  # type: ignore[import-untyped]
+
+from wsolrefine import __version__
+from wsolrefine.cli.files import replacing
+
+RESULTS = "wsolrefine.json"
+FOLDERS = ("maps", "masks", "overlays")
+
+Record = dict[str, Any]
+
+
+class BadResults(Exception):  # noqa: N818 - it is the file that is at fault
+    """The results file cannot be read, or is not one of this command."""
+
+
+def annotation(mask: npt.NDArray[np.bool_], category: int, score: float) -> Record | None:
+    """Describe one mask the way COCO does: run lengths, area, box; None for an empty mask.
+
+    Args:
+        mask: ``(H, W)`` at the size of the image.
+        category: index of the class.
+        score: the classifier's probability of the class.
+
+    Example:
+        >>> import numpy as np
+        >>> mask = np.zeros((4, 5), dtype=bool)
+        >>> mask[1:3, 2:5] = True
+        >>> found = annotation(mask, 7, 0.9)
+        >>> found["bbox"], found["area"]
+        ([2.0, 1.0, 3.0, 2.0], 6)
+
+    """
+    runs = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    area = int(coco_mask.area(runs))
+    if area == 0:  # a box without area breaks most readers of COCO files
+        return None
+    return {
+        "category_id": category,
+        "bbox": [float(v) for v in coco_mask.toBbox(runs)],
+        "area": area,
+        "segmentation": {"size": list(runs["size"]), "counts": runs["counts"].decode("ascii")},
+        "iscrowd": 0,
+        "score": round(score, 6),
+    }
+
+
+class Results:
+    """What a folder of results holds, image by image; written as one COCO file.
+
+    ``images`` maps the name of each finished image to its COCO image, whose annotations stand
+    under ``"annotations"`` until the file is written.
+    """
+
+    def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
+        self.out, self.settings = out, dict(settings)
+        self.categories: dict[int, str] = {}
+        self.images: dict[str, Record] = {}
+
+    @classmethod
+    def read(cls, out: Path) -> Results | None:
+        """Read the results file of a folder; None if there is none.
+
+        Raises:
+            BadResults: there is a file of that name that is not one of this command.
+
+        """
+        path = out / RESULTS
+        try:
+            content = json.loads(path.read_text("utf-8"))
+            results = cls(out, content["info"]["settings"])
+            results.categories = {entry["id"]: entry["name"] for entry in content["categories"]}
+            images = {image["id"]: {**image, "annotations": []} for image in content["images"]}
+            for found in content["annotations"]:
+                images[found["image_id"]]["annotations"].append(found)
+            results.images = {image["file_name"]: image for image in images.values()}
+            # Everything that is used later is looked at now, while it can be reported as damage.
+            _ = [(i["source"], i["files"][0], i["bytes"], i["modified"]) for i in images.values()]
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise BadResults(f"{path}: not a results file of wsolrefine ({reason})") from None
+        return results
+
+    def sources(self) -> dict[str, str]:
+        """Map the real path of each finished image to its name."""
+        return {
+            os.path.realpath(self.out / image["source"]): name
+            for name, image in self.images.items()
+        }
+
+    def add(
+        self, name: str, path: Path, size: tuple[int, int], files: list[str], found: list[Record]
+    ) -> None:
+        """Note one image as finished; ``size`` is ``(width, height)``."""
+        self.images[name] = {
+            "file_name": name,
+            "width": size[0],
+            "height": size[1],
+            **_identity(path, self.out),
+            "files": files,
+            "annotations": found,
+        }
+
+    def is_done(self, name: str, path: Path) -> bool:
+        """Tell whether an image is finished: same file as then, and all its results still there."""
+        image = self.images.get(name)
+        if image is None:
+            return False
+        try:
+            same = _identity(path, self.out).items() <= image.items()
+        except OSError:
+            return False
+        return same and all((self.out / file).is_file() for file in image["files"])
+
+    def write(self) -> None:
+        """Write the file in one step; ids count images in the order of their names."""
+        images: list[Record] = []
+        annotations: list[Record] = []
+        for name in sorted(self.images):
+            image = {"id": len(images) + 1, **self.images[name]}
+            image["id"] = len(images) + 1
+            for found in image.pop("annotations"):
+                numbers = {"id": len(annotations) + 1, "image_id": image["id"]}
+                annotations.append({**found, **numbers})
+            images.append(image)
+        used = sorted({found["category_id"] for found in annotations})
+        content = {
+            "info": {
+                "description": "maps, masks and boxes by wsolrefine",
+                "version": __version__,
+                "settings": self.settings,
+            },
+            "licenses": [],
+            "images": images,
+            "annotations": annotations,
+            "categories": [{"id": i, "name": self.categories.get(i, str(i))} for i in used],
+        }
+        # ASCII escapes: a file name may hold bytes that UTF-8 cannot express.
+        with replacing(self.out / RESULTS) as temporary:
+            temporary.write_text(json.dumps(content, allow_nan=False), "utf-8")
+
+    def delete(self, name: str) -> None:
+        """Forget an image and delete the files that were written for it."""
+        for file in self.images.pop(name)["files"]:
+            path = Path(os.path.realpath(self.out / file))
+            if any((self.out / folder) in path.parents for folder in FOLDERS):
+                path.unlink(missing_ok=True)
+
+    def delete_all(self) -> None:
+        """Forget every image and delete its files."""
+        for name in list(self.images):
+            self.delete(name)
+
+
+def _identity(path: Path, out: Path) -> Record:
+    """Say which file this is: where, how long, how old."""
+    status = path.stat()
+    try:
+        source = Path(os.path.relpath(os.path.realpath(path), out)).as_posix()
+    except ValueError:  # another drive on Windows
+        source = Path(os.path.realpath(path)).as_posix()
+    return {"source": source, "bytes": status.st_size, "modified": status.st_mtime_ns}

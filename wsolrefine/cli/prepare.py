@@ -1,0 +1,71 @@
+"""Before the first image: the device, the classifier, its layers and the classes asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from wsolrefine.activation import class_activation
+from wsolrefine.cli.batch import Plan
+from wsolrefine.cli.classes import parse_classes
+from wsolrefine.cli.maps import Method, Parts
+from wsolrefine.cli.report import stop
+from wsolrefine.layers import find_layers
+from wsolrefine.models import Classifier, load_classifier
+
+
+def make_plan(out: Path, settings: dict[str, Any], device: str) -> Plan:
+    """Load what the settings name, or stop with the reason, before any file is touched."""
+    place = choose_device(device)
+    classifier = load_model(settings["model"])
+    model = classifier.model.to(place)
+    try:
+        images = classifier.preprocess(Image.new("RGB", (64, 64), "gray"))[None].to(place)
+        layers = find_layers(model, images)
+        if settings["layers"] != "auto":
+            layers = layers._replace(features=tuple(settings["layers"]))
+        trial = class_activation(model, images, layers=layers)  # a wrong --layer raises here
+        number = trial.logits.shape[1]
+        classes = parse_classes(settings["classes"], classifier.class_names, number)
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        stop(error)
+    return Plan(
+        classifier=classifier,
+        device=place,
+        layers=layers,
+        classes=classes,
+        method=Method(settings["method"]),
+        threshold=settings["threshold"],
+        parts=Parts(settings["parts"]),
+        out=out,
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of that name, or stop if there is none; ``auto`` prefers a GPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.zeros(1, device=name).device
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        stop(
+            f"--device: expected cpu, cuda or another device of this machine, got {name} ({reason})"
+        )
+
+
+def load_model(name: str) -> Classifier:
+    """Load a classifier by name, or stop with the command that installs what is missing."""
+    if os.getcwd() not in sys.path:  # noqa: PTH109 - so that module:callable finds a file here
+        sys.path.append(os.getcwd())  # noqa: PTH109
+    try:
+        return load_classifier(name)
+    except ImportError as error:
+        stop(error, 1)
+    except (AttributeError, OSError, RuntimeError, TypeError, ValueError) as error:
+        stop(f"--model {name}: {error}")

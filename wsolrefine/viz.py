@@ -1,0 +1,228 @@
+"""Pictures of maps and boxes: overlays, outlines, contact sheets.
+
+matplotlib and Pillow (``pip install 'wsolrefine[cli]'``) are imported inside the functions. No
+pyplot, so no window, no global figure list, and nothing to close on a machine without a display.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+Pixels = npt.NDArray[np.uint8]
+Color = tuple[int, int, int]
+
+
+def _array(value: Any) -> npt.NDArray[Any]:
+    """Bring a tensor of any device, an array or nested lists to a NumPy array."""
+    if isinstance(value, Tensor):
+        value = value.detach().float() if value.is_floating_point() else value.detach()
+        value = value.cpu().numpy()
+    return np.asarray(value)
+
+
+def _image(value: Any) -> Pixels:
+    image = _array(value)
+    if image.dtype != np.uint8:
+        raise TypeError(f"image: expected dtype uint8, got {image.dtype}")
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"image: expected shape (H, W, 3), got {image.shape}")
+    return image
+
+
+def overlay(image: Any, map: Any, alpha: float = 0.5, *, colormap: str = "turbo") -> Pixels:
+    """Lay a coloured map over a photograph.
+
+    Args:
+        image: photograph, ``(H, W, 3)`` uint8, an array or a tensor.
+        map: ``(H, W)``, same size, in [0, 1]; values outside are clipped, NaN counts as 0.
+        alpha: weight of the colour in [0, 1]; 0 gives the photograph, 1 the coloured map.
+        colormap: name of a matplotlib colormap.
+
+    Returns:
+        New array, ``(H, W, 3)`` uint8.
+
+    Raises:
+        TypeError: ``image`` is not uint8.
+        ValueError: a shape is wrong, or ``alpha`` lies outside [0, 1].
+
+    Example:
+        >>> import numpy as np
+        >>> photograph = np.full((1, 2, 3), 200, dtype=np.uint8)
+        >>> overlay(photograph, [[0.0, 1.0]], colormap="gray").tolist()
+        [[[100, 100, 100], [228, 228, 228]]]
+
+    """
+    from matplotlib import colormaps
+
+    image, values = _image(image), _array(map)
+    if values.shape != image.shape[:2]:
+        raise ValueError(f"map: expected shape {image.shape[:2]} as image, got {values.shape}")
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha: expected a number in [0, 1], got {alpha}")
+    values = np.nan_to_num(values.astype(np.float32), nan=0.0).clip(0, 1)
+    levels = (values * 255 + 0.5).astype(np.uint8)
+    palette = np.asarray(colormaps[colormap](np.linspace(0, 1, 256)))[:, :3] * 255
+    # One table look-up and one blend per pixel in float32, so that large photographs stay cheap.
+    colors = (alpha * palette + 0.5).astype(np.float32)[levels]
+    blended: Pixels = np.minimum(image * np.float32(1 - alpha) + colors, 255).astype(np.uint8)
+    return blended
+
+
+def draw_boxes(
+    image: Any,
+    boxes: Any,
+    *,
+    labels: Sequence[str] | None = None,
+    color: Color = (255, 255, 255),
+    width: int | None = None,
+    dashed: bool = False,
+) -> Pixels:
+    """Outline boxes on a photograph, with a thin dark edge so that they show on any ground.
+
+    Args:
+        image: photograph, ``(H, W, 3)`` uint8, an array or a tensor.
+        boxes: ``(n, 4)`` half-open xyxy pixels, or one box ``(4,)``. Boxes without area are left
+            out, so the zeros that stand for "no object" draw nothing.
+        labels: one text per box, written in its upper left corner.
+        color: RGB of the outline, 0 to 255.
+        width: thickness in pixels; by default a fixed share of the picture.
+        dashed: break the outline into dashes.
+
+    Returns:
+        New array, ``(H, W, 3)`` uint8.
+
+    Raises:
+        TypeError: ``image`` is not uint8.
+        ValueError: a shape is wrong, or ``labels`` and ``boxes`` differ in number.
+
+    Example:
+        >>> import numpy as np
+        >>> outlined = draw_boxes(np.zeros((5, 5, 3), dtype=np.uint8), [1, 1, 4, 4], width=1)
+        >>> (outlined[..., 0] == 255).astype(int)
+        array([[0, 0, 0, 0, 0],
+               [0, 1, 1, 1, 0],
+               [0, 1, 0, 1, 0],
+               [0, 1, 1, 1, 0],
+               [0, 0, 0, 0, 0]])
+
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    image, corners = _image(image), np.atleast_2d(_array(boxes).astype(np.float64))
+    corners = corners.reshape(0, 4) if corners.size == 0 else corners
+    if corners.ndim != 2 or corners.shape[1] != 4:
+        raise ValueError(f"boxes: expected shape (n, 4), got {corners.shape}")
+    if labels is not None and len(labels) != len(corners):
+        raise ValueError(f"labels: expected {len(corners)} as boxes, got {len(labels)}")
+    width = width or max(1, round(math.sqrt(image.shape[0] * image.shape[1]) / 130))
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture)
+    limit = np.array([image.shape[1], image.shape[0]] * 2)
+    for index, corner in enumerate(corners):
+        if not (corner[2:] > corner[:2]).all():  # also false for NaN
+            continue
+        x1, y1, x2, y2 = (int(v) for v in np.round(corner.clip(0, limit)))
+        x2, y2 = max(x2, x1 + 1) - 1, max(y2, y1 + 1) - 1  # Pillow's far corner is inside
+        edge = max(1, width // 3) if width > 1 else 0
+        for grow, paint in ((edge, (0, 0, 0)), (0, color)):
+            outline = (x1 - grow, y1 - grow, x2 + grow, y2 + grow)
+            for line in _lines(outline, width + 2 * grow, 6 * width if dashed else 0):
+                draw.rectangle(line, fill=paint)
+        if labels is not None and labels[index]:
+            font = ImageFont.load_default(max(10, 4 * width))
+            at = (x1 + 2 * width, y1 + 2 * width)
+            draw.rectangle(draw.textbbox(at, labels[index], font), fill=color)
+            draw.text(at, labels[index], (0, 0, 0), font)
+    return np.asarray(picture).copy()
+
+
+def _lines(box: tuple[int, int, int, int], width: int, dash: int) -> list[tuple[int, ...]]:
+    """Cut the outline of a box (inclusive corners) into filled rectangles, whole or dashed."""
+    x1, y1, x2, y2 = box
+    across, down = min(width, x2 - x1 + 1) - 1, min(width, y2 - y1 + 1) - 1
+    spans = [(v, min(v + dash, x2)) for v in range(x1, x2 + 1, 2 * dash)] if dash else [(x1, x2)]
+    rises = [(v, min(v + dash, y2)) for v in range(y1, y2 + 1, 2 * dash)] if dash else [(y1, y2)]
+    return [
+        *((a, y, b, y + down) for y in (y1, y2 - down) for a, b in spans),
+        *((x, a, x + across, b) for x in (x1, x2 - across) for a, b in rises),
+    ]
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[Any]],
+    titles: Sequence[str],
+    path: str | Path,
+    *,
+    captions: Sequence[str] | None = None,
+    cell: float = 2.2,
+) -> None:
+    """Save a table of pictures, one row per photograph, each row as high as its pictures need.
+
+    Args:
+        rows: one sequence of cells per row. A cell is ``(H, W, 3)`` uint8, ``(H, W)`` in [0, 1]
+            (shown in the overlay's colours), or None for an empty place. Short rows are allowed.
+        titles: texts above the columns; their number is the number of columns.
+        path: file to write, format by suffix (png, pdf, svg, jpg).
+        captions: one text per row, written above its first picture.
+        cell: width of a column in inches, at 150 dots per inch.
+
+    Raises:
+        ValueError: no row or no column, a row longer than ``titles``, ``captions`` of another
+            number than ``rows``, or a cell of another shape.
+
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if not rows or not titles:
+        raise ValueError(f"rows: expected at least one row and title, got {len(rows)} rows")
+    if captions is not None and len(captions) != len(rows):
+        raise ValueError(f"captions: expected {len(rows)} as rows, got {len(captions)}")
+    table = [[None if value is None else _cell(value) for value in row] for row in rows]
+    longest = max(len(row) for row in table)
+    if longest > len(titles):
+        raise ValueError(f"rows: expected at most {len(titles)} cells as titles, got {longest}")
+
+    # Very long or very tall pictures would make a page of nothing: keep a row within 1:4 and 4:1.
+    shapes = [[value.shape for value in row if value is not None] for row in table]
+    heights = [cell * max([min(4.0, max(0.25, h / w)) for h, w, *_ in s] or [1]) for s in shapes]
+    gap, head = 0.06, 0.3
+    above = [head + (0.16 if captions else 0)] + [0.24 if captions else gap] * (len(rows) - 1)
+    size = len(titles) * (cell + gap) + gap, sum(heights) + sum(above) + gap
+    figure = Figure(figsize=size, dpi=150)
+    FigureCanvasAgg(figure)
+    top = size[1]
+    for index, (row, height) in enumerate(zip(table, heights, strict=True)):
+        top -= above[index] + height
+        for column, title in enumerate(titles):
+            left = gap + column * (cell + gap)
+            axes = figure.add_axes(
+                (left / size[0], top / size[1], cell / size[0], height / size[1])
+            )
+            axes.set_axis_off()
+            value = row[column] if column < len(row) else None
+            if value is not None:
+                axes.imshow(value, cmap="turbo", vmin=0, vmax=1, interpolation="bilinear")
+                axes.set_anchor("NW")
+            if index == 0:
+                middle = (left + cell / 2) / size[0]
+                figure.text(middle, 1 - 0.22 / size[1], title, ha="center", fontsize=10)
+        if captions:
+            at = gap / size[0], (top + height + 0.05) / size[1]
+            figure.text(*at, captions[index], fontsize=8, color="0.25", parse_math=False)
+    figure.savefig(path)
+
+
+def _cell(value: Any) -> npt.NDArray[Any]:
+    """Check one cell of a contact sheet: a photograph or a map."""
+    array = _array(value)
+    if array.ndim == 2 and 0 not in array.shape:
+        return array.astype(np.float32)
+    return _image(array)
