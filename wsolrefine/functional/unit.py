@@ -40,7 +40,9 @@ def unit_vectors(features: Tensor) -> UnitVectors:
     squares = (pixels / peak.where(peak > 0, 1.0)).square().sum(1)
     alive = squares > 0
     length = squares.where(alive, 1.0).sqrt() * peak[:, 0].where(alive, 1.0)
-    return UnitVectors(pixels / length[:, None], alive, (peak[:, 0] * length).isfinite().all(1))
+    return UnitVectors(
+        pixels / length[:, None], alive, (peak.isfinite()[:, 0] & length.isfinite()).all(1)
+    )
 
 
 def on_one_grid(layers: Sequence[Tensor]) -> list[Tensor]:
