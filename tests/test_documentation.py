@@ -1,0 +1,154 @@
+"""Names, signatures, pages and pictures; the commands and the code that README and pages show."""
+
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import wsolrefine
+from tests import zoo
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+# Names, signatures, pages -------------------------------------------------------------------------
+
+SIGNATURES = {
+    "minmax": "(maps)",
+    "self_correlation": "(features, *, orders=(1, 2))",
+    "self_correlation_released": "(features, *, first_threshold=0.1, second_threshold=0.5,"
+    " second_weight=2.0, order=2)",
+    "scg": "(cam, features, *, orders=(1, 2), foreground=0.6, background=0.3, block_size=None)",
+    "scg_released": "(cam, features, *, first_threshold=0.1, second_threshold=0.5,"
+    " second_weight=2.0, order=2, foreground=0.1, background=0.05)",
+    "sem": "(cam, features, *, num_seeds=60)",
+    "confseg": "(cam)",
+    "confseg_thresholds": "(cam)",
+    "fit_gaussian": "(weights)",
+    "gaussian_map": "(gaussian, size)",
+    "gppl": "(cam)",
+    "gppl_released": "(cam, *, size=256, low=0.1, high=0.5, shrink=10, min_area=20)",
+    "pseudo_label": "(cam, *, foreground=0.5, background=0.004, ignore_index=255)",
+    "multiply_maps": "(maps)",
+    "connected_components": "(mask, *, connectivity=8)",
+    "union_box": "(mask)",
+    "largest_box": "(mask)",
+    "component_boxes": "(mask)",
+    "box_iou": "(boxes1, boxes2, *, inclusive=False)",
+    "tokens_to_map": "(tokens, *, grid=None, num_prefix_tokens=0)",
+}
+RECORDS = {"ConfSeg": "(confident, foreground, background)", "Gaussian": "(mean, covariance)"}
+# Public names that are not in wsolrefine itself, by module.
+OTHERS = {
+    "activation": {"class_activation", "ClassActivation"},
+    "capture": {"capture", "gap_cam", "grad_cam"},
+    "layers": {"find_layers", "Layers"},
+    "models": {"load_classifier", "Classifier", "Preprocess"},
+    "viz": {"overlay", "draw_boxes", "contact_sheet"},
+}
+PUBLIC = dict.fromkeys((*SIGNATURES, *RECORDS), "wsolrefine") | {
+    name: f"wsolrefine.{module}" for module, names in OTHERS.items() for name in names
+}
+
+
+def test_the_public_names_are_exactly_these():
+    assert wsolrefine.__all__ == sorted({*SIGNATURES, *RECORDS})
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+|rc\d+)?", wsolrefine.__version__)
+
+
+@pytest.mark.parametrize(("name", "expected"), (SIGNATURES | RECORDS).items())
+def test_signature(name, expected):
+    signature = inspect.signature(getattr(wsolrefine, name))
+    bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    assert str(inspect.Signature(bare)) == expected
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_has_a_docstring_a_page_and_a_line_in_the_changelog(name):
+    found = getattr(import_module(PUBLIC[name]), name)
+    documentation = inspect.getdoc(found)
+    assert documentation
+    writes_files = name == "contact_sheet"
+    if inspect.isfunction(found) and not writes_files:
+        assert ">>> " in documentation
+    pages = {page: page.read_text("utf-8") for page in (ROOT / "docs/functions").glob("*.md")}
+    entry = re.compile(rf"^::: {re.escape(PUBLIC[name])}\.{name}$", re.M)
+    own = [page for page, text in pages.items() if entry.search(text)]
+    assert len(own) == 1
+    if inspect.isfunction(found):
+        assert own[0].stem == name
+        assert f"]({name}.md)" in pages[ROOT / "docs/functions/index.md"]
+        assert f"functions/{name}.md" in (ROOT / "mkdocs.yml").read_text("utf-8")
+        assert f"`{name}`" in README
+    assert f"`{name}`" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_every_picture_is_shown_and_small():
+    pictures = {path.name for path in (ROOT / "docs/img").iterdir()}
+    text = README + "".join(page.read_text("utf-8") for page in (ROOT / "docs").rglob("*.md"))
+    assert pictures == {Path(link).name for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)}
+    sizes = [path.stat().st_size for path in (ROOT / "docs/img").iterdir()]
+    assert max(sizes) < 60_001
+    assert sum(sizes) < 1_500_000
+
+
+# What the README and the pages say ----------------------------------------------------------------
+
+
+def blocks(text, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
+
+
+def test_the_readme_has_the_two_commands():
+    demo, test = blocks(README, "bash")
+    assert demo == (
+        "python -m venv .venv && . .venv/bin/activate"
+        ' && pip install -c constraints.txt ".[demo]" && wsolrefine demo\n'
+    )
+    assert test == 'pip install -c constraints.txt -e ".[test]" && python -m pytest\n'
+    assert README.index(demo) < README.index(test) < README.index("```python")
+
+
+@pytest.mark.parametrize("model", ["resnet", "vit", "either"])
+def test_the_code_of_the_readme_runs(model):
+    cnn, transformer, either, _, to_box = blocks(README, "python")
+    code = {"resnet": cnn, "vit": transformer, "either": either}[model]
+    # The small transformer of the tests has 3 blocks where timm's has 12.
+    code = code.replace("blocks.10", "blocks.1").replace("blocks.11", "blocks.2")
+    network = zoo.seeded(zoo.ViT if model == "vit" else zoo.ResNet)
+    images = torch.rand(2, 3, 224, 224)
+    names = {"torch": torch, "F": F, "model": network, "images": images}
+    exec(code, names)
+    assert names["refined"].shape == ((2, 1, 14, 14) if model == "either" else (2, 14, 14))
+    if model != "either":
+        exec(to_box, names | {"largest_box": wsolrefine.largest_box}, names)
+        assert names["boxes"].shape == (2, 1, 4)
+
+
+def test_the_lines_for_other_libraries_run():
+    _, _, _, lines, _ = blocks(README, "python")
+    cam, features = torch.rand(2, 7, 7), torch.rand(2, 4, 14, 14)
+    names = {"torch": torch, "scg": wsolrefine.scg, "minmax": wsolrefine.minmax}
+    names |= {"features": features, "grayscale_cam": cam.numpy(), "attribution": cam[:, None] - 0.5}
+    names |= {"labels": torch.tensor([0, 1]), "scores": None, "extractor": lambda *_: [cam]}
+    shapes = []
+    for line in re.findall("^refined.*$", lines, re.M):
+        exec(line, names)
+        shapes.append(tuple(names["refined"].shape))
+    assert shapes == [(2, 14, 14), (2, 14, 14), (2, 1, 14, 14)]
+
+
+@pytest.mark.parametrize("command", ["demo", "refine"])
+def test_the_page_of_the_command_line_lists_every_option(command):
+    typer = pytest.importorskip("typer")
+    app = import_module("wsolrefine.cli").app
+    page = (ROOT / "docs/command-line.md").read_text("utf-8")
+    section = page.split(f"## wsolrefine {command}\n")[1].split("\n## ")[0]
+    parameters = typer.main.get_command(app).commands[command].params
+    real = {option for p in parameters for option in p.opts if option.startswith("-")}
+    listed = set(re.findall(r"`(--?[a-z-]+)`", section.replace("--help", "")))
+    assert listed == real
