@@ -1,0 +1,214 @@
+"""Pictures of the functions that return maps."""
+
+from __future__ import annotations
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.patches import Ellipse
+from torch import Tensor
+
+import wsolrefine as w
+from drawings import panels as p
+from wsolrefine.capture import capture
+from wsolrefine.functional.grid import resize
+from wsolrefine.viz import draw_boxes
+
+WHEEL = (9, 3)  # row and column of a cell of the 14 x 14 grid on the motorcycle
+
+
+def draw_demo() -> None:
+    panels: list[p.Panel] = []
+    for row, name in enumerate((p.MOTORCYCLE, p.CUP, p.CAT)):
+        seen = p.look(name)
+        refined = w.scg(seen.cam, seen.features)
+        before, after = (
+            w.largest_box(torch.from_numpy(p.enlarge(m[0], seen.image) > 0.25)[None])
+            for m in (seen.cam, refined)
+        )
+        thick = seen.image.shape[1] // 110
+        boxed = draw_boxes(seen.image, before, dashed=True, width=thick)
+        boxed = draw_boxes(boxed, after, color=(80, 255, 80), width=thick)
+        titles = ("photograph", "CAM", "scg", "box (dashed: CAM)") if row == 0 else [""] * 4
+        panels += [
+            p.picture(titles[0], seen.image),
+            p.over(titles[1], seen.image, seen.cam[0]),
+            p.over(titles[2], seen.image, refined[0]),
+            p.picture(titles[3], boxed),
+        ]
+    p.save("demo", panels, columns=4, cell=2.2, ratio=0.62)
+
+
+def draw_scg() -> None:
+    seen = p.look(p.MOTORCYCLE)
+    cam = resize(seen.cam, (14, 14))[0]
+    rows = w.self_correlation(seen.features)[0]
+    sure = torch.full((14, 14), 0.5).masked_fill(cam > 0.6, 1).masked_fill(cam < 0.3, 0)
+    positive, negative = (rows[s.flatten()].mean(0).view(14, 14) for s in (cam > 0.6, cam < 0.3))
+    panels = [
+        p.picture("photograph", seen.image),
+        p.over("CAM", seen.image, seen.cam[0]),
+        p.stretched(p.cells("sure pixels", sure, p.SURENESS), seen.image),
+        p.over("O: mean over object", seen.image, positive),
+        p.over("B: mean over background", seen.image, negative),
+        p.over("ReLU(O - B), min-maxed", seen.image, w.scg(seen.cam, seen.features)[0]),
+    ]
+    p.save("scg", panels, columns=3, cell=2.4, ratio=0.72)
+
+
+def draw_scg_released() -> None:
+    panels: list[p.Panel] = []
+    for row, name in enumerate((p.MOTORCYCLE, p.CUP, p.CAT)):
+        seen = p.look(name)
+        maps = [f(seen.cam, seen.features) for f in (w.scg, w.scg_released)]
+        titles = ("CAM", "scg", "scg_released") if row == 0 else [""] * 3
+        for title, map in zip(titles, [seen.cam, *maps], strict=True):
+            panels.append(p.over(title, seen.image, map[0]))
+    p.save("scg_released", panels, columns=3, ratio=0.62)
+
+
+def draw_sem() -> None:
+    seen = p.look(p.CUP)
+    panels = [p.over("CAM", seen.image, seen.cam[0])]
+    for seeds in (5, 15, 60, 150):
+        refined = w.sem(seen.cam, seen.features, num_seeds=seeds)
+        panels.append(p.over(f"num_seeds={seeds}", seen.image, refined[0]))
+    p.save("sem", panels, ratio=0.68)
+
+
+def draw_gppl() -> None:
+    seen = p.look(p.CUP)
+    cam = resize(seen.cam, (56, 56))
+    prior = w.gaussian_map(w.fit_gaussian(cam), (56, 56))
+    panels = [
+        p.picture("photograph", seen.image),
+        p.over("CAM", seen.image, cam[0]),
+        p.over("its Gaussian", seen.image, prior[0]),
+        p.over("gppl: the larger of both", seen.image, w.gppl(cam)[0]),
+    ]
+    p.save("gppl", panels, ratio=0.68)
+
+
+def draw_gppl_released() -> None:
+    seen = p.look(p.MOTORCYCLE)
+    cam = resize(seen.cam, (256, 256))
+    band = cam.where((cam >= 0.1) & (cam <= 0.5), 0.0)
+    panels = [
+        p.over("CAM", seen.image, cam[0]),
+        p.over("values from 0.1 to 0.5", seen.image, band[0]),
+        p.over("gppl_released", seen.image, w.gppl_released(seen.cam)[0]),
+        p.over("gppl, the paper", seen.image, w.gppl(cam)[0]),
+    ]
+    p.save("gppl_released", panels, ratio=0.72)
+
+
+def draw_multiply_maps() -> None:
+    seen = p.look(p.MOTORCYCLE)
+    maps = [seen.cam, w.scg(seen.cam, seen.features)]
+    panels = [
+        p.picture("photograph", seen.image),
+        p.over("CAM, 7 x 7", seen.image, maps[0][0]),
+        p.over("scg, 14 x 14", seen.image, maps[1][0]),
+        p.over("multiply_maps", seen.image, w.multiply_maps(maps)[0]),
+    ]
+    p.save("multiply_maps", panels, ratio=0.72)
+
+
+def draw_minmax() -> None:
+    found, layers = p.classifier()
+    with torch.no_grad(), capture(found.model, layers.cam) as outputs:
+        found.model(p.pixels(p.CUP))
+    weight = found.model.get_submodule(layers.head).weight.detach()[p.look(p.CUP).label]
+    scores = torch.einsum("c,chw->hw", weight, outputs[layers.cam][0])
+    flat = 3 + 2.5e-7 * torch.randint(-1, 2, (7, 7))
+    noise = (flat - flat.amin()) / (flat.amax() - flat.amin())
+    panels = [
+        p.values(
+            "class scores", scores, round(float(scores.amin()), 1), round(float(scores.amax()), 1)
+        ),
+        p.values("minmax", w.minmax(scores)),
+        p.values("3, rounding errors", flat, 0, 6),
+        p.values("plain min-max", noise),
+        p.values("minmax", w.minmax(flat)),
+    ]
+    p.save("minmax", panels, cell=1.8)
+
+
+def draw_self_correlation() -> None:
+    seen = p.look(p.MOTORCYCLE)
+    orders = [w.self_correlation(seen.features, orders=o)[0] for o in ((1,), (2,), (1, 2))]
+    panels: list[p.Panel] = []
+    for cell in (WHEEL, (2, 7)):
+        first = cell == WHEEL
+        panels.append(_marked(p.picture("pixel" if first else "", seen.image), cell))
+        for title, matrix in zip(("first order", "second order", "maximum"), orders, strict=True):
+            map = matrix[14 * cell[0] + cell[1]].view(14, 14)
+            panels.append(_marked(p.over(title if first else "", seen.image, map), cell))
+    p.save("self_correlation", panels, columns=4, ratio=0.66)
+
+
+def draw_self_correlation_released() -> None:
+    seen, pixel = p.look(p.MOTORCYCLE), 14 * WHEEL[0] + WHEEL[1]
+    paper = w.self_correlation(seen.features)[0, pixel].view(14, 14)
+    released = w.self_correlation_released(seen.features)[0, :, pixel].view(14, 14)
+    panels = [
+        p.picture("pixel", seen.image),
+        p.over("paper: row", seen.image, w.minmax(paper)),
+        p.over("released code: column", seen.image, w.minmax(released)),
+    ]
+    p.save("self_correlation_released", [_marked(panel, WHEEL) for panel in panels], ratio=0.72)
+
+
+def draw_fit_gaussian() -> None:
+    panels = []
+    for title, name in (("motorcycle", p.MOTORCYCLE), ("cup", p.CUP), ("cat", p.CAT)):
+        seen = p.look(name)
+        gaussian = w.fit_gaussian(torch.from_numpy(p.enlarge(seen.cam[0], seen.image)))
+        panels.append(_outlined(p.over(title, seen.image, seen.cam[0]), gaussian))
+    p.save("fit_gaussian", panels, ratio=0.7)
+
+
+def draw_gaussian_map() -> None:
+    shapes = {
+        "round": [[20.0, 0.0], [0.0, 20.0]],
+        "tilted": [[60.0, 25.0], [25.0, 15.0]],
+        "singular: on a line": [[60.0, 0.0], [0.0, 0.0]],
+    }
+    mean, size = torch.tensor([15.0, 10.0]), (21, 31)
+    panels = [
+        p.values(title, w.gaussian_map(w.Gaussian(mean, torch.tensor(covariance)), size))
+        for title, covariance in shapes.items()
+    ]
+    p.save("gaussian_map", panels, cell=2.4, ratio=0.7)
+
+
+def _marked(panel: p.Panel, cell: tuple[int, int]) -> p.Panel:
+    """Put a cross at a cell of the 14 x 14 grid."""
+
+    def draw(axes: Axes) -> None:
+        panel(axes)
+        height, width = axes.get_images()[0].get_size()
+        x, y = (cell[1] + 0.5) * width / 14, (cell[0] + 0.5) * height / 14
+        for color, size in (("black", 11), ("white", 8)):
+            axes.plot(x, y, "x", color=color, ms=size, mew=size / 3)
+
+    return draw
+
+
+def _outlined(panel: p.Panel, gaussian: w.Gaussian) -> p.Panel:
+    """Draw the mean of a Gaussian and the ellipses of one and two standard deviations."""
+
+    def draw(axes: Axes) -> None:
+        panel(axes)
+        axes.autoscale(False)
+        axes.plot(*gaussian.mean.tolist(), "+", color="white", ms=10, mew=2)
+        for deviations in (1, 2):
+            axes.add_patch(_ellipse(*gaussian, 2 * deviations))
+
+    return draw
+
+
+def _ellipse(mean: Tensor, covariance: Tensor, diameter: float) -> Ellipse:
+    variances, directions = torch.linalg.eigh(covariance)
+    width, height = (diameter * variances.sqrt()).tolist()
+    angle = float(torch.rad2deg(torch.atan2(directions[1, 0], directions[0, 0])))
+    return Ellipse(mean.tolist(), width, height, angle=angle, fill=False, ec="white", lw=1.5)
