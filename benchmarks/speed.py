@@ -2,8 +2,9 @@
 
     python -m benchmarks.speed --ops scg
 
-Every figure is the median of alternating runs, so that a drift of the machine's speed meets all
-columns alike; read the ratios, not the milliseconds. Inputs: random features, a smooth random CAM.
+All are called in turn, again and again. Milliseconds are medians; a ratio is the median of the
+ratios of calls made right after each other, so that a drift of the machine's speed cancels. Inputs:
+random features and a smooth random CAM.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,7 +27,7 @@ from torch import Tensor
 from wsolrefine import minmax, scg, scg_released
 
 SHAPES = [(32, 512, 14), (8, 512, 28), (2, 512, 56), (8, 1024, 28), (1, 512, 112)]
-MATRIX_LIMIT = 2**31  # bytes of one N x N matrix batch that the released formulation may allocate
+MATRIX_LIMIT = 2**28  # bytes of the N x N matrices up to which formulations that need them are run
 
 
 def inputs(batch: int, channels: int, side: int, device: str) -> tuple[Tensor, Tensor]:
@@ -51,50 +53,54 @@ def floor_direct(features: Tensor) -> None:
     _ = cosine @ cosine
 
 
-def median_ms(calls: dict[str, Callable[[], object]], runs: int, device: str) -> dict[str, float]:
-    """Call all in turn, ``runs`` times after one warm-up; return each one's median."""
+def time_in_turn(
+    calls: dict[str, Callable[[], object]], least_runs: int, device: str
+) -> dict[str, list[float]]:
+    """Call all in turn, again and again for at least 2 seconds; return each one's seconds."""
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for run in range(runs + 1):
+    begin = time.perf_counter()
+    while len(times["scg"]) <= least_runs or time.perf_counter() - begin < 2:
         for name, call in calls.items():
             start = time.perf_counter()
             call()
             if device == "cuda":
                 torch.cuda.synchronize()
-            if run:
-                times[name].append(time.perf_counter() - start)
-    return {name: 1e3 * statistics.median(values) for name, values in times.items()}
+            times[name].append(time.perf_counter() - start)
+    return {name: values[1:] for name, values in times.items()}  # the first was a warm-up
 
 
-def bench_scg(runs: int, device: str) -> None:
+def median_ratio(numerator: list[float], denominator: list[float]) -> float:
+    """Return the median of the ratios of calls made right after each other."""
+    return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
+
+
+def bench_scg(least_runs: int, device: str) -> None:
     # Milliseconds, but for the ratios (scg / floor, released / scg) and the memory.
     print("  B     C    H |      scg all rows    floor  ratio |  released  ratio | extra MB")
     for batch, channels, side in SHAPES:
         cam, features = inputs(batch, channels, side, device)
-        # With both thresholds at 0.5 every pixel is object or background: no row is left out.
         calls: dict[str, Callable[[], object]] = {
-            "scg": lambda cam=cam, features=features: scg(cam, features),
-            "all rows": lambda cam=cam, features=features: scg(
-                cam, features, foreground=0.5, background=0.5
-            ),
+            "scg": partial(scg, cam, features),
+            # With both thresholds at 0.5 every pixel is object or background: none is left out.
+            "all rows": partial(scg, cam, features, foreground=0.5, background=0.5),
+            "closed": partial(floor_closed, features),
         }
-        calls["closed"] = lambda features=features: floor_closed(features)
-        calls["direct"] = lambda features=features: floor_direct(features)
-        if batch * side**4 * 4 > MATRIX_LIMIT // 8:  # the plain product would take a minute
-            del calls["direct"]
-        if batch * side**4 * 4 <= MATRIX_LIMIT // 8:
-            calls["released"] = lambda cam=cam, features=features: scg_released(cam, features)
+        if batch * side**4 * 4 <= MATRIX_LIMIT:
+            calls["direct"] = partial(floor_direct, features)
+            calls["released"] = partial(scg_released, cam, features)
         with torch.inference_mode():
-            ms = median_ms(calls, runs, device)
-        floor = min(ms["closed"], ms.get("direct", float("inf")))
-        released = (
-            f"{ms['released']:9.1f} {ms['released'] / ms['scg']:6.1f}"
-            if "released" in ms
-            else f"{'N x N':>9} {'-':>6}"
-        )
-        extra = extra_memory(batch, channels, side, device)
+            times = time_in_turn(calls, least_runs, device)
+        ms = {name: 1e3 * statistics.median(values) for name, values in times.items()}
+        floor = min((name for name in ("closed", "direct") if name in ms), key=ms.__getitem__)
+        ratio = median_ratio(times["scg"], times[floor])
+        released = f"{'N x N':>9} {'-':>6}"
+        if "released" in ms:
+            slower = median_ratio(times["released"], times["scg"])
+            released = f"{ms['released']:9.1f} {slower:6.1f}"
         print(
             f"{batch:>3} {channels:>5} {side:>4} | {ms['scg']:8.1f} {ms['all rows']:8.1f} "
-            f"{floor:8.1f} {ms['scg'] / floor:6.2f} | {released} | {extra:8.0f}",
+            f"{ms[floor]:8.1f} {ratio:6.2f} | {released} | "
+            f"{extra_memory(batch, channels, side, device):8.0f}",
             flush=True,
         )
 

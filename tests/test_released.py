@@ -31,7 +31,7 @@ def correlation(scene, parameters):
 
 
 def localization(scene, parameters, foreground=0.1, background=0.05):
-    """The reference, for scenes in which it does not magnify rounding a million times."""
+    """The reference, for scenes in which no rounding is magnified a million times."""
 
     def one(cam, layers):
         result, span = reference.scg_released(cam, layers, parameters, foreground, background)

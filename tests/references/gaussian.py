@@ -53,7 +53,7 @@ def pseudo_label(cam, foreground, background, ignore_index):
 
 
 def gppl_released(cam, size, low, high, shrink, min_area):
-    """The released code's steps for one (H, W) map, in float64 after the resize."""
+    """The released code's steps for one float32 (H, W) map, in float64 after the resize."""
     scaled = cam / (cam.max() + 1e-6)
     response = cv2.resize(scaled, (size, size)).astype(np.float64)
     weight = np.where((response >= low) & (response <= high), response, 0.0)

@@ -33,22 +33,18 @@ def scg(cam, layers, orders, foreground, background):
     return ((M - M.min()) / span).reshape(size)
 
 
-def _rescale(values, spans, magnitude=None):
-    """Their min-max, but a map constant up to rounding is flat: dividing would amplify rounding.
-
-    ``magnitude``: of the numbers that were subtracted, where the values are differences.
-    """
+def _rescale(values, spans):
     span = values.max() - values.min()
-    if span <= 1e-12 * (magnitude or np.abs(values).max()):
-        return np.zeros_like(values)
-    spans.append(span)
+    if values.any():
+        spans.append(span)
     return (values - values.min()) / (span + 1e-10)
 
 
 def scg_released(cam, layers, hsc_parameters, foreground, background):
-    """The map, and the smallest span that was divided by.
+    """The map, and the smallest span of anything but zeros that was divided by.
 
-    Next to a span of 1e-9, say, their 1e-10 is no small number, and rounding no small error.
+    Next to a span of 1e-9, say, their 1e-10 is no small number, and rounding no small error: then
+    the numbers of two faithful implementations differ.
     """
     spans = [1.0]
     layers, size = _on_one_grid(layers)
@@ -62,4 +58,6 @@ def scg_released(cam, layers, hsc_parameters, foreground, background):
     if outside:
         background_map = sum(_rescale(com[:, j], spans) for j in outside)
         result = result - _rescale(background_map, spans)
-    return _rescale(np.maximum(result, 0.0), spans, 1.0).reshape(size), min(spans)
+    if com.any() and result.max() < 1e-6:  # object and background look the same
+        spans.append(0.0)
+    return _rescale(np.maximum(result, 0.0), spans).reshape(size), min(spans)

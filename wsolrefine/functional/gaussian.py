@@ -56,7 +56,7 @@ def fit_gaussian(weights: Tensor) -> Gaussian:
     share = share / total.where(total != 0, 1.0)  # (..., H, W), sums to 1, or to 0
 
     y, x = (torch.arange(n, dtype=share.dtype, device=share.device) for n in share.shape[-2:])
-    mean = torch.stack([share.sum(-2) @ x, share.sum(-1) @ y], -1)
+    mean = torch.stack([_mean(share.sum(-2), x), _mean(share.sum(-1), y)], -1)
     mean = mean.where(total[..., 0] != 0, torch.stack([x.mean(), y.mean()]))
     dx, dy = x - mean[..., :1], y - mean[..., 1:]
     xx = (share.sum(-2) * dx.square()).sum(-1)
@@ -129,3 +129,9 @@ def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
     rest = (vv - slope * xy).clamp_min(0) + 8 * eps * slope * xy + position
     values = torch.exp(-(du.square() / uu + (dv - slope * du).square() / rest) / 2)
     return values.where(finite[..., None, None], 0.0).to(gaussian.mean.dtype)
+
+
+def _mean(share: Tensor, position: Tensor) -> Tensor:
+    """Return the mean position, summed from the largest share so that a single one is exact."""
+    largest = position[share.argmax(-1)]
+    return largest + (share * (position - largest[..., None])).sum(-1)

@@ -176,10 +176,12 @@ def scg_released(
     maps = resize(working(cam), size).flatten(-2)
     maps = maps if maps.ndim == 3 else maps[:, None]  # (B, K, N)
     rounding = max(cosine_rounding(layer) for layer in layers)
-    each = _released_minmax(correlation.mT, rounding)  # row j: the map of pixel j
-
-    foreground_map = _released_minmax((maps >= foreground).to(each.dtype) @ each, rounding)
-    background_map = _released_minmax((maps <= background).to(each.dtype) @ each, rounding)
+    # Rounding is relative to what is rescaled, or to the two maps of peak 1 that are subtracted.
+    each = _released_minmax(correlation.mT, rounding * correlation.mT.amax(-1, keepdim=True))
+    sums = [chosen.to(each.dtype) @ each for chosen in (maps >= foreground, maps <= background)]
+    foreground_map, background_map = (
+        _released_minmax(total, rounding * total.amax(-1, keepdim=True)) for total in sums
+    )
     refined = _released_minmax((foreground_map - background_map).relu(), rounding)
     finite = is_finite(cam, (-2, -1))
     for layer in layers:
@@ -188,11 +190,11 @@ def scg_released(
     return refined.where(finite[..., None, None], 0.0).to(cam.dtype)
 
 
-def _released_minmax(values: Tensor, rounding: float) -> Tensor:
+def _released_minmax(values: Tensor, flat: Tensor | float) -> Tensor:
     low, high = values.amin(-1, keepdim=True), values.amax(-1, keepdim=True)
     span = high - low
     scaled = (values - low) / (span + 1e-10)  # the authors' guard
-    return scaled.where(span > rounding * high, 0.0)
+    return scaled.where(span > flat, 0.0)
 
 
 def _threshold(name: str, value: float | Tensor, cam: Tensor) -> float | Tensor:
