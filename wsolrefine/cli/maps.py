@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
+from enum import StrEnum
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,7 +16,7 @@ MASK_SIZE = 1024
 of 14x14 cells holds nothing finer, and a photograph of 100 megapixels needs no 800 MB of labels."""
 
 
-class Method(str, Enum):
+class Method(StrEnum):
     """The refinements that ``refine --method`` offers; ``cam`` is the map as it was, to compare."""
 
     scg = "scg"
@@ -26,7 +26,7 @@ class Method(str, Enum):
     cam = "cam"
 
 
-class Parts(str, Enum):
+class Parts(StrEnum):
     """What becomes of a mask in several pieces."""
 
     largest = "largest"

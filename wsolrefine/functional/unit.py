@@ -37,12 +37,21 @@ def unit_vectors(features: Tensor) -> UnitVectors:
     # scale cancels, so it needs no gradient.
     still = pixels.detach()
     peak = torch.maximum(still.amax((1, 2)), -still.amin((1, 2)))[:, None, None]
-    squares = (pixels / peak.where(peak > 0, 1.0)).square().sum(1)
+    scale = peak.where(peak > 0, 1.0)
+    # Some channels at a time: a temporary of the size of the features costs more than its sums.
+    squares = torch.zeros_like(peak[:, 0])
+    for part in torch.split(pixels, _channels_at_once(pixels), dim=1):
+        squares = squares + (part / scale).square().sum(1)
     alive = squares > 0
     length = squares.where(alive, 1.0).sqrt() * peak[:, 0].where(alive, 1.0)
     return UnitVectors(
         pixels / length[:, None], alive, (peak.isfinite()[:, 0] & length.isfinite()).all(1)
     )
+
+
+def _channels_at_once(pixels: Tensor) -> int:
+    batch, channels, count = pixels.shape
+    return max(1, channels // 16, 2**18 // max(1, batch * count))
 
 
 def on_one_grid(layers: Sequence[Tensor]) -> list[Tensor]:
