@@ -15,7 +15,7 @@ from wsolrefine.functional.normalize import is_finite, rescale, working
 from wsolrefine.functional.powers import Correlation, check_orders, correlate, high_order_rows
 from wsolrefine.functional.unit import cosine_rounding, on_one_grid, unit_vectors
 
-_BLOCK_VALUES = 2**21  # 8 MB of float32: a block stays in a CPU's cache and fills a GPU
+_BLOCK_VALUES = 2**20  # 4 MB of float32: a few blocks stay in a CPU's cache and fill a GPU
 
 
 def scg(
