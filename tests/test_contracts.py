@@ -410,6 +410,15 @@ def test_single_precision_is_close_to_double(case):
     same(case.call(*inputs), expected, rtol=1e-4, atol=1e-4)
 
 
+@floating_cases
+def test_autocast_changes_nothing(case):
+    """Autocast would round the products in between to half precision."""
+    inputs = case.inputs(dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = case.call(*inputs)
+    same(inside, case.call(*inputs), rtol=0, atol=0)
+
+
 @every_case
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_runs_without_gradients(case, mode):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from wsolrefine._check import check_tensors
 from wsolrefine._forward import Hook, hooked, output_tensor
 from wsolrefine.functional.normalize import is_finite, minmax, working
+from wsolrefine.functional.precision import outside_autocast
 
 
 @contextmanager
@@ -55,6 +56,7 @@ def capture(model: nn.Module, *layers: str) -> Iterator[dict[str, Tensor]]:
         yield outputs
 
 
+@outside_autocast
 def gap_cam(features: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     """Return the CAM of a head that averages features over the grid and applies a linear layer.
 
@@ -96,6 +98,7 @@ def gap_cam(features: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     return _normalize(rows @ working(features).flatten(2), features, single)
 
 
+@outside_autocast
 def grad_cam(
     activation: Tensor, scores: Tensor, *, to_map: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor:

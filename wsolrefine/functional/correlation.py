@@ -9,9 +9,11 @@ from torch import Tensor
 
 from wsolrefine._check import check_features
 from wsolrefine.functional.powers import check_orders, correlate, high_order_rows
+from wsolrefine.functional.precision import outside_autocast
 from wsolrefine.functional.unit import on_one_grid, unit_vectors
 
 
+@outside_autocast
 def self_correlation(
     features: Tensor | Sequence[Tensor], *, orders: Collection[int] = (1, 2)
 ) -> Tensor:
@@ -65,6 +67,7 @@ def self_correlation(
     return total.where(finite[:, None, None], 0.0).to(_dtype(features))
 
 
+@outside_autocast
 def self_correlation_released(
     features: Tensor | Sequence[Tensor],
     *,

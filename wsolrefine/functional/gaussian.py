@@ -9,6 +9,7 @@ from torch import Tensor, finfo
 
 from wsolrefine._check import check_tensors
 from wsolrefine.functional.normalize import working
+from wsolrefine.functional.precision import outside_autocast
 
 
 class Gaussian(NamedTuple):
@@ -18,6 +19,7 @@ class Gaussian(NamedTuple):
     covariance: Tensor
 
 
+@outside_autocast
 def fit_gaussian(weights: Tensor) -> Gaussian:
     """Fit one Gaussian to each map, every pixel a sample weighted by its value.
 

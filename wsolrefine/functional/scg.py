@@ -13,11 +13,13 @@ from wsolrefine.functional.correlation import self_correlation_released
 from wsolrefine.functional.grid import largest_grid, resize
 from wsolrefine.functional.normalize import is_finite, rescale, working
 from wsolrefine.functional.powers import Correlation, check_orders, correlate, high_order_rows
+from wsolrefine.functional.precision import outside_autocast
 from wsolrefine.functional.unit import cosine_rounding, on_one_grid, unit_vectors
 
 _BLOCK_VALUES = 2**20  # 4 MB of float32: a few blocks stay in a CPU's cache and fill a GPU
 
 
+@outside_autocast
 def scg(
     cam: Tensor,
     features: Tensor | Sequence[Tensor],
@@ -55,8 +57,9 @@ def scg(
         where no pixel passes ``foreground``, and for a map whose CAM or features are not finite.
 
     Raises:
-        TypeError: an input is not a floating-point tensor, or dtypes differ.
-        ValueError: shapes or devices disagree, or ``orders`` or ``block_size`` is below 1.
+        TypeError: an input is not a floating-point tensor, dtypes differ, or ``orders`` is one
+            number.
+        ValueError: shapes or devices disagree, or an order or ``block_size`` is below 1.
 
     Example:
         >>> import torch
@@ -111,6 +114,7 @@ def scg(
     return refined.where(finite[..., None, None], 0.0).to(cam.dtype)
 
 
+@outside_autocast
 def scg_released(
     cam: Tensor,
     features: Tensor | Sequence[Tensor],

@@ -9,9 +9,11 @@ from torch import Tensor
 from wsolrefine._check import check_features
 from wsolrefine.functional.grid import resize
 from wsolrefine.functional.normalize import is_finite, rescale, working
+from wsolrefine.functional.precision import outside_autocast
 from wsolrefine.functional.unit import cosine_rounding, on_one_grid, unit_vectors
 
 
+@outside_autocast
 def sem(cam: Tensor, features: Tensor | Sequence[Tensor], *, num_seeds: int = 60) -> Tensor:
     """Score each location by its best cosine similarity to the ``num_seeds`` top CAM locations.
 
