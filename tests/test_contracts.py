@@ -1,6 +1,5 @@
 """What every function promises, whatever it computes."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -214,67 +213,6 @@ def same(actual, expected, **tolerance):
 def image(result, index):
     """The part of a result that belongs to one image."""
     return tree_map(lambda leaf: leaf[index : index + 1], result)
-
-
-def test_the_names_and_signatures_of_the_interface():
-    options = {
-        "minmax": {},
-        "self_correlation": {"orders": (1, 2)},
-        "self_correlation_released": {
-            "first_threshold": 0.1,
-            "second_threshold": 0.5,
-            "second_weight": 2.0,
-            "order": 2,
-        },
-        "scg": {"orders": (1, 2), "foreground": 0.6, "background": 0.3, "block_size": None},
-        "scg_released": {
-            "first_threshold": 0.1,
-            "second_threshold": 0.5,
-            "second_weight": 2.0,
-            "order": 2,
-            "foreground": 0.1,
-            "background": 0.05,
-        },
-        "sem": {"num_seeds": 60},
-        "confseg": {},
-        "confseg_thresholds": {},
-        "fit_gaussian": {},
-        "gaussian_map": {},
-        "gppl": {},
-        "gppl_released": {"size": 256, "low": 0.1, "high": 0.5, "shrink": 10, "min_area": 20},
-        "pseudo_label": {"foreground": 0.5, "background": 0.004, "ignore_index": 255},
-        "multiply_maps": {},
-        "connected_components": {"connectivity": 8},
-        "union_box": {},
-        "largest_box": {},
-        "component_boxes": {},
-        "box_iou": {"inclusive": False},
-        "tokens_to_map": {"grid": None, "num_prefix_tokens": 0},
-    }
-    first = {
-        "self_correlation": ["features"],
-        "self_correlation_released": ["features"],
-        "scg": ["cam", "features"],
-        "scg_released": ["cam", "features"],
-        "sem": ["cam", "features"],
-        "minmax": ["maps"],
-        "fit_gaussian": ["weights"],
-        "gaussian_map": ["gaussian", "size"],
-        "multiply_maps": ["maps"],
-        "box_iou": ["boxes1", "boxes2"],
-        "tokens_to_map": ["tokens"],
-        "connected_components": ["mask"],
-        "union_box": ["mask"],
-        "largest_box": ["mask"],
-        "component_boxes": ["mask"],
-    }
-    for name, expected in options.items():
-        assert name in wsolrefine.__all__
-        parameters = inspect.signature(getattr(wsolrefine, name)).parameters.values()
-        keyword = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-        assert keyword == expected, name
-        positional = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
-        assert positional == first.get(name, ["cam"]), name
 
 
 @every_case

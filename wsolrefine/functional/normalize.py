@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -62,3 +64,14 @@ def is_finite(tensor: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     """Return, without a copy of the tensor, whether all values along ``dim`` are finite."""
     # A sum could overflow although every value is finite; the extremes cannot.
     return tensor.amax(dim).isfinite() & tensor.amin(dim).isfinite()
+
+
+def are_finite(cam: Tensor, images: Sequence[Tensor]) -> Tensor:
+    """Return, in the batch shape of the CAM, which maps are finite in finite images.
+
+    ``images`` holds one boolean tensor ``(B,)`` for each layer of features.
+    """
+    finite = is_finite(cam, (-2, -1))
+    for image in images:
+        finite = finite & (image if finite.ndim == 1 else image[:, None])
+    return finite

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from wsolrefine._check import check_features
 from wsolrefine.functional.correlation import self_correlation_released
 from wsolrefine.functional.grid import largest_grid, resize
-from wsolrefine.functional.normalize import is_finite, rescale, working
+from wsolrefine.functional.normalize import are_finite, is_finite, rescale, working
 from wsolrefine.functional.powers import Correlation, check_orders, correlate, high_order_rows
 from wsolrefine.functional.precision import outside_autocast
 from wsolrefine.functional.unit import cosine_rounding, on_one_grid, unit_vectors
@@ -89,7 +89,7 @@ def scg(
         block_size = max(1, _BLOCK_VALUES // max(1, maps.shape[-1] * len(cam)))
 
     total = torch.zeros_like(weights)
-    finite, rounding = is_finite(cam, (-2, -1)), 0.0
+    finite, rounding = [], 0.0
     for layer in layers:
         unit = unit_vectors(layer)
         rounding += cosine_rounding(layer)
@@ -108,10 +108,10 @@ def scg(
             else:
                 part = weighted_sum(block)
             total = total + part
-        finite = finite & unit.finite.reshape(-1, *[1] * (finite.ndim - 1))
+        finite.append(unit.finite)
 
     refined = rescale(total.relu(), -1, flat=rounding).reshape(*cam.shape[:-2], *size)
-    return refined.where(finite[..., None, None], 0.0).to(cam.dtype)
+    return refined.where(are_finite(cam, finite)[..., None, None], 0.0).to(cam.dtype)
 
 
 @outside_autocast
@@ -187,9 +187,7 @@ def scg_released(
         _released_minmax(total, rounding * total.amax(-1, keepdim=True)) for total in sums
     )
     refined = _released_minmax((foreground_map - background_map).relu(), rounding)
-    finite = is_finite(cam, (-2, -1))
-    for layer in layers:
-        finite = finite & is_finite(layer, (1, 2, 3)).reshape(-1, *[1] * (finite.ndim - 1))
+    finite = are_finite(cam, [is_finite(layer, (1, 2, 3)) for layer in layers])
     refined = refined.reshape(*cam.shape[:-2], *size)
     return refined.where(finite[..., None, None], 0.0).to(cam.dtype)
 

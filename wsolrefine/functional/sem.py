@@ -8,7 +8,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_features
 from wsolrefine.functional.grid import resize
-from wsolrefine.functional.normalize import is_finite, rescale, working
+from wsolrefine.functional.normalize import are_finite, rescale, working
 from wsolrefine.functional.precision import outside_autocast
 from wsolrefine.functional.unit import cosine_rounding, on_one_grid, unit_vectors
 
@@ -53,7 +53,6 @@ def sem(cam: Tensor, features: Tensor | Sequence[Tensor], *, num_seeds: int = 60
         raise ValueError(f"num_seeds: expected an integer >= 1, got {num_seeds}")
 
     height, width = layers[0].shape[-2:]
-    finite = is_finite(cam, (-2, -1))  # (B,) or (B, K)
     maps = resize(working(cam), (height, width)).flatten(-2)  # (B, [K,] N)
     maps = maps if maps.ndim == 3 else maps[:, None]
     order = maps.argsort(dim=-1, descending=True, stable=True)
@@ -61,13 +60,13 @@ def sem(cam: Tensor, features: Tensor | Sequence[Tensor], *, num_seeds: int = 60
     batch, classes, count = seeds.shape
     seeds = seeds.flatten(1)  # (B, K * count)
 
-    similarity, rounding = maps.new_zeros(()), 0.0
+    similarity, finite, rounding = maps.new_zeros(()), [], 0.0
     for layer in layers:
         unit = unit_vectors(layer)
         rounding += cosine_rounding(layer)
         seed_vectors = unit.vectors.gather(2, seeds[:, None].expand(-1, layer.shape[1], -1))
         similarity = similarity + seed_vectors.mT @ unit.vectors  # (B, K * count, N)
-        finite = finite & unit.finite.reshape(-1, *[1] * (finite.ndim - 1))
+        finite.append(unit.finite)
     best = similarity.reshape(batch, classes, count, height * width).amax(2)
     refined = rescale(best, -1, flat=rounding).reshape(*cam.shape[:-2], height, width)
-    return refined.where(finite[..., None, None], 0.0).to(cam.dtype)
+    return refined.where(are_finite(cam, finite)[..., None, None], 0.0).to(cam.dtype)
