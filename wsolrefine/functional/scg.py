@@ -37,7 +37,7 @@ def scg(
 
         M = ReLU(mean over i with cam[i] > foreground of HSC[i] - mean over cam[i] < background)
 
-    Rows come in blocks from a closed form, so no N x N matrix is held (memory
+    Rows come in blocks from a closed form, so no large N x N matrix is held (memory
     O(N C + block N), work O(N C^2 + N^2 C)), also in the backward pass, which computes each
     block again. The paper leaves the thresholds open; 0.6 and 0.3 are ours.
 
