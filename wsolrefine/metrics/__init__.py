@@ -1,0 +1,27 @@
+"""Figures of weakly supervised localization, as functions of tensors and as torchmetrics."""
+
+from wsolrefine.metrics._inputs import thresholds_of
+from wsolrefine.metrics.box_hits import count_box_hits, score_map_boxes
+from wsolrefine.metrics.box_hits_half_open import count_box_hits_half_open
+from wsolrefine.metrics.boxes import BoxAccuracy, MaxBoxAcc, MaxBoxAccV2, max_box_acc
+from wsolrefine.metrics.peak_iou import PeakIoU, PeakIoUResult, count_grey_levels, peak_iou
+from wsolrefine.metrics.pixels import PixelPrecision, PxAP, count_scores, pixel_average_precision
+
+__all__ = [
+    "BoxAccuracy",
+    "MaxBoxAcc",
+    "MaxBoxAccV2",
+    "PeakIoU",
+    "PeakIoUResult",
+    "PixelPrecision",
+    "PxAP",
+    "count_box_hits",
+    "count_box_hits_half_open",
+    "count_grey_levels",
+    "count_scores",
+    "max_box_acc",
+    "peak_iou",
+    "pixel_average_precision",
+    "score_map_boxes",
+    "thresholds_of",
+]

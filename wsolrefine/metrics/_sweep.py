@@ -1,0 +1,101 @@
+"""All cuts of one grey map against its ground truth, as wsolevaluation counts boxes.
+
+A map in 8 bits has 255 different cuts at most, whatever the number of thresholds. With numba all of
+them come out of one walk over the pixels; without it OpenCV traces each one's outlines.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.integer]
+Floats = npt.NDArray[np.float64]
+Grey = npt.NDArray[np.uint8]
+
+
+def best_ious(
+    grey: Grey, truth: Ints, cuts: Ints, all_contours: bool, *, compiled: bool | None = None
+) -> Floats:
+    """Return the best inclusive IoU of any predicted box with any true one, for each cut.
+
+    Args:
+        grey: map, ``(H, W)`` uint8.
+        truth: inclusive boxes ``(n, 4)``.
+        cuts: rising and distinct; object is where ``grey > cut``.
+        all_contours: False: the box of the largest outline; True: those of all outlines.
+        compiled: use the component tree; None: where numba is installed.
+
+    """
+    if len(truth) == 0:
+        return np.zeros(len(cuts))
+    if find_spec("numba") is not None if compiled is None else compiled:
+        return _by_tree(grey, truth, cuts, all_contours)
+    return _by_contours(grey, truth, cuts, all_contours)
+
+
+def contour_boxes(grey: Grey, cut: int, all_contours: bool) -> Ints:
+    """Return the predicted boxes of one cut as they are used: inclusive corners, clamped.
+
+    Outlines of holes count as well. The largest is the first one, in OpenCV's order, whose polygon
+    through pixel centres has the largest area. The right and bottom corner lie one pixel outside
+    the object, except at the border. No pixel above the cut: one box of zeros.
+    """
+    import cv2
+
+    height, width = grey.shape
+    mask = cv2.threshold(grey, cut, 1, cv2.THRESH_BINARY)[1]
+    contours = cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[0]
+    if not contours:
+        return np.zeros((1, 4), np.int64)
+    if not all_contours and len(contours) > 1:
+        contours = [max(contours, key=cv2.contourArea)]
+    x, y, w, h = np.array([cv2.boundingRect(contour) for contour in contours]).T
+    return np.stack([x, y, np.minimum(x + w, width - 1), np.minimum(y + h, height - 1)], 1)
+
+
+def _by_contours(grey: Grey, truth: Ints, cuts: Ints, all_contours: bool) -> Floats:
+    boxes = [contour_boxes(grey, cut, all_contours) for cut in cuts.tolist()]
+    starts = np.cumsum([0] + [len(found) for found in boxes[:-1]])
+    return np.maximum.reduceat(_iou(np.concatenate(boxes), truth), starts)
+
+
+def _by_tree(grey: Grey, truth: Ints, cuts: Ints, all_contours: bool) -> Floats:
+    from wsolrefine.metrics import _tree
+
+    height, width = grey.shape
+    last = np.array([width - 1, height - 1] * 2)
+    best = np.zeros(256)
+    rows = _tree.components(grey, _tree.JOIN_8)
+    ious = _iou(np.minimum(rows[:, 2:6] + np.array([0, 0, 1, 1]), last), truth)
+    if all_contours:
+        _tree.raise_to(best, rows, ious)
+        # Holes are 4-connected pieces of the rest that do not reach the border. Their outlines run
+        # on the object's pixels around them.
+        rows = _tree.components(255 - grey, _tree.JOIN_4)
+        rows = rows[((rows[:, 2:4] > 0) & (rows[:, 4:6] < last[:2])).all(1)]
+        ious = _iou(np.minimum(rows[:, 2:6] + np.array([-1, -1, 2, 2]), last), truth)
+        rows[:, :2] = 255 - rows[:, 1::-1]  # 255 - grey > low is grey <= 254 - low
+        _tree.raise_to(best, rows, ious)
+        unsure = cuts[cuts >= grey.max()]
+    else:
+        first = _tree.largest(rows)
+        best = ious[first] if len(rows) else best
+        unsure = cuts[first[cuts] < 0]
+    if len(unsure):
+        best[unsure] = _by_contours(grey, truth, unsure, all_contours)
+    return best[cuts]
+
+
+def _iou(boxes: Ints, truth: Ints) -> Floats:
+    """Return the best IoU of each box ``(n, 4)`` with any true one, both inclusive."""
+    boxes = boxes.astype(np.int64)
+    best = np.zeros(len(boxes))
+    areas = (boxes[:, 2:] - boxes[:, :2] + 1).prod(1)
+    for true in truth.astype(np.int64):
+        sides = np.minimum(boxes[:, 2:], true[2:]) - np.maximum(boxes[:, :2], true[:2]) + 1
+        overlap = sides.clip(0).prod(1)
+        np.maximum(best, overlap / (areas + (true[2:] - true[:2] + 1).prod() - overlap), out=best)
+    return best
