@@ -1,144 +1,22 @@
-"""Time the library against the bare matrix products that its result needs, in one run.
+"""Time the library against what its results need at least, in one run.
 
-    python -m benchmarks.speed --ops scg
+    python -m benchmarks.speed --ops scg evaluate
 
 All are called in turn, again and again. Milliseconds are medians; a ratio is the median of the
-ratios of calls made right after each other, so that a drift of the machine's speed cancels. Inputs:
-random features and a smooth random CAM.
+ratios of calls made right after each other, so that a drift of the machine's speed cancels.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
-import re
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from wsolrefine import minmax, scg, scg_released
+from benchmarks.speed_evaluate import bench_evaluate
+from benchmarks.speed_scg import bench_scg
 
-SHAPES = [(32, 512, 14), (8, 512, 28), (2, 512, 56), (8, 1024, 28), (1, 512, 112)]
-MATRIX_LIMIT = 2**28  # bytes of the N x N matrices up to which formulations that need them are run
-
-
-def inputs(batch: int, channels: int, side: int, device: str) -> tuple[Tensor, Tensor]:
-    torch.manual_seed(0)
-    coarse = torch.rand(batch, 1, 5, 5, device=device)
-    cam = minmax(F.interpolate(coarse, size=(side, side), mode="bicubic")[:, 0])
-    return cam, torch.randn(batch, channels, side, side, device=device)
-
-
-def floor_closed(features: Tensor) -> None:
-    """Normalise, then the four products of the closed form, nothing else."""
-    unit = F.normalize(features.flatten(2), dim=1)
-    gram = unit @ unit.mT
-    factor = gram @ unit
-    _ = unit.mT @ unit
-    _ = factor.mT @ unit
-
-
-def floor_direct(features: Tensor) -> None:
-    """Normalise, then the two products of the plain form, nothing else."""
-    unit = F.normalize(features.flatten(2), dim=1)
-    cosine = unit.mT @ unit
-    _ = cosine @ cosine
-
-
-def time_in_turn(
-    calls: dict[str, Callable[[], object]], least_runs: int, device: str
-) -> dict[str, list[float]]:
-    """Call all in turn, again and again for at least 2 seconds; return each one's seconds."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    begin = time.perf_counter()
-    while len(times["scg"]) <= least_runs or time.perf_counter() - begin < 2:
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if device == "cuda":
-                torch.cuda.synchronize()
-            times[name].append(time.perf_counter() - start)
-    return {name: values[1:] for name, values in times.items()}  # the first was a warm-up
-
-
-def median_ratio(numerator: list[float], denominator: list[float]) -> float:
-    """Return the median of the ratios of calls made right after each other."""
-    return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
-
-
-def bench_scg(least_runs: int, device: str) -> None:
-    # Milliseconds, but for the ratios (scg / floor, released / scg) and the memory.
-    print("  B     C    H |      scg all rows    floor  ratio |  released  ratio | extra MB")
-    for batch, channels, side in SHAPES:
-        cam, features = inputs(batch, channels, side, device)
-        calls: dict[str, Callable[[], object]] = {
-            "scg": partial(scg, cam, features),
-            # With both thresholds at 0.5 every pixel is object or background: none is left out.
-            "all rows": partial(scg, cam, features, foreground=0.5, background=0.5),
-            "closed": partial(floor_closed, features),
-        }
-        if batch * side**4 * 4 <= MATRIX_LIMIT:
-            calls["direct"] = partial(floor_direct, features)
-            calls["released"] = partial(scg_released, cam, features)
-        with torch.inference_mode():
-            times = time_in_turn(calls, least_runs, device)
-        ms = {name: 1e3 * statistics.median(values) for name, values in times.items()}
-        floor = min((name for name in ("closed", "direct") if name in ms), key=ms.__getitem__)
-        ratio = median_ratio(times["scg"], times[floor])
-        released = f"{'N x N':>9} {'-':>6}"
-        if "released" in ms:
-            slower = median_ratio(times["released"], times["scg"])
-            released = f"{ms['released']:9.1f} {slower:6.1f}"
-        print(
-            f"{batch:>3} {channels:>5} {side:>4} | {ms['scg']:8.1f} {ms['all rows']:8.1f} "
-            f"{ms[floor]:8.1f} {ratio:6.2f} | {released} | "
-            f"{extra_memory(batch, channels, side, device):8.0f}",
-            flush=True,
-        )
-
-
-def extra_memory(batch: int, channels: int, side: int, device: str) -> float:
-    """Return the peak memory, in MB, that scg takes beyond its inputs."""
-    if device == "cuda":
-        cam, features = inputs(batch, channels, side, device)
-        torch.cuda.synchronize()
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        scg(cam, features)
-        return (torch.cuda.max_memory_allocated() - before) / 1e6
-    # In a process of its own, so that no memory freed by an earlier case is taken again.
-    code = f"from benchmarks.speed import _child_memory; _child_memory({batch}, {channels}, {side})"
-    printed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout
-    return float(printed.split()[-1])
-
-
-def _child_memory(batch: int, channels: int, side: int) -> None:
-    cam, features = inputs(batch, channels, side, "cpu")
-    scg(cam[:1, :8, :8], features[:1, :, :8, :8])  # load the kernels before counting
-    before = _resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    with torch.inference_mode():
-        scg(cam, features)
-    print((_resident("VmHWM") - before) / 1e6)
-
-
-def _resident(field: str) -> int:
-    """Return VmRSS (resident now) or VmHWM (its peak) in bytes, from Linux's accounting."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(re.search(rf"{field}:\s+(\d+) kB", status)[1])
-
-
-OPS = {"scg": bench_scg}
+OPS = {"scg": bench_scg, "evaluate": bench_evaluate}
 
 
 def main() -> None:

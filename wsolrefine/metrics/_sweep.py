@@ -15,6 +15,9 @@ Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float64]
 Grey = npt.NDArray[np.uint8]
 
+COMPILED = find_spec("numba") is not None
+"""Whether the component tree is used; without numba (extra ``fast``) OpenCV is."""
+
 
 def best_ious(
     grey: Grey, truth: Ints, cuts: Ints, all_contours: bool, *, compiled: bool | None = None
@@ -26,12 +29,12 @@ def best_ious(
         truth: inclusive boxes ``(n, 4)``.
         cuts: rising and distinct; object is where ``grey > cut``.
         all_contours: False: the box of the largest outline; True: those of all outlines.
-        compiled: use the component tree; None: where numba is installed.
+        compiled: use the component tree; None: as ``COMPILED`` says.
 
     """
     if len(truth) == 0:
         return np.zeros(len(cuts))
-    if find_spec("numba") is not None if compiled is None else compiled:
+    if COMPILED if compiled is None else compiled:
         return _by_tree(grey, truth, cuts, all_contours)
     return _by_contours(grey, truth, cuts, all_contours)
 
