@@ -1,0 +1,68 @@
+"""Photographs out of Debian packages: fetched with apt-get, unpacked into a cache folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+PACKAGES = ("tuxpaint-stamps-default", "lomiri-wallpapers-16.04", "mate-backgrounds")
+
+
+def cache_folder() -> Path:
+    """Return where the packages are unpacked unless a folder is named."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "wsolrefine" / "scenes"
+
+
+def unpacked(folder: Path | None = None) -> Path:
+    """Return the folder that holds the packages' files, fetching them if they are not there.
+
+    Args:
+        folder: one into which the packages are unpacked already (``dpkg-deb -x``); None: the cache.
+
+    Raises:
+        FileNotFoundError: the folder named does not hold them.
+        RuntimeError: they cannot be fetched.
+
+    """
+    if folder is not None:
+        if not (folder / "usr/share/tuxpaint/stamps").is_dir():
+            raise FileNotFoundError(
+                f"folder: expected usr/share/tuxpaint/stamps in it, got {folder} without; "
+                f"unpack there with dpkg-deb -x: {', '.join(PACKAGES)}"
+            )
+        return folder
+    cache = cache_folder()
+    if not cache.is_dir():
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        # Under a temporary name until all is there, so that a broken download is not kept.
+        with tempfile.TemporaryDirectory(dir=cache.parent) as temporary:
+            _fetch(Path(temporary))
+            (Path(temporary) / "unpacked").rename(cache)
+    return cache
+
+
+def _fetch(folder: Path) -> None:
+    for program in ("apt-get", "dpkg-deb"):
+        if shutil.which(program) is None:
+            raise RuntimeError(_advice(f"{program} is not installed"))
+    # Where apt-get runs as root it hands the download to another user, who must be let in.
+    folder.chmod(0o755)
+    done = subprocess.run(
+        ["apt-get", "download", *PACKAGES], cwd=folder, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise RuntimeError(_advice(done.stderr.strip() or "apt-get failed"))
+    for package in sorted(folder.glob("*.deb")):
+        subprocess.run(["dpkg-deb", "-x", package.name, "unpacked"], cwd=folder, check=True)
+        package.unlink()
+
+
+def _advice(reason: str) -> str:
+    return (
+        f"the photographs could not be fetched: {reason}. On another machine, download and unpack "
+        f"(dpkg-deb -x) {', '.join(PACKAGES)} into one folder, and name it with --folder"
+    )

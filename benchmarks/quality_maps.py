@@ -1,0 +1,123 @@
+"""The maps that are compared: one run of the classifier over scenes, then every refinement."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from benchmarks.scenes import Scenes
+from wsolrefine import (
+    confseg,
+    confseg_thresholds,
+    gppl,
+    gppl_released,
+    minmax,
+    multiply_maps,
+    scg,
+    scg_released,
+    sem,
+)
+from wsolrefine.capture import capture, gap_cam
+from wsolrefine.layers import find_layers
+from wsolrefine.models import load_classifier
+
+SIDE = 224
+# The last block of each stage of EfficientNet-Lite0, by the side of its grid.
+LAYERS = {28: "_blocks.4", 14: "_blocks.10", 7: "_blocks.15"}
+
+
+class Located(NamedTuple):
+    """What the classifier gave for all scenes of a split, and the truth."""
+
+    cam: Tensor  # (N, 7, 7) in [0, 1]
+    features: dict[int, Tensor]  # side of the grid -> (N, C, side, side)
+    masks: Tensor  # (N, SIDE, SIDE) integers
+    boxes: list[Tensor]  # N of (1, 4), in pixels of the scene
+    sizes: list[tuple[int, int]]  # of the scenes
+
+
+def locate(scenes: Scenes) -> Located:
+    """Run the classifier: the class is its own prediction for the object on plain grey."""
+    classifier = load_classifier()
+    model, prepare = classifier.model, classifier.preprocess
+    layers = find_layers(model, torch.zeros(1, 3, SIDE, SIDE))
+    weight = model.get_submodule(layers.head or "").weight
+    cams, masks, boxes, sizes = [], [], [], []
+    features: dict[int, list[Tensor]] = {side: [] for side in LAYERS}
+    for index in range(len(scenes)):
+        scene = scenes[index]
+        with torch.inference_mode():
+            label = model(prepare(Image.fromarray(scene.plain))[None]).argmax(1)
+            with capture(model, layers.cam, *LAYERS.values()) as kept:
+                model(prepare(Image.fromarray(scene.image))[None])
+            cams.append(minmax(gap_cam(kept[layers.cam], weight, label)))
+        for side, name in LAYERS.items():
+            features[side].append(kept[name])
+        small = cv2.resize(scene.mask.numpy().astype(np.uint8), (SIDE, SIDE), None, 0, 0, 0)
+        masks.append(torch.from_numpy(small))
+        boxes.append(scene.box[None])
+        sizes.append(tuple(scene.mask.shape))
+        print(f"\r{index + 1}/{len(scenes)} scenes", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    joined = {side: torch.cat(some) for side, some in features.items()}
+    return Located(torch.cat(cams), joined, torch.stack(masks), boxes, sizes)
+
+
+def _on(function: Callable[..., Tensor], *sides: int, **options: object) -> Callable[..., Tensor]:
+    """Refine the CAM with the features of one grid, or of several together."""
+
+    def refine(found: Located) -> Tensor:
+        layers = [found.features[side] for side in sides]
+        return function(found.cam, layers, **options)
+
+    return refine
+
+
+def _confseg(found: Located) -> Tensor:
+    split = confseg(found.cam)
+    return (split.foreground.float() + (~split.background).float()) / 2
+
+
+def _own_thresholds(found: Located) -> Tensor:
+    low, high = confseg_thresholds(found.cam)
+    return scg(found.cam, found.features[14], foreground=high, background=low)
+
+
+DEFAULT = "scg, 14x14"
+METHODS: dict[str, Callable[[Located], Tensor]] = {
+    "cam": lambda found: found.cam,
+    "scg, 28x28": _on(scg, 28),
+    DEFAULT: _on(scg, 14),
+    "scg, 7x7": _on(scg, 7),
+    "scg, 14x14 and 7x7": _on(scg, 14, 7),
+    "scg, 28x28 and 14x14": _on(scg, 28, 14),
+    "scg, 14x14, order 1": _on(scg, 14, orders=(1,)),
+    "scg, 14x14, orders 1 2 3": _on(scg, 14, orders=(1, 2, 3)),
+    "scg, 14x14, confseg_thresholds": _own_thresholds,
+    "scg_released, 14x14": _on(scg_released, 14),
+    "scg_released, 14x14 and 7x7": _on(scg_released, 14, 7),
+    "sem, 28x28": _on(sem, 28),
+    "sem, 14x14": _on(sem, 14),
+    "sem, 7x7, 20 seeds": _on(sem, 7, num_seeds=20),
+    "sem, 14x14, 20 seeds": _on(sem, 14, num_seeds=20),
+    "gppl": lambda found: gppl(found.cam),
+    "gppl_released": lambda found: gppl_released(found.cam),
+    "confseg": _confseg,
+    "multiply_maps of scg 28, 14, 7": lambda found: multiply_maps(
+        [_on(scg, side)(found) for side in LAYERS]
+    ),
+    "multiply_maps of cam, scg 14": lambda found: multiply_maps([found.cam, _on(scg, 14)(found)]),
+}
+
+
+def prepared(maps: Tensor) -> Tensor:
+    """Enlarge maps as wsolevaluation does: bicubic to 224 x 224, then each to [0, 1], float64."""
+    large = [cv2.resize(map, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) for map in maps.numpy()]
+    return minmax(torch.from_numpy(np.stack(large)).double())

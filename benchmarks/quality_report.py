@@ -1,0 +1,125 @@
+"""The table of figures as text, Markdown and JSON, and pictures of the best and worst cases."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from benchmarks.quality_maps import DEFAULT, METHODS, Located, prepared
+from benchmarks.scenes import Scenes
+from wsolrefine import box_iou
+from wsolrefine.metrics import score_map_boxes
+from wsolrefine.viz import contact_sheet, draw_boxes, overlay
+
+Rows = Sequence[Mapping[str, str | float]]
+COLUMNS = (
+    "MaxBoxAccV2",
+    "best MaxBoxAccV2",
+    "box accuracy 0.5",
+    "PxAP",
+    "Peak-IoU",
+    "best Peak-IoU",
+    "Peak-T",
+)
+SHOWN = 6  # cases a picture
+
+
+def table(rows: Rows) -> str:
+    """Return the figures in per cent as a Markdown table."""
+    lines = [["method", *COLUMNS], ["---", *["--:"] * len(COLUMNS)]]
+    for row in rows:
+        shown = [
+            str(row[name]) if name == "Peak-T" else f"{100 * float(row[name]):.1f}"
+            for name in COLUMNS
+        ]
+        lines.append([str(row["method"]), *shown])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    padded = [
+        " | ".join(
+            cell.rjust(w) if i else cell.ljust(w)
+            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    ]
+    return "\n".join(f"| {line} |" for line in padded)
+
+
+def machine() -> dict[str, str | int]:
+    """Return what the figures were measured on."""
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+    }
+
+
+def save(folder: Path, rows: Rows, scenes: Mapping[str, Scenes], seed: int) -> None:
+    """Write quality.json and quality.md."""
+    sizes = {
+        name: {
+            "scenes": len(some),
+            "cut-outs": len(some.stamps),
+            "backgrounds": len(some.backgrounds),
+        }
+        for name, some in scenes.items()
+    }
+    about = {
+        "command": f"python -m benchmarks.quality --scenes {len(scenes['test'])}",
+        "seed": seed,
+    }
+    record = {**about, **machine(), "splits": sizes, "rows": list(rows)}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "quality.json").write_text(json.dumps(record, indent=1) + "\n")
+    of_splits = "; ".join(
+        f"{name}: " + ", ".join(f"{number} {of}" for of, number in size.items())
+        for name, size in sizes.items()
+    )
+    on = ", ".join(f"{key} {value}" for key, value in machine().items())
+    text = f"{table(rows)}\n\n`{about['command']}`, seed {seed}. {of_splits}.\n{on}.\n"
+    (folder / "quality.md").write_text(text)
+
+
+def pictures(folder: Path, scenes: Scenes, found: Located, rows: Rows) -> None:
+    """Write best.webp and worst.webp: the scenes where scg's box fits best and worst."""
+    threshold = {str(row["method"]): float(row["threshold 0.5"]) for row in rows}
+    shown = {name: prepared(METHODS[name](found)) for name in ("cam", DEFAULT)}
+    boxes = {
+        name: [score_map_boxes(map, threshold[name])[0] for map in maps]
+        for name, maps in shown.items()
+    }
+    side = found.masks.shape[-1]
+    truth = [box[0] * side / size[0] for box, size in zip(found.boxes, found.sizes, strict=True)]
+    fit = torch.stack(
+        [
+            box_iou(box[None].float(), true[None])[0, 0]
+            for box, true in zip(boxes[DEFAULT], truth, strict=True)
+        ]
+    )
+    order = fit.argsort(descending=True, stable=True).tolist()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, cases in (("best", order[:SHOWN]), ("worst", order[::-1][:SHOWN])):
+        table = []
+        for i in cases:
+            scene = cv2.resize(scenes[i].image, (side, side), interpolation=cv2.INTER_AREA)
+            drawn = draw_boxes(scene, truth[i], width=2)
+            drawn = draw_boxes(drawn, boxes["cam"][i], width=2, color=(255, 160, 60), dashed=True)
+            drawn = draw_boxes(drawn, boxes[DEFAULT][i], width=2, color=(80, 255, 80))
+            table.append([drawn, *(overlay(scene, maps[i]) for maps in shown.values())])
+        columns = [list(cells) for cells in zip(*table, strict=True)]
+        captions = ["true (white), CAM (dashed), SCG (green)", "CAM", "SCG"]
+        contact_sheet(
+            columns,
+            [f"IoU {fit[i]:.2f}" for i in cases],
+            folder / f"{name}.png",
+            captions=captions,
+            cell=1.6,
+        )
