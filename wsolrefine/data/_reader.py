@@ -1,0 +1,128 @@
+"""What all data sets have in common: annotations in memory, images in files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from wsolrefine.data._images import image_size, open_rgb, read_gray, to_mask
+from wsolrefine.data.annotation import Annotation
+
+Transform = Callable[[Any], Any]
+Box = tuple[float, float, float, float]
+
+
+class Reader(Dataset[tuple[Any, Annotation]]):
+    """Images with their annotations.
+
+    Attributes:
+        annotations: an :class:`wsolrefine.data.Annotation` for each image.
+        class_names: the name of each class, or None.
+
+    """
+
+    annotations: list[Annotation]
+    class_names: list[str] | None
+    _object_above = 127  # gray levels of masks that are object
+
+    def __init__(
+        self,
+        images: Path | None,
+        annotations: list[Annotation],
+        class_names: list[str] | None,
+        transform: Transform | None,
+        *,
+        masks: Path | None = None,
+    ) -> None:
+        self._images, self._masks, self._transform = images, masks, transform
+        self.annotations, self.class_names = annotations, class_names
+
+    def __len__(self) -> int:
+        return len(self.annotations)
+
+    def __getitem__(self, index: int) -> tuple[Any, Annotation]:
+        image: Any = open_rgb(self.image_path(index))
+        if self._transform is not None:
+            image = self._transform(image)
+        return image, self.annotations[index]
+
+    def image_path(self, index: int) -> Path:
+        """Return the file of an image."""
+        if self._images is None:
+            raise ValueError("images: expected the folder of the images, got None")
+        return self._images / self.annotations[index].image_id
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return (height, width) of an image, from its file where the annotations do not say."""
+        return self.annotations[index].size or image_size(self.image_path(index))
+
+    @property
+    def has_masks(self) -> bool:
+        """Tell whether there are masks of pixels; :meth:`has_mask` tells it for one image."""
+        return self._masks is not None
+
+    def has_mask(self, index: int) -> bool:
+        """Tell whether there should be a mask of this image."""
+        return self.has_masks
+
+    def mask(self, index: int, size: Sequence[int] | None = None) -> Tensor:
+        """Return the mask of an image.
+
+        Args:
+            index: number of the image.
+            size: height and width to bring the mask to, by the nearest pixel as OpenCV takes it;
+                None: as it is stored.
+
+        Returns:
+            ``(H, W)`` uint8: 1 object, 0 background, 255 not to be counted.
+
+        Raises:
+            OSError: its file cannot be read.
+            ValueError: there is no mask of this image, or its file is no mask.
+
+        """
+        if self._masks is None or not self.has_mask(index):
+            got = self.annotations[index].image_id
+            raise ValueError(f"mask: expected an image that has a mask, got {got}")
+        return to_mask(read_gray(self._mask_path(self._masks, index), size) > self._object_above)
+
+    def _mask_path(self, masks: Path, index: int) -> Path:
+        return (masks / self.annotations[index].image_id).with_suffix(".png")
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Workers that are spawned get the data set pickled, and torch then opens a file for every
+        # tensor in it: thousands. NumPy arrays travel by value.
+        packed = [(*annotation[:3], annotation.boxes.numpy()) for annotation in self.annotations]
+        return self.__dict__ | {"annotations": packed}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        packed = state["annotations"]
+        annotations = [
+            Annotation(image_id, label, size, torch.from_numpy(boxes))
+            for image_id, label, size, boxes in packed
+        ]
+        self.__dict__.update(state | {"annotations": annotations})
+
+
+def as_boxes(boxes: Iterable[Box]) -> Tensor:
+    """Return boxes as a tensor ``(n, 4)`` float32."""
+    return torch.from_numpy(np.array([*boxes], dtype=np.float32).reshape(-1, 4))
+
+
+def check_split(split: str, splits: Sequence[str]) -> None:
+    """Raise unless the data set has the split."""
+    if split not in splits:
+        *others, last = splits
+        raise ValueError(f"split: expected {', '.join(others)} or {last}, got {split!r}")
+
+
+def check_folder(name: str, folder: Path) -> None:
+    """Raise unless the argument ``name`` is a folder."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{name}: expected a folder, got {folder}")

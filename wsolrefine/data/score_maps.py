@@ -1,0 +1,94 @@
+"""A folder of score maps, one file an image."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wsolrefine.data._images import read_gray_map
+from wsolrefine.data._lines import stays_below
+from wsolrefine.data._reader import check_folder
+
+SUFFIXES = {*(".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")}
+"""What is taken off an id: with any other ending, ``frame.1`` and ``frame.2`` would be one map."""
+
+
+class ScoreMaps:
+    """Score maps of images, in files that are named like the images.
+
+    Looked for in this order, for the image ``birds/wren.jpg``: ``birds/wren.jpg.npy`` (as
+    wsolevaluation has it), ``birds/wren.npy``, ``birds/wren.jpg.png``, ``birds/wren.png``.
+
+    Args:
+        folder: the folder that the ids are relative to.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> import numpy as np
+        >>> folder = mkdtemp()
+        >>> np.save(f"{folder}/wren.jpg.npy", np.array([[0, 0.5]], dtype=np.float32))
+        >>> ScoreMaps(folder).maps("wren.jpg")
+        tensor([[0.0000, 0.5000]], dtype=torch.float64)
+
+    """
+
+    def __init__(self, folder: str | PathLike[str]) -> None:
+        self.folder = Path(folder)
+        check_folder("folder", self.folder)
+
+    def maps(self, image_id: str) -> Tensor:
+        """Return the score map of an image.
+
+        Args:
+            image_id: path of the image, as in :class:`wsolrefine.data.Annotation`.
+
+        Returns:
+            ``(H, W)`` float64: the values of an array as they are stored; those of a PNG divided by
+            255 (8 bits) or 65535 (16 bits).
+
+        Raises:
+            OSError: there is no such file, or it cannot be read.
+            ValueError: it holds no array of numbers ``(H, W)`` and is no gray PNG, or ``image_id``
+                leads out of the folder.
+
+        """
+        path = self._path(image_id)
+        return read_gray_map(path) if path.suffix == ".png" else _read_array(path)
+
+    def _path(self, image_id: str) -> Path:
+        if not stays_below(image_id):
+            raise ValueError(
+                f"image_id: expected a path that stays below its folder, got {image_id!r}"
+            )
+        names = [image_id]
+        if PurePosixPath(image_id).suffix.lower() in SUFFIXES:
+            names.append(str(PurePosixPath(image_id).with_suffix("")))
+        for suffix in (".npy", ".png"):
+            for name in names:
+                path = self.folder / f"{name}{suffix}"
+                if path.is_file():
+                    return path
+        raise FileNotFoundError(f"{self.folder / image_id}.npy: expected a score map, got no file")
+
+
+def _read_array(path: Path) -> Tensor:
+    expected = f"{path}: expected an array of numbers (H, W)"
+    with path.open("rb") as file:
+        try:
+            values = np.load(file, allow_pickle=False)
+        except Exception as error:  # a damaged file leads to whatever it leads to
+            raise ValueError(f"{expected}, got {error}") from None
+    if not isinstance(values, np.ndarray):
+        raise ValueError(f"{expected}, got an archive of arrays")
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{expected}, got dtype {values.dtype}")
+    if values.ndim != 2 or not values.size:
+        raise ValueError(f"{expected}, got shape {values.shape}")
+    return torch.from_numpy(values.astype(np.float64))

@@ -1,0 +1,105 @@
+"""The lists of images, labels and boxes that wsolevaluation ships."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from wsolrefine.data._lines import Row, by_id, check_same_ids, grouped, read_rows
+from wsolrefine.data._reader import Box, Reader, Transform, as_boxes, check_folder
+from wsolrefine.data.annotation import Annotation
+
+
+class WsolEvaluation(Reader):
+    """One split of a data set in the lists of wsolevaluation, such as ``metadata/CUB/test``.
+
+    It has ``image_ids.txt`` and ``class_labels.txt``, where there are boxes also
+    ``localization.txt`` and ``image_sizes.txt``; ``image_ids_proxy.txt`` is not read. The protocol
+    takes the corners of a box as its first and its last pixel; the half-open box here is
+    ``x0 y0 x1+1 y1+1``, whose last pixel is the same. It may end one pixel outside the image, where
+    the lists do.
+
+    Args:
+        metadata: the folder with the lists of one split.
+        images: the folder that the ids are relative to; None: the images cannot be opened.
+        transform: applied to each image.
+
+    Raises:
+        OSError: a file is missing; without ``localization.txt`` there are no boxes, without
+            ``image_sizes.txt`` no sizes.
+        ValueError: a line is broken, or an id is not in all of the lists, with file and line.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> metadata = Path(mkdtemp())
+        >>> _ = (metadata / "image_ids.txt").write_text("a/1.jpg")
+        >>> _ = (metadata / "class_labels.txt").write_text("a/1.jpg,7")
+        >>> _ = (metadata / "image_sizes.txt").write_text("a/1.jpg,500,375")
+        >>> _ = (metadata / "localization.txt").write_text("a/1.jpg,10,20,30,40")
+        >>> annotation = WsolEvaluation(metadata).annotations[0]
+        >>> annotation[:3], annotation.boxes.tolist()
+        (('a/1.jpg', 7, (375, 500)), [[10.0, 20.0, 31.0, 41.0]])
+
+    Reference:
+        Choe et al., "Evaluating Weakly Supervised Object Localization Methods Right", CVPR 2020.
+
+    """
+
+    def __init__(
+        self,
+        metadata: str | PathLike[str],
+        *,
+        images: str | PathLike[str] | None = None,
+        transform: Transform | None = None,
+    ) -> None:
+        folder = Path(metadata)
+        check_folder("metadata", folder)
+        root = None if images is None else Path(images)
+        if root is not None:
+            check_folder("images", root)
+        super().__init__(root, _annotations(folder), None, transform)
+
+
+def labelled(folder: Path) -> tuple[dict[str, Row], dict[str, int]]:
+    """Return the rows of ``image_ids.txt`` and the labels of ``class_labels.txt``, by image."""
+    ids = by_id(read_rows(folder / "image_ids.txt", "id"))
+    labels = by_id(read_rows(folder / "class_labels.txt", "id,label"))
+    check_same_ids(ids, labels.values(), "class_labels.txt")
+    return ids, {row.path(0): labels[key].whole(1) for key, row in ids.items()}
+
+
+def _annotations(folder: Path) -> list[Annotation]:
+    ids, labels = labelled(folder)
+    sizes: dict[str, Row] = {}
+    boxes: dict[str, list[Row]] = {}
+    if (file := folder / "image_sizes.txt").exists():
+        sizes = by_id(read_rows(file, "id,width,height"))
+        check_same_ids(ids, sizes.values(), file.name)
+    if (file := folder / "localization.txt").exists():
+        rows = read_rows(file, "id,x0,y0,x1,y1")
+        check_same_ids(ids, rows, file.name)
+        boxes = grouped(rows)
+    return [
+        Annotation(
+            image_id,
+            label,
+            _size(sizes[image_id]) if sizes else None,
+            as_boxes(_half_open(row) for row in boxes.get(image_id, ())),
+        )
+        for image_id, label in labels.items()
+    ]
+
+
+def _size(row: Row) -> tuple[int, int]:
+    width, height = row.whole(1), row.whole(2)
+    if not (width and height):
+        raise row.error("width and height above 0", f"{width} x {height}")
+    return height, width
+
+
+def _half_open(row: Row) -> Box:
+    x0, y0, x1, y1 = (row.whole(field) for field in range(1, 5))
+    if x1 < x0 or y1 < y0:
+        raise row.error("a box with x0 <= x1 and y0 <= y1", ",".join(row.fields[1:]))
+    return x0, y0, x1 + 1, y1 + 1
