@@ -41,7 +41,11 @@ def unpacked(folder: Path | None = None) -> Path:
         # Under a temporary name until all is there, so that a broken download is not kept.
         with tempfile.TemporaryDirectory(dir=cache.parent) as temporary:
             _fetch(Path(temporary))
-            (Path(temporary) / "unpacked").rename(cache)
+            try:
+                (Path(temporary) / "unpacked").rename(cache)
+            except OSError:
+                if not cache.is_dir():  # else another process was faster
+                    raise
     return cache
 
 
@@ -51,9 +55,10 @@ def _fetch(folder: Path) -> None:
             raise RuntimeError(_advice(f"{program} is not installed"))
     # Where apt-get runs as root it hands the download to another user, who must be let in.
     folder.chmod(0o755)
-    done = subprocess.run(
-        ["apt-get", "download", *PACKAGES], cwd=folder, capture_output=True, text=True
-    )
+    done = _apt_get(folder, "download", *PACKAGES)
+    if done.returncode != 0:  # a fresh machine may have no lists of packages yet
+        _apt_get(folder, "update")
+        done = _apt_get(folder, "download", *PACKAGES)
     if done.returncode != 0:
         raise RuntimeError(_advice(done.stderr.strip() or "apt-get failed"))
     for package in sorted(folder.glob("*.deb")):
@@ -61,8 +66,13 @@ def _fetch(folder: Path) -> None:
         package.unlink()
 
 
+def _apt_get(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["apt-get", *arguments], cwd=folder, capture_output=True, text=True)
+
+
 def _advice(reason: str) -> str:
     return (
-        f"the photographs could not be fetched: {reason}. On another machine, download and unpack "
-        f"(dpkg-deb -x) {', '.join(PACKAGES)} into one folder, and name it with --folder"
+        f"the photographs could not be fetched: {reason}. Try 'apt-get update' as root, or download "
+        f"and unpack (dpkg-deb -x) {', '.join(PACKAGES)} elsewhere into one folder, and name it with "
+        "--folder"
     )

@@ -9,7 +9,6 @@ test split; the best on the test split itself stands beside, as papers print it.
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -86,28 +85,28 @@ def row(name: str, found: dict[str, Located]) -> dict[str, str | float]:
 
 
 def search(found: Located) -> None:
-    """Print scg over layers, orders and thresholds on the validation split, best first."""
-    layers = [(28,), (14,), (7,), (14, 7), (28, 14)]
-    orders = [(1,), (2,), (1, 2), (1, 2, 3)]
-    cuts = [(0.5, 0.3), (0.6, 0.2), (0.6, 0.3), (0.6, 0.4), (0.7, 0.3), (0.7, 0.5)]
-    rows = []
-    for sides, order, (high, low) in itertools.product(layers, orders, cuts):
+    """Print scg over layers and orders, then over thresholds, on the validation split."""
+    layers = [(28,), (14,), (7,), (14, 7), (28, 14), (28, 14, 7)]
+    orders = [(1,), (1, 2), (1, 2, 3)]
+    cuts = [(0.5, 0.3), (0.6, 0.2), (0.6, 0.4), (0.7, 0.3), (0.7, 0.5), (0.8, 0.4)]
+    tried = [(sides, order, (0.6, 0.3)) for sides in layers for order in orders]
+    tried += [((28, 14), (1, 2), cut) for cut in cuts]
+    print("MaxBoxAccV2   PxAP  layers       orders     foreground background")
+    for sides, order, (high, low) in tried:
         features = [found.features[side] for side in sides]
         maps = scg(found.cam, features, orders=order, foreground=high, background=low)
         figures = measure(maps, found)
-        rows.append((figures.all_boxes.accuracy.item(), figures.pixels, sides, order, high, low))
-        print(".", end="", file=sys.stderr, flush=True)
-    print("\nMaxBoxAccV2   PxAP  layers    orders     foreground background")
-    for boxes, pixels, sides, order, high, low in sorted(rows, reverse=True):
         print(
-            f"{100 * boxes:11.1f} {100 * pixels:6.1f}  {sides!s:9} {order!s:10} {high:10} {low:10}"
+            f"{100 * figures.all_boxes.accuracy:11.1f} {100 * figures.pixels:6.1f}  "
+            f"{sides!s:12} {order!s:10} {high:10} {low:10}",
+            flush=True,
         )
 
 
 def command_thresholds(found: Located) -> None:
     """Print the best threshold of ``wsolrefine refine`` for each of its methods (IoU 0.5)."""
     steps = thresholds_of(0.01)
-    features = [found.features[14]]
+    features = [found.features[28], found.features[14]]
     print("\nwsolrefine refine, largest piece, half-open boxes, IoU 0.5 on validation:")
     for method, refine in REFINE.items():
         maps = refine(found.cam[:, None], features)

@@ -87,22 +87,24 @@ def _confseg(found: Located) -> Tensor:
 
 def _own_thresholds(found: Located) -> Tensor:
     low, high = confseg_thresholds(found.cam)
-    return scg(found.cam, found.features[14], foreground=high, background=low)
+    layers = [found.features[28], found.features[14]]
+    return scg(found.cam, layers, foreground=high, background=low)
 
 
-DEFAULT = "scg, 14x14"
+DEFAULT = "scg, 28x28 and 14x14"  # what find_layers and scg do unless told otherwise
 METHODS: dict[str, Callable[[Located], Tensor]] = {
     "cam": lambda found: found.cam,
+    DEFAULT: _on(scg, 28, 14),
     "scg, 28x28": _on(scg, 28),
-    DEFAULT: _on(scg, 14),
+    "scg, 14x14": _on(scg, 14),
     "scg, 7x7": _on(scg, 7),
     "scg, 14x14 and 7x7": _on(scg, 14, 7),
-    "scg, 28x28 and 14x14": _on(scg, 28, 14),
-    "scg, 14x14, order 1": _on(scg, 14, orders=(1,)),
-    "scg, 14x14, orders 1 2 3": _on(scg, 14, orders=(1, 2, 3)),
-    "scg, 14x14, confseg_thresholds": _own_thresholds,
+    "scg, 28x28, 14x14 and 7x7": _on(scg, 28, 14, 7),
+    "scg, 28x28 and 14x14, order 1": _on(scg, 28, 14, orders=(1,)),
+    "scg, 28x28 and 14x14, orders 1 2 3": _on(scg, 28, 14, orders=(1, 2, 3)),
+    "scg, 28x28 and 14x14, confseg_thresholds": _own_thresholds,
     "scg_released, 14x14": _on(scg_released, 14),
-    "scg_released, 14x14 and 7x7": _on(scg_released, 14, 7),
+    "scg_released, 28x28 and 14x14": _on(scg_released, 28, 14),
     "sem, 28x28": _on(sem, 28),
     "sem, 14x14": _on(sem, 14),
     "sem, 7x7, 20 seeds": _on(sem, 7, num_seeds=20),
@@ -113,7 +115,9 @@ METHODS: dict[str, Callable[[Located], Tensor]] = {
     "multiply_maps of scg 28, 14, 7": lambda found: multiply_maps(
         [_on(scg, side)(found) for side in LAYERS]
     ),
-    "multiply_maps of cam, scg 14": lambda found: multiply_maps([found.cam, _on(scg, 14)(found)]),
+    "multiply_maps of cam, scg 28 and 14": lambda found: multiply_maps(
+        [found.cam, _on(scg, 28, 14)(found)]
+    ),
 }
 
 

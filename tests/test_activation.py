@@ -453,7 +453,7 @@ def test_photographs_are_recognised(coffee):
     assert loaded.class_names[int(out.labels[0, 0])] == "espresso"
     assert out.logits.softmax(1).max() > 0.8
     assert out.cam.shape == (1, 1, 7, 7)
-    assert out.features[0].shape == (1, 112, 14, 14)
+    assert [f.shape for f in out.features] == [(1, 40, 28, 28), (1, 112, 14, 14)]
 
 
 def test_grad_cam_of_the_real_classifier_is_its_cam(coffee):
@@ -467,11 +467,11 @@ def test_grad_cam_of_the_real_classifier_is_its_cam(coffee):
 
 def test_five_lines_for_a_convolutional_network():
     model, images = build("resnet").requires_grad_(False), pictures()
-    with capture(model, "layer3", "layer4") as outputs, torch.no_grad():
+    with capture(model, "layer2", "layer3", "layer4") as outputs, torch.no_grad():
         labels = model(images).argmax(1)
     cam = gap_cam(outputs["layer4"], model.fc.weight, labels)
-    refined = scg(cam, outputs["layer3"])
-    assert refined.shape == (2, 4, 4)
+    refined = scg(cam, [outputs["layer2"], outputs["layer3"]])
+    assert refined.shape == (2, 8, 8)
     out = class_activation(model, images)
     assert_close(refined, scg(out.cam, out.features)[:, 0])
 

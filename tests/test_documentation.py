@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.data import Dataset
+from torchmetrics import Metric
 
 import wsolrefine
 from tests import zoo
+from wsolrefine import data, metrics
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -48,8 +51,11 @@ OTHERS = {
     "capture": {"capture", "gap_cam", "grad_cam"},
     "layers": {"find_layers", "Layers"},
     "models": {"load_classifier", "Classifier", "Preprocess"},
-    "viz": {"overlay", "draw_boxes", "contact_sheet"},
+    "viz": {"overlay", "draw_boxes", "contact_sheet", "plot_curves", "plot_bars"},
+    "metrics": {*metrics.__all__},
+    "data": {*data.__all__},
 }
+SHARED_PAGES = {"wsolrefine.metrics", "wsolrefine.data"}  # a page holds all of one idea
 PUBLIC = dict.fromkeys((*SIGNATURES, *RECORDS), "wsolrefine") | {
     name: f"wsolrefine.{module}" for module, names in OTHERS.items() for name in names
 }
@@ -75,11 +81,14 @@ def test_has_a_docstring_a_page_and_a_line_in_the_changelog(name):
     writes_files = name == "contact_sheet"
     if inspect.isfunction(found) and not writes_files:
         assert ">>> " in documentation
-    pages = {page: page.read_text("utf-8") for page in (ROOT / "docs/functions").glob("*.md")}
+    pages = {page: page.read_text("utf-8") for page in (ROOT / "docs").rglob("*.md")}
     entry = re.compile(rf"^::: {re.escape(PUBLIC[name])}\.{name}$", re.M)
     own = [page for page, text in pages.items() if entry.search(text)]
     assert len(own) == 1
-    if inspect.isfunction(found):
+    if inspect.isclass(found) and issubclass(found, (Metric, Dataset)):
+        assert ">>> " in documentation
+        assert f"`{name}`" in README
+    if inspect.isfunction(found) and PUBLIC[name] not in SHARED_PAGES:
         assert own[0].stem == name
         assert f"]({name}.md)" in pages[ROOT / "docs/functions/index.md"]
         assert f"functions/{name}.md" in (ROOT / "mkdocs.yml").read_text("utf-8")
@@ -113,7 +122,10 @@ def test_the_readme_has_the_two_commands():
     assert README.index(demo) < README.index(test) < README.index("```python")
 
 
-@pytest.mark.parametrize("model", ["resnet", "vit", "either"])
+EXPECTED = {"resnet": (2, 28, 28), "vit": (2, 14, 14), "either": (2, 1, 28, 28)}
+
+
+@pytest.mark.parametrize("model", EXPECTED)
 def test_the_code_of_the_readme_runs(model):
     cnn, transformer, either, _, to_box = blocks(README, "python")
     code = {"resnet": cnn, "vit": transformer, "either": either}[model]
@@ -123,7 +135,7 @@ def test_the_code_of_the_readme_runs(model):
     images = torch.rand(2, 3, 224, 224)
     names = {"torch": torch, "F": F, "model": network, "images": images}
     exec(code, names)
-    assert names["refined"].shape == ((2, 1, 14, 14) if model == "either" else (2, 14, 14))
+    assert names["refined"].shape == EXPECTED[model]
     if model != "either":
         exec(to_box, names | {"largest_box": wsolrefine.largest_box}, names)
         assert names["boxes"].shape == (2, 1, 4)
@@ -142,7 +154,7 @@ def test_the_lines_for_other_libraries_run():
     assert shapes == [(2, 14, 14), (2, 14, 14), (2, 1, 14, 14)]
 
 
-@pytest.mark.parametrize("command", ["demo", "refine"])
+@pytest.mark.parametrize("command", ["demo", "refine", "evaluate"])
 def test_the_page_of_the_command_line_lists_every_option(command):
     typer = pytest.importorskip("typer")
     app = import_module("wsolrefine.cli").app

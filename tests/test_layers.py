@@ -12,18 +12,18 @@ from wsolrefine.functional.tokens import tokens_to_map
 from wsolrefine.layers import Layers, find_layers
 
 FAMILIES = [
-    (zoo.ResNet, {}, (("layer3",), "layer4", "fc")),
-    (zoo.VGG, {}, (("features.13",), "avgpool", None)),
-    (zoo.MobileNetV2, {}, (("features.4",), "features", "classifier.1")),
-    (zoo.DenseNet, {}, (("features.transition1",), "features", "classifier")),
+    (zoo.ResNet, {}, (("layer2", "layer3"), "layer4", "fc")),
+    (zoo.VGG, {}, (("features.10", "features.13"), "avgpool", None)),
+    (zoo.MobileNetV2, {}, (("features.2", "features.4"), "features", "classifier.1")),
+    (zoo.DenseNet, {}, (("features.conv0", "features.transition1"), "features", "classifier")),
     (zoo.FunctionalTanh, {}, (("stem",), "pool", "fc")),
     (zoo.SqueezeNet, {}, (("features.1",), "classifier.2", None)),
     (zoo.ViT, {}, (("norm",), "blocks.2.norm1", None)),
     (zoo.ViT, {"registers": 4}, (("norm",), "blocks.2.norm1", None)),
     (zoo.ViT, {"class_token": False}, (("norm",), "norm", "head")),
     (zoo.ViT, {"class_token": False, "registers": 4}, (("norm",), "norm", "head")),
-    (zoo.Swin, {}, (("layers.2",), "norm", "head.fc")),
-    (zoo.SwinV1, {}, (("layers.2",), "norm", "head")),
+    (zoo.Swin, {}, (("layers.1", "layers.2"), "norm", "head.fc")),
+    (zoo.SwinV1, {}, (("layers.1", "layers.2"), "norm", "head")),
 ]
 FAMILY = pytest.mark.parametrize(("make", "arguments", "expected"), FAMILIES)
 
@@ -48,13 +48,13 @@ def test_images_that_are_not_square(size):
             arguments = {**arguments, "image_size": size}
         if make is not zoo.VGG:  # its last pooling makes a square of any image
             assert find_layers(seeded(make, **arguments), images) == Layers(*expected)
-    assert find_layers(seeded(zoo.VGG), images) == Layers(("features.13",), "features", None)
+    assert find_layers(seeded(zoo.VGG), images) == Layers(("features.10", "features.13"), "features", None)
 
 
 @pytest.mark.parametrize("size", [(224, 224), (320, 192)])
 def test_efficientnet_lite0(size):
     layers = find_layers(classifier().model, torch.rand(1, 3, *size))
-    assert layers == Layers(("_blocks.10",), "_swish", "_fc")
+    assert layers == Layers(("_blocks.4", "_blocks.10"), "_swish", "_fc")
 
 
 def test_the_images_values_do_not_matter():
@@ -74,7 +74,7 @@ def test_one_grid_only():
 
 def test_a_last_grid_of_one_pixel_is_passed_over():
     layers = find_layers(seeded(zoo.ResNet), torch.rand(1, 3, 32, 32))
-    assert layers == Layers(("layer2",), "layer3", None)
+    assert layers == Layers(("layer1", "layer2"), "layer3", None)
 
 
 def test_padding_layers_do_not_count_as_a_stage():
@@ -113,13 +113,13 @@ class Scaled(nn.Module):
 def test_other_heads_take_grad_cam(head):
     model = seeded(zoo.ResNet)
     model.fc = head
-    assert find_layers(model, torch.rand(1, 3, 64, 64)) == Layers(("layer3",), "layer4", None)
+    assert find_layers(model, torch.rand(1, 3, 64, 64)) == Layers(("layer2", "layer3"), "layer4", None)
 
 
 def test_the_maximum_is_no_mean():
     model = seeded(zoo.ResNet)
     model.avgpool = nn.AdaptiveMaxPool2d(1)
-    assert find_layers(model, torch.rand(1, 3, 64, 64)) == Layers(("layer3",), "layer4", None)
+    assert find_layers(model, torch.rand(1, 3, 64, 64)) == Layers(("layer2", "layer3"), "layer4", None)
 
 
 class Output(nn.Module):
@@ -141,7 +141,7 @@ class Output(nn.Module):
     ids=["tuple", "mapping", "four axes"],
 )
 def test_ways_to_return_logits(wrap):
-    expected = Layers(("model.layer3",), "model.layer4", "model.fc")
+    expected = Layers(("model.layer2", "model.layer3"), "model.layer4", "model.fc")
     assert find_layers(Output(wrap), torch.rand(1, 3, 64, 64)) == expected
 
 

@@ -18,7 +18,7 @@ def maps(name):
         size = image.height, image.width
     layers = photographs.layers(classifier.model, images.shape[2:])
     found = class_activation(classifier.model, images, layers=layers)
-    assert found.features[0].shape[2:] == (14, 14)
+    assert [layer.shape[2:] for layer in found.features] == [(28, 28), (14, 14)]
     return enlarge(found.cam[0], size), enlarge(scg(found.cam, found.features)[0], size)
 
 

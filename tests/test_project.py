@@ -83,8 +83,8 @@ def test_an_arrow_upwards_is_seen(tmp_path, monkeypatch):
 # What the import costs ----------------------------------------------------------------------------
 
 HEAVY = {
-    *("cv2", "lightning", "matplotlib", "PIL", "pycocotools", "pytorch_lightning", "ray", "rich"),
-    *("scipy", "skimage", "timm", "torchmetrics", "torchvision", "typer"),
+    *("cv2", "lightning", "matplotlib", "numba", "PIL", "pycocotools", "pytorch_lightning", "ray"),
+    *("rich", "scipy", "skimage", "timm", "torchmetrics", "torchvision", "typer"),
 }
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from wsolrefine.viz import contact_sheet, draw_boxes, overlay
+from wsolrefine.viz import contact_sheet, draw_boxes, overlay, plot_bars, plot_curves
 
 
 @pytest.fixture
@@ -85,19 +85,123 @@ def test_contact_sheet_with_gaps_and_extreme_cells(tmp_path, photograph):
     assert (np.ptp(pixels, axis=2) > 50).any()  # the map is in colour
 
 
-def test_contact_sheet_leaves_pyplot_alone(tmp_path, photograph):
+def test_pyplot_is_left_alone(tmp_path, photograph):
     loaded = sys.modules.pop("matplotlib.pyplot", None)
     try:
         contact_sheet([[photograph]], ["only"], tmp_path / "sheet.png")
+        plot_curves({"a": ([0, 1], [0, 1])}, tmp_path / "lines.png", x_label="x", y_label="y")
+        plot_bars({"a": 1}, tmp_path / "bars.png", x_label="x")
         assert "matplotlib.pyplot" not in sys.modules
     finally:
         if loaded is not None:
             sys.modules["matplotlib.pyplot"] = loaded
 
 
+@pytest.fixture
+def figure(monkeypatch):
+    """Catch the matplotlib figure that would be saved; call it to look at its only axes."""
+    kept = []
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, path: kept.append(self))
+
+    def axes():
+        (found,) = kept.pop().axes
+        return found
+
+    return axes
+
+
+def dots(axes):
+    """Return the points that are marked."""
+    lines = [line for line in axes.get_lines() if line.get_marker() == "o"]
+    return [(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in lines]
+
+
+def texts(axes):
+    return [text.get_text().strip() for text in axes.get_legend().get_texts()]
+
+
+def test_curves_mark_the_first_of_the_highest_points(figure):
+    nan = float("nan")
+    series = {
+        "tensor": (torch.tensor([0.0, 0.25, 0.5, 1]), torch.tensor([0.1, 0.75, 0.75, 0.2])),
+        "gap": ([0, 1, 2], [nan, 3, 2]),
+        "empty": ([0, 1], [nan, nan]),
+    }
+    plot_curves(series, "anywhere", x_label="x [cells]", y_label="y", title="title")
+    axes = figure()
+    assert dots(axes) == [(0.25, 0.75), (1.0, 3.0)]
+    assert texts(axes) == ["tensor: 0.75 at 0.25", "gap: 3 at 1", "empty"]
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("x [cells]", "y", "title")
+    np.testing.assert_array_equal(axes.get_lines()[0].get_ydata(), series["tensor"][1])
+
+
+def test_curves_mark_what_was_chosen_elsewhere(figure):
+    series = {name: ([0.0, 0.1, 0.2], [1.0, 2.0, 3.0]) for name in ("a", "b")}
+    plot_curves(series, "anywhere", x_label="x", y_label="y", marks={"b": 0.1})
+    axes = figure()
+    assert dots(axes) == [(0.1, 2.0)]
+    assert texts(axes) == ["a", "b: 2 at 0.1"]
+    plot_curves(series, "anywhere", x_label="x", y_label="y", marks={})
+    assert dots(figure()) == []
+
+
+def test_bars_are_in_order_and_have_their_values(figure):
+    plot_bars({"right": 70.25, "no": 0, "_$odd$": 3}, "anywhere", x_label="per cent")
+    axes = figure()
+    assert [bar.get_width() for bar in axes.patches] == [70.25, 0, 3]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["right", "no", "_$odd$"]
+    assert axes.yaxis_inverted()  # the first on top
+    assert {"70.2", "0", "3"} <= {text.get_text() for text in axes.texts}
+    assert axes.get_xlim()[1] > 70.25
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf", "webp"])
+def test_plots_of_every_format_and_any_name(tmp_path, suffix):
+    names = ["_hidden", "$x", "a_b^c", "\\frac{", "<b> & 'c'", "é"]
+    series = {name: ([0, 1], [i, 1]) for i, name in enumerate(names)}
+    labels = " ".join(names)
+    for draw, target in ((plot_curves, "curves"), (plot_bars, "bars")):
+        path = tmp_path / f"{target}.{suffix}"
+        options = {"y_label": labels} if draw is plot_curves else {}
+        values = series if draw is plot_curves else dict.fromkeys(names, 0.0)
+        draw(values, path, x_label=labels, title=labels, **options)
+        assert path.stat().st_size > 1000
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (
+            lambda p, t: plot_curves({}, t, x_label="", y_label=""),
+            ValueError,
+            "series: expected at least one",
+        ),
+        (
+            lambda p, t: plot_curves({"a": ([0, 1], [1])}, t, x_label="", y_label=""),
+            ValueError,
+            r"series: expected x and y of one length in 'a', got \(2,\) and \(1,\)",
+        ),
+        (
+            lambda p, t: plot_curves({"a": ([], [])}, t, x_label="", y_label=""),
+            ValueError,
+            "series: expected x and y of one length in 'a'",
+        ),
+        (
+            lambda p, t: plot_curves({"a": ([0], [1])}, t, x_label="", y_label="", marks={"b": 0}),
+            ValueError,
+            "marks: expected names of series, got 'b'",
+        ),
+        (lambda p, t: plot_bars({}, t, x_label=""), ValueError, "values: expected at least one"),
+        (
+            lambda p, t: plot_bars({"a": float("nan")}, t, x_label=""),
+            ValueError,
+            "values: expected finite numbers from 0 in 'a', got nan",
+        ),
+        (
+            lambda p, t: plot_bars({"a": -1}, t, x_label=""),
+            ValueError,
+            "values: expected finite numbers from 0 in 'a', got -1",
+        ),
         (
             lambda p, t: overlay(p / 255.0, np.ones((40, 60))),
             TypeError,

@@ -44,8 +44,10 @@ def find_layers(
       layer on the last grid; where the logits do not depend on it, as on the patch tokens that
       leave a class-token transformer, it is the last layer like it on which they do (the
       normalisation before the last attention). This takes one backward pass.
-    - ``features``: on the second-smallest grid (14x14 for an image of 224 and a network that ends
-      in 7x7; the only grid of a plain transformer), the outermost layer that runs last.
+    - ``features``: the outermost layer that runs last on the third-smallest grid, and that on the
+      second-smallest (28x28 and 14x14 for an image of 224 and a network that ends in 7x7), in the
+      order in which they run. Where there are fewer grids, as in a plain transformer, only the
+      latter, or that on the only grid.
 
     Args:
         model: a classifier, of images (B, C, H, W), returning logits (B, num_classes).
@@ -93,7 +95,7 @@ def find_layers(
             raise ValueError("model: expected a layer whose output has a grid, got none")
         averaged = probe.averaged()
         cam, head = averaged or (_last_with_gradient(model, noise, stages, read), None)
-    return Layers((_feature_layer(stages).name,), cam, head)
+    return Layers(tuple(grid.name for grid in _feature_layers(stages)), cam, head)
 
 
 def _stages(probe: Probe, image_size: tuple[int, int]) -> list[Grid]:
@@ -117,9 +119,13 @@ def _stages(probe: Probe, image_size: tuple[int, int]) -> list[Grid]:
     return [grid for grid in grids if len(grid.shape) == len(grids[-1].shape)]
 
 
-def _feature_layer(stages: list[Grid]) -> Grid:
+def _feature_layers(stages: list[Grid]) -> list[Grid]:
+    """Return the last layers of the two stages before the last, or of what there is.
+
+    Two stages together locate better than either alone: ``python -m benchmarks.quality --search``.
+    """
     sizes = sorted({grid.size for grid in stages}, key=prod)
-    return _outermost(stages, sizes[min(1, len(sizes) - 1)])
+    return [_outermost(stages, size) for size in (sizes[2:0:-1] or sizes)]
 
 
 def _outermost(stages: list[Grid], size: tuple[int, int]) -> Grid:

@@ -1,4 +1,4 @@
-"""The ``wsolrefine`` command: ``demo`` and ``refine``, one file each."""
+"""The ``wsolrefine`` command: ``demo``, ``refine`` and ``evaluate``, one file each."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def _build() -> Callable[..., object]:
     import typer
 
     from wsolrefine.cli.demo import demo
+    from wsolrefine.cli.evaluate import evaluate
     from wsolrefine.cli.refine import refine
 
     built = typer.Typer(
@@ -31,6 +32,7 @@ def _build() -> Callable[..., object]:
     )
     built.command()(demo)
     built.command()(refine)
+    built.command()(evaluate)
     return built
 
 

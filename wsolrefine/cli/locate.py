@@ -54,7 +54,7 @@ def locate(
             assert isinstance(weight, Tensor)
             cam = gap_cam(kept[layers.cam], weight, torch.tensor([int(label)]))
         with clock(spent, "SEM"):
-            by_sem = sem(cam, features)
+            by_sem = sem(cam, features[-1])
         with clock(spent, "SCG"):
             by_scg = scg(cam, features)
         with clock(spent, "GPPL"):

@@ -52,14 +52,15 @@ def _confseg(cam: Tensor, features: list[Tensor]) -> Tensor:
 
 REFINE: dict[Method, Callable[[Tensor, list[Tensor]], Tensor]] = {
     Method.scg: lambda cam, features: scg(cam, features),
-    Method.sem: lambda cam, features: sem(cam, features),
+    Method.sem: lambda cam, features: sem(cam, features[-1]),
     Method.gppl: lambda cam, features: gppl(cam),
     Method.confseg: _confseg,
     Method.cam: lambda cam, features: cam,
 }
 """(B, K, H, W) CAM and features of several layers -> (B, K, h, w) map in [0, 1].
 
-ConfSeg gives three levels: 1 foreground, 0 background, 0.5 undecided."""
+SCG takes all layers together, SEM the last of them, as their papers do. ConfSeg gives three levels:
+1 foreground, 0 background, 0.5 undecided."""
 
 
 def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -15,35 +16,53 @@ from wsolrefine.cli.batch import Plan
 from wsolrefine.cli.classes import parse_classes
 from wsolrefine.cli.maps import Method, Parts
 from wsolrefine.cli.report import stop
-from wsolrefine.layers import find_layers
+from wsolrefine.layers import Layers, find_layers
 from wsolrefine.models import Classifier, load_classifier
+
+
+class Prepared(NamedTuple):
+    """A classifier on its device, where its features are, and how many classes it knows."""
+
+    classifier: Classifier
+    device: torch.device
+    layers: Layers
+    outputs: int
 
 
 def make_plan(out: Path, settings: dict[str, Any], device: str) -> Plan:
     """Load what the settings name, or stop with the reason, before any file is touched."""
-    place = choose_device(device)
-    classifier = load_model(settings["model"])
-    model = classifier.model.to(place)
+    layers = None if settings["layers"] == "auto" else settings["layers"]
+    ready = prepare(settings["model"], layers, device)
     try:
-        images = classifier.preprocess(Image.new("RGB", (64, 64), "gray"))[None].to(place)
-        layers = find_layers(model, images)
-        if settings["layers"] != "auto":
-            layers = layers._replace(features=tuple(settings["layers"]))
-        trial = class_activation(model, images, layers=layers)  # a wrong --layer raises here
-        number = trial.logits.shape[1]
-        classes = parse_classes(settings["classes"], classifier.class_names, number)
-    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        classes = parse_classes(settings["classes"], ready.classifier.class_names, ready.outputs)
+    except ValueError as error:
         stop(error)
     return Plan(
-        classifier=classifier,
-        device=place,
-        layers=layers,
+        classifier=ready.classifier,
+        device=ready.device,
+        layers=ready.layers,
         classes=classes,
         method=Method(settings["method"]),
         threshold=settings["threshold"],
         parts=Parts(settings["parts"]),
         out=out,
     )
+
+
+def prepare(name: str, features: Sequence[str] | None, device: str) -> Prepared:
+    """Load a classifier and try it once, or stop with the reason; no features finds the layers."""
+    place = choose_device(device)
+    classifier = load_model(name)
+    model = classifier.model.to(place)
+    try:
+        images = classifier.preprocess(Image.new("RGB", (64, 64), "gray"))[None].to(place)
+        layers = find_layers(model, images)
+        if features is not None:
+            layers = layers._replace(features=tuple(features))
+        trial = class_activation(model, images, layers=layers)  # a wrong --layer raises here
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        stop(error)
+    return Prepared(classifier, place, layers, trial.logits.shape[1])
 
 
 def choose_device(name: str) -> torch.device:

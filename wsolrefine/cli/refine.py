@@ -39,8 +39,8 @@ def refine(
         typer.Option(
             "--layer",
             "-l",
-            help="Layer whose features are used; repeat for several. By default the last stage "
-            "but one, 14x14 for a usual network.",
+            help="Layer whose features are used; repeat for several (sem uses the last one). By "
+            "default the two stages before the last, 28x28 and 14x14 for a usual network.",
             show_default=False,
         ),
     ] = None,

@@ -4,11 +4,27 @@ from wsolrefine.metrics._inputs import thresholds_of
 from wsolrefine.metrics.box_hits import count_box_hits, score_map_boxes
 from wsolrefine.metrics.box_hits_half_open import count_box_hits_half_open
 from wsolrefine.metrics.boxes import BoxAccuracy, MaxBoxAcc, MaxBoxAccV2, max_box_acc
+from wsolrefine.metrics.errors import (
+    ErrorRates,
+    LocalizationError,
+    LocalizationErrors,
+    localization_errors,
+)
+from wsolrefine.metrics.localization import (
+    LocalizationAccuracy,
+    LocalizationRates,
+    localization_hits,
+)
 from wsolrefine.metrics.peak_iou import PeakIoU, PeakIoUResult, count_grey_levels, peak_iou
 from wsolrefine.metrics.pixels import PixelPrecision, PxAP, count_scores, pixel_average_precision
 
 __all__ = [
     "BoxAccuracy",
+    "ErrorRates",
+    "LocalizationAccuracy",
+    "LocalizationError",
+    "LocalizationErrors",
+    "LocalizationRates",
     "MaxBoxAcc",
     "MaxBoxAccV2",
     "PeakIoU",
@@ -19,6 +35,8 @@ __all__ = [
     "count_box_hits_half_open",
     "count_grey_levels",
     "count_scores",
+    "localization_errors",
+    "localization_hits",
     "max_box_acc",
     "peak_iou",
     "pixel_average_precision",

@@ -34,9 +34,26 @@ def best_ious(
     """
     if len(truth) == 0:
         return np.zeros(len(cuts))
+    if not all_contours:
+        return _iou(largest_boxes(grey, cuts, compiled=compiled), truth)
+    by_tree = COMPILED if compiled is None else compiled
+    return (_all_by_tree if by_tree else _all_by_contours)(grey, truth, cuts)
+
+
+def largest_boxes(grey: Grey, cuts: Ints, *, compiled: bool | None = None) -> Ints:
+    """Return the box of the largest outline of each cut, ``(len(cuts), 4)``, as it is used."""
+    boxes = np.zeros((len(cuts), 4), np.int64)
+    unsure = np.arange(len(cuts))
     if COMPILED if compiled is None else compiled:
-        return _by_tree(grey, truth, cuts, all_contours)
-    return _by_contours(grey, truth, cuts, all_contours)
+        from wsolrefine.metrics import _tree
+
+        rows = _tree.components(grey, _tree.JOIN_8)
+        first = _tree.largest(rows)[cuts]
+        sure, unsure = np.flatnonzero(first >= 0), np.flatnonzero(first < 0)
+        boxes[sure] = _used(rows[first[sure], 2:6], grey, 0)
+    for i in unsure.tolist():
+        boxes[i] = contour_boxes(grey, int(cuts[i]), False)[0]
+    return boxes
 
 
 def contour_boxes(grey: Grey, cut: int, all_contours: bool) -> Ints:
@@ -59,37 +76,38 @@ def contour_boxes(grey: Grey, cut: int, all_contours: bool) -> Ints:
     return np.stack([x, y, np.minimum(x + w, width - 1), np.minimum(y + h, height - 1)], 1)
 
 
-def _by_contours(grey: Grey, truth: Ints, cuts: Ints, all_contours: bool) -> Floats:
-    boxes = [contour_boxes(grey, cut, all_contours) for cut in cuts.tolist()]
+def _all_by_contours(grey: Grey, truth: Ints, cuts: Ints) -> Floats:
+    boxes = [contour_boxes(grey, cut, True) for cut in cuts.tolist()]
     starts = np.cumsum([0] + [len(found) for found in boxes[:-1]])
     return np.maximum.reduceat(_iou(np.concatenate(boxes), truth), starts)
 
 
-def _by_tree(grey: Grey, truth: Ints, cuts: Ints, all_contours: bool) -> Floats:
+def _all_by_tree(grey: Grey, truth: Ints, cuts: Ints) -> Floats:
     from wsolrefine.metrics import _tree
 
-    height, width = grey.shape
-    last = np.array([width - 1, height - 1] * 2)
     best = np.zeros(256)
     rows = _tree.components(grey, _tree.JOIN_8)
-    ious = _iou(np.minimum(rows[:, 2:6] + np.array([0, 0, 1, 1]), last), truth)
-    if all_contours:
-        _tree.raise_to(best, rows, ious)
-        # Holes are 4-connected pieces of the rest that do not reach the border. Their outlines run
-        # on the object's pixels around them.
-        rows = _tree.components(255 - grey, _tree.JOIN_4)
-        rows = rows[((rows[:, 2:4] > 0) & (rows[:, 4:6] < last[:2])).all(1)]
-        ious = _iou(np.minimum(rows[:, 2:6] + np.array([-1, -1, 2, 2]), last), truth)
-        rows[:, :2] = 255 - rows[:, 1::-1]  # 255 - grey > low is grey <= 254 - low
-        _tree.raise_to(best, rows, ious)
-        unsure = cuts[cuts >= grey.max()]
-    else:
-        first = _tree.largest(rows)
-        best = ious[first] if len(rows) else best
-        unsure = cuts[first[cuts] < 0]
-    if len(unsure):
-        best[unsure] = _by_contours(grey, truth, unsure, all_contours)
+    _tree.raise_to(best, rows, _iou(_used(rows[:, 2:6], grey, 0), truth))
+    # Holes are 4-connected pieces of the rest that do not reach the border. Their outlines run on
+    # the object's pixels around them.
+    height, width = grey.shape
+    rows = _tree.components(255 - grey, _tree.JOIN_4)
+    rows = rows[((rows[:, 2:4] > 0) & (rows[:, 4:6] < [width - 1, height - 1])).all(1)]
+    ious = _iou(_used(rows[:, 2:6], grey, 1), truth)
+    rows[:, :2] = 255 - rows[:, 1::-1]  # 255 - grey > low is grey <= 254 - low
+    _tree.raise_to(best, rows, ious)
+    empty = cuts[cuts >= grey.max()]
+    if len(empty):
+        best[empty] = _all_by_contours(grey, truth, empty)
     return best[cuts]
+
+
+def _used(extents: Ints, grey: Grey, around: int) -> Ints:
+    """Return boxes as they are used, of first and last pixels widened by some on each side."""
+    height, width = grey.shape
+    wider = extents + np.array([-around, -around, around + 1, around + 1])
+    used: Ints = np.minimum(wider, [width - 1, height - 1, width - 1, height - 1])
+    return used
 
 
 def _iou(boxes: Ints, truth: Ints) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from wsolrefine.metrics._inputs import (
     checked_thresholds,
     unit_interval,
 )
-from wsolrefine.metrics._sweep import Grey, Ints, best_ious, contour_boxes
+from wsolrefine.metrics._sweep import Grey, Ints, best_ious, contour_boxes, largest_boxes
 
 
 def score_map_boxes(map: Tensor, threshold: float, *, all_contours: bool = False) -> Tensor:
@@ -112,20 +113,38 @@ def count_box_hits(
     truths = checked_boxes(maps, boxes, image_sizes)
     hits = np.zeros((len(least), len(steps)), np.int64)
     for grey, truth in zip(_quantised(maps), truths, strict=True):
-        cut_of_step = (steps * float(grey.max())).astype(np.int64)
-        cuts, back = np.unique(cut_of_step, return_inverse=True)
-        best = best_ious(grey, _inclusive(*truth, grey.shape), cuts, all_contours)
+        cuts, back = _cuts(grey, steps)
+        best = best_ious(grey, inclusive_boxes(*truth, grey.shape), cuts, all_contours)
         hits += best[back] >= least[:, None]
     return torch.from_numpy(hits)
 
 
-def _quantised(maps: Tensor) -> Grey:
-    """Truncate maps to 8 bits; a product in float32 would move some values to the next level."""
-    return (255 * unit_interval(maps).cpu().numpy()).astype(np.uint8)
+def largest_boxes_at(map: Tensor, thresholds: Sequence[float]) -> Tensor:
+    """Return the box of MaxBoxAcc at each threshold, all at once.
+
+    The same as :func:`wsolrefine.metrics.score_map_boxes` of each: ``(T, 4)`` int64, inclusive.
+    """
+    check_tensors(map=(map, "H W"))
+    grey = _quantised(map[None])[0]
+    cuts, back = _cuts(grey, np.array(checked_thresholds(thresholds)))
+    return torch.from_numpy(largest_boxes(grey, cuts)[back])
 
 
-def _inclusive(boxes: Tensor, image_size: tuple[int, int], map_size: tuple[int, ...]) -> Ints:
-    """Bring half-open boxes of an image to inclusive ones of the map, truncated to whole pixels."""
+def inclusive_boxes(boxes: Tensor, image_size: tuple[int, int], map_size: tuple[int, ...]) -> Ints:
+    """Bring half-open boxes of an image to inclusive ones of the map, truncated to whole pixels.
+
+    Boxes are ``(n, 4)``, sizes are (height, width).
+    """
     corners = boxes.detach().cpu().double().numpy() - [0, 0, 1, 1]
     scaled = corners * [*map_size[::-1], *map_size[::-1]] / [*image_size[::-1], *image_size[::-1]]
     return scaled.astype(np.int64)
+
+
+def _quantised(maps: Tensor) -> Grey:
+    """Truncate maps to 8 bits; a product in float32 would move some values to the next level."""
+    return (255 * unit_interval(maps).cpu().numpy()).astype(np.uint8, order="C")
+
+
+def _cuts(grey: Grey, steps: npt.NDArray[np.float64]) -> tuple[Ints, Ints]:
+    """Return the different cuts that thresholds make, and for each threshold which one it is."""
+    return np.unique((steps * float(grey.max())).astype(np.int64), return_inverse=True)

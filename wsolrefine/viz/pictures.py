@@ -1,39 +1,16 @@
-"""Pictures of maps and boxes: overlays, outlines, contact sheets.
-
-matplotlib and Pillow (``pip install 'wsolrefine[cli]'``) are imported inside the functions. No
-pyplot, so no window, no global figure list, and nothing to close on a machine without a display.
-"""
+"""Maps and boxes on photographs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from torch import Tensor
 
-Pixels = npt.NDArray[np.uint8]
+from wsolrefine.viz._arrays import Pixels, as_array, as_image
+
 Color = tuple[int, int, int]
-
-
-def _array(value: Any) -> npt.NDArray[Any]:
-    """Bring a tensor of any device, an array or nested lists to a NumPy array."""
-    if isinstance(value, Tensor):
-        value = value.detach().float() if value.is_floating_point() else value.detach()
-        value = value.cpu().numpy()
-    return np.asarray(value)
-
-
-def _image(value: Any) -> Pixels:
-    image = _array(value)
-    if image.dtype != np.uint8:
-        raise TypeError(f"image: expected dtype uint8, got {image.dtype}")
-    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"image: expected shape (H, W, 3), got {image.shape}")
-    return image
 
 
 def overlay(image: Any, map: Any, alpha: float = 0.5, *, colormap: str = "turbo") -> Pixels:
@@ -61,7 +38,7 @@ def overlay(image: Any, map: Any, alpha: float = 0.5, *, colormap: str = "turbo"
     """
     from matplotlib import colormaps
 
-    image, values = _image(image), _array(map)
+    image, values = as_image(image), as_array(map)
     if values.shape != image.shape[:2]:
         raise ValueError(f"map: expected shape {image.shape[:2]} as image, got {values.shape}")
     if not 0 <= alpha <= 1:
@@ -115,7 +92,7 @@ def draw_boxes(
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    image, corners = _image(image), np.atleast_2d(_array(boxes).astype(np.float64))
+    image, corners = as_image(image), np.atleast_2d(as_array(boxes).astype(np.float64))
     corners = corners.reshape(0, 4) if corners.size == 0 else corners
     if corners.ndim != 2 or corners.shape[1] != 4:
         raise ValueError(f"boxes: expected shape (n, 4), got {corners.shape}")
@@ -153,76 +130,3 @@ def _lines(box: tuple[int, int, int, int], width: int, dash: int) -> list[tuple[
         *((a, y, b, y + down) for y in (y1, y2 - down) for a, b in spans),
         *((x, a, x + across, b) for x in (x1, x2 - across) for a, b in rises),
     ]
-
-
-def contact_sheet(
-    rows: Sequence[Sequence[Any]],
-    titles: Sequence[str],
-    path: str | Path,
-    *,
-    captions: Sequence[str] | None = None,
-    cell: float = 2.2,
-) -> None:
-    """Save a table of pictures, one row per photograph, each row as high as its pictures need.
-
-    Args:
-        rows: one sequence of cells per row. A cell is ``(H, W, 3)`` uint8, ``(H, W)`` in [0, 1]
-            (shown in the overlay's colours), or None for an empty place. Short rows are allowed.
-        titles: texts above the columns; their number is the number of columns.
-        path: file to write, format by suffix (png, pdf, svg, jpg).
-        captions: one text per row, written above its first picture.
-        cell: width of a column in inches, at 150 dots per inch.
-
-    Raises:
-        ValueError: no row or no column, a row longer than ``titles``, ``captions`` of another
-            number than ``rows``, or a cell of another shape.
-
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    if not rows or not titles:
-        raise ValueError(f"rows: expected at least one row and title, got {len(rows)} rows")
-    if captions is not None and len(captions) != len(rows):
-        raise ValueError(f"captions: expected {len(rows)} as rows, got {len(captions)}")
-    table = [[None if value is None else _cell(value) for value in row] for row in rows]
-    longest = max(len(row) for row in table)
-    if longest > len(titles):
-        raise ValueError(f"rows: expected at most {len(titles)} cells as titles, got {longest}")
-
-    # Very long or very tall pictures would make a page of nothing: keep a row within 1:4 and 4:1.
-    shapes = [[value.shape for value in row if value is not None] for row in table]
-    heights = [cell * max([min(4.0, max(0.25, h / w)) for h, w, *_ in s] or [1]) for s in shapes]
-    gap, head = 0.06, 0.3
-    above = [head + (0.16 if captions else 0)] + [0.24 if captions else gap] * (len(rows) - 1)
-    size = len(titles) * (cell + gap) + gap, sum(heights) + sum(above) + gap
-    figure = Figure(figsize=size, dpi=150)
-    FigureCanvasAgg(figure)
-    top = size[1]
-    for index, (row, height) in enumerate(zip(table, heights, strict=True)):
-        top -= above[index] + height
-        for column, title in enumerate(titles):
-            left = gap + column * (cell + gap)
-            axes = figure.add_axes(
-                (left / size[0], top / size[1], cell / size[0], height / size[1])
-            )
-            axes.set_axis_off()
-            value = row[column] if column < len(row) else None
-            if value is not None:
-                axes.imshow(value, cmap="turbo", vmin=0, vmax=1, interpolation="bilinear")
-                axes.set_anchor("NW")
-            if index == 0:
-                middle = (left + cell / 2) / size[0]
-                figure.text(middle, 1 - 0.22 / size[1], title, ha="center", fontsize=10)
-        if captions:
-            at = gap / size[0], (top + height + 0.05) / size[1]
-            figure.text(*at, captions[index], fontsize=8, color="0.25", parse_math=False)
-    figure.savefig(path)
-
-
-def _cell(value: Any) -> npt.NDArray[Any]:
-    """Check one cell of a contact sheet: a photograph or a map."""
-    array = _array(value)
-    if array.ndim == 2 and 0 not in array.shape:
-        return array.astype(np.float32)
-    return _image(array)

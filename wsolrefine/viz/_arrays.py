@@ -1,0 +1,29 @@
+"""Pictures and maps in any form, as NumPy arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def as_array(value: Any) -> npt.NDArray[Any]:
+    """Bring a tensor of any device, an array or nested lists to a NumPy array."""
+    if isinstance(value, Tensor):
+        value = value.detach().float() if value.is_floating_point() else value.detach()
+        value = value.cpu().numpy()
+    return np.asarray(value)
+
+
+def as_image(value: Any) -> Pixels:
+    """Bring a photograph to an array, or say what is wrong with it."""
+    image = as_array(value)
+    if image.dtype != np.uint8:
+        raise TypeError(f"image: expected dtype uint8, got {image.dtype}")
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"image: expected shape (H, W, 3), got {image.shape}")
+    return image

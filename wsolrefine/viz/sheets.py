@@ -1,0 +1,85 @@
+"""Tables of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wsolrefine.viz._arrays import as_array, as_image
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[Any]],
+    titles: Sequence[str],
+    path: str | Path,
+    *,
+    captions: Sequence[str] | None = None,
+    cell: float = 2.2,
+) -> None:
+    """Save a table of pictures, one row per photograph, each row as high as its pictures need.
+
+    Args:
+        rows: one sequence of cells per row. A cell is ``(H, W, 3)`` uint8, ``(H, W)`` in [0, 1]
+            (shown in the overlay's colours), or None for an empty place. Short rows are allowed.
+        titles: texts above the columns; their number is the number of columns.
+        path: file to write, format by suffix (png, pdf, svg, jpg).
+        captions: one text per row, written above its first picture.
+        cell: width of a column in inches, at 150 dots per inch.
+
+    Raises:
+        ValueError: no row or no column, a row longer than ``titles``, ``captions`` of another
+            number than ``rows``, or a cell of another shape.
+
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if not rows or not titles:
+        raise ValueError(f"rows: expected at least one row and title, got {len(rows)} rows")
+    if captions is not None and len(captions) != len(rows):
+        raise ValueError(f"captions: expected {len(rows)} as rows, got {len(captions)}")
+    table = [[None if value is None else _cell(value) for value in row] for row in rows]
+    longest = max(len(row) for row in table)
+    if longest > len(titles):
+        raise ValueError(f"rows: expected at most {len(titles)} cells as titles, got {longest}")
+
+    # Very long or very tall pictures would make a page of nothing: keep a row within 1:4 and 4:1.
+    shapes = [[value.shape for value in row if value is not None] for row in table]
+    heights = [cell * max([min(4.0, max(0.25, h / w)) for h, w, *_ in s] or [1]) for s in shapes]
+    gap, head = 0.06, 0.3
+    above = [head + (0.16 if captions else 0)] + [0.24 if captions else gap] * (len(rows) - 1)
+    size = len(titles) * (cell + gap) + gap, sum(heights) + sum(above) + gap
+    figure = Figure(figsize=size, dpi=150)
+    FigureCanvasAgg(figure)
+    top = size[1]
+    for index, (row, height) in enumerate(zip(table, heights, strict=True)):
+        top -= above[index] + height
+        for column, title in enumerate(titles):
+            left = gap + column * (cell + gap)
+            axes = figure.add_axes(
+                (left / size[0], top / size[1], cell / size[0], height / size[1])
+            )
+            axes.set_axis_off()
+            value = row[column] if column < len(row) else None
+            if value is not None:
+                axes.imshow(value, cmap="turbo", vmin=0, vmax=1, interpolation="bilinear")
+                axes.set_anchor("NW")
+            if index == 0:
+                middle = (left + cell / 2) / size[0]
+                figure.text(middle, 1 - 0.22 / size[1], title, ha="center", fontsize=10)
+        if captions:
+            at = gap / size[0], (top + height + 0.05) / size[1]
+            figure.text(*at, captions[index], fontsize=8, color="0.25", parse_math=False)
+    figure.savefig(path)
+
+
+def _cell(value: Any) -> npt.NDArray[Any]:
+    """Check one cell of a contact sheet: a photograph or a map."""
+    array = as_array(value)
+    if array.ndim == 2 and 0 not in array.shape:
+        return array.astype(np.float32)
+    return as_image(array)
