@@ -71,8 +71,9 @@ def _apt_get(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def _advice(reason: str) -> str:
+    names = ", ".join(PACKAGES)
     return (
-        f"the photographs could not be fetched: {reason}. Try 'apt-get update' as root, or download "
-        f"and unpack (dpkg-deb -x) {', '.join(PACKAGES)} elsewhere into one folder, and name it with "
-        "--folder"
+        f"the photographs could not be fetched: {reason}. Try 'apt-get update' as root, or "
+        f"download and unpack (dpkg-deb -x) {names} elsewhere into one folder, "
+        "and name it with --folder"
     )

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.quality_maps import METHODS, SIDE, Located, locate, prepared
-from benchmarks.quality_report import pictures, save, table
+from benchmarks.quality_report import draw_cases, draw_figures, save, table
 from benchmarks.scenes import Scenes, load_sources
 from wsolrefine import scg
 from wsolrefine.cli.maps import REFINE
@@ -67,11 +67,11 @@ def at_thresholds_of(chosen: BoxAccuracy, measured: BoxAccuracy) -> float:
     return measured.curve.gather(1, at[:, None]).mean().item()
 
 
-def row(name: str, found: dict[str, Located]) -> dict[str, str | float]:
-    """Return the figures of one method: fractions, but for Peak-T."""
+def row(name: str, found: dict[str, Located]) -> tuple[dict[str, str | float], list[float]]:
+    """Return the figures of one method as fractions, and its box accuracy at 0, 0.01, ... 0.99."""
     chosen, test = (measure(METHODS[name](found[split]), found[split]) for split in found)
     peak = int(chosen.grey.peak_threshold)
-    return {
+    figures = {
         "method": name,
         "MaxBoxAccV2": at_thresholds_of(chosen.all_boxes, test.all_boxes),
         "best MaxBoxAccV2": test.all_boxes.accuracy.item(),
@@ -82,6 +82,7 @@ def row(name: str, found: dict[str, Located]) -> dict[str, str | float]:
         "Peak-T": peak,
         "threshold 0.5": chosen.one_box.best_thresholds.item(),
     }
+    return figures, test.one_box.curve[0, ::10].tolist()
 
 
 def search(found: Located) -> None:
@@ -143,15 +144,17 @@ def main() -> None:
         search(found["validation"])
         command_thresholds(found["validation"])
         return
-    rows = []
+    rows, curves = [], {}
     for name in METHODS:
-        rows.append(row(name, found))
+        figures, curves[name] = row(name, found)
+        rows.append(figures)
         print(f"\r{len(rows)}/{len(METHODS)} methods", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     print(table(rows))
     save(options.out, rows, scenes, options.seed)
     if options.pictures:
-        pictures(options.pictures, scenes["test"], found["test"], rows)
+        draw_figures(options.pictures, rows, curves)
+        draw_cases(options.pictures, scenes["test"], found["test"], rows)
 
 
 if __name__ == "__main__":

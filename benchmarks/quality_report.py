@@ -1,4 +1,4 @@
-"""The table of figures as text, Markdown and JSON, and pictures of the best and worst cases."""
+"""The table of figures as Markdown and JSON, curves, and pictures of the best and worst cases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.quality_maps import DEFAULT, METHODS, Located, prepared
 from benchmarks.scenes import Scenes
 from wsolrefine import box_iou
 from wsolrefine.metrics import score_map_boxes
-from wsolrefine.viz import contact_sheet, draw_boxes, overlay
+from wsolrefine.viz import contact_sheet, draw_boxes, overlay, plot_bars, plot_curves
 
 Rows = Sequence[Mapping[str, str | float]]
 COLUMNS = (
@@ -29,6 +29,7 @@ COLUMNS = (
     "Peak-T",
 )
 SHOWN = 6  # cases a picture
+CURVES = ("cam", "gppl", "sem, 14x14, 20 seeds", DEFAULT)
 
 
 def table(rows: Rows) -> str:
@@ -88,38 +89,56 @@ def save(folder: Path, rows: Rows, scenes: Mapping[str, Scenes], seed: int) -> N
     (folder / "quality.md").write_text(text)
 
 
-def pictures(folder: Path, scenes: Scenes, found: Located, rows: Rows) -> None:
-    """Write best.webp and worst.webp: the scenes where scg's box fits best and worst."""
-    threshold = {str(row["method"]): float(row["threshold 0.5"]) for row in rows}
-    shown = {name: prepared(METHODS[name](found)) for name in ("cam", DEFAULT)}
-    boxes = {
-        name: [score_map_boxes(map, threshold[name])[0] for map in maps]
-        for name, maps in shown.items()
-    }
-    side = found.masks.shape[-1]
-    truth = [box[0] * side / size[0] for box, size in zip(found.boxes, found.sizes, strict=True)]
-    fit = torch.stack(
-        [
-            box_iou(box[None].float(), true[None])[0, 0]
-            for box, true in zip(boxes[DEFAULT], truth, strict=True)
-        ]
+def draw_figures(folder: Path, rows: Rows, curves: Mapping[str, Sequence[float]]) -> None:
+    """Write quality_bars.webp, and quality_curves.webp: box accuracy against the threshold."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plot_curves(
+        {name: ([k / 100 for k in range(100)], [100 * v for v in curves[name]]) for name in CURVES},
+        folder / "quality_curves.webp",
+        x_label="threshold, as a share of each map's maximum",
+        y_label="box accuracy at IoU 0.5, per cent",
     )
-    order = fit.argsort(descending=True, stable=True).tolist()
+    plot_bars(
+        {str(row["method"]): 100 * float(row["MaxBoxAccV2"]) for row in rows},
+        folder / "quality_bars.webp",
+        x_label="MaxBoxAccV2, per cent, thresholds from validation",
+    )
+
+
+def draw_cases(folder: Path, scenes: Scenes, found: Located, rows: Rows) -> None:
+    """Write quality_best.webp and quality_worst.webp: where SCG's box fits best, and worst.
+
+    Of scenes on backgrounds from mate-backgrounds alone, whose licence is that of the cut-outs.
+    """
+    side = found.masks.shape[-1]
+    threshold = {str(row["method"]): float(row["threshold 0.5"]) for row in rows}
+    maps = {name: prepared(METHODS[name](found)) for name in ("cam", DEFAULT)}
+    boxes = {
+        name: [score_map_boxes(map, threshold[name])[0].float() for map in some]
+        for name, some in maps.items()
+    }
+    truth = [box[0] * side / size[0] for box, size in zip(found.boxes, found.sizes, strict=True)]
+    fit = [
+        box_iou(box[None], true[None]).item()
+        for box, true in zip(boxes[DEFAULT], truth, strict=True)
+    ]
+    shared = {path.stem for path in scenes.backgrounds if "mate" in path.parts}
+    order = [
+        i for i in sorted(range(len(fit)), key=lambda i: -fit[i]) if scenes[i].background in shared
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     for name, cases in (("best", order[:SHOWN]), ("worst", order[::-1][:SHOWN])):
-        table = []
+        columns = []
         for i in cases:
             scene = cv2.resize(scenes[i].image, (side, side), interpolation=cv2.INTER_AREA)
             drawn = draw_boxes(scene, truth[i], width=2)
             drawn = draw_boxes(drawn, boxes["cam"][i], width=2, color=(255, 160, 60), dashed=True)
             drawn = draw_boxes(drawn, boxes[DEFAULT][i], width=2, color=(80, 255, 80))
-            table.append([drawn, *(overlay(scene, maps[i]) for maps in shown.values())])
-        columns = [list(cells) for cells in zip(*table, strict=True)]
-        captions = ["true (white), CAM (dashed), SCG (green)", "CAM", "SCG"]
+            columns.append([drawn, *(overlay(scene, some[i]) for some in maps.values())])
         contact_sheet(
-            columns,
+            [list(cells) for cells in zip(*columns, strict=True)],
             [f"IoU {fit[i]:.2f}" for i in cases],
-            folder / f"{name}.png",
-            captions=captions,
-            cell=1.6,
+            folder / f"quality_{name}.webp",
+            captions=["true (white), CAM (dashed), SCG (green)", "CAM", "SCG"],
+            cell=1.3,
         )

@@ -9,6 +9,7 @@ mate-backgrounds. Train, validation and test share neither a cut-out nor a backg
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import re
 from collections.abc import Sequence
@@ -185,11 +186,20 @@ def _opaque(image: Image.Image) -> npt.NDArray[np.bool_]:
 
 def _background(path: Path, size: int, chance: np.random.Generator) -> Image.Image:
     """Take a square of half to all of the shorter side."""
+    whole = _photograph(path)
+    side = int(min(whole.size) * chance.uniform(0.5, 1))
+    x, y = (int(chance.integers(length - side + 1)) for length in whole.size)
+    return whole.resize((size, size), Image.Resampling.BICUBIC, (x, y, x + side, y + side))
+
+
+@functools.cache
+def _photograph(path: Path) -> Image.Image:
+    """Read a photograph once, brought to 1024 pixels on its shorter side if it is larger."""
     with Image.open(path) as opened:
-        side = int(min(opened.size) * chance.uniform(0.5, 1))
-        x, y = (int(chance.integers(length - side + 1)) for length in opened.size)
         image = opened.convert("RGB")
-    return image.resize((size, size), Image.Resampling.BICUBIC, (x, y, x + side, y + side))
+    scale = min(1, 1024 / min(image.size))
+    width, height = (round(length * scale) for length in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def _cut_out(path: Path, size: int, chance: np.random.Generator) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,7 +38,9 @@ def checked_thresholds(thresholds: Sequence[float] | None) -> list[float]:
     if thresholds is None:
         return thresholds_of(0.001)
     steps = [float(value) for value in thresholds]
-    if not steps or not 0 <= steps[0] <= steps[-1] <= 1 or steps != sorted(set(steps)):
+    # Pairwise, because NaN compares with nothing.
+    rising = all(low < high for low, high in itertools.pairwise(steps))
+    if not steps or not rising or not 0 <= steps[0] <= steps[-1] <= 1:
         raise ValueError(f"thresholds: expected rising numbers in [0, 1], got {steps}")
     return steps
 
@@ -60,6 +63,7 @@ def checked_boxes(
     sizes = [(height, width)] * batch
     if image_sizes is not None:
         given = torch.as_tensor(image_sizes)
+        given = given.reshape(0, 2) if batch == given.numel() == 0 else given
         if given.shape != (batch, 2):
             raise ValueError(f"image_sizes: expected shape ({batch}, 2), got {tuple(given.shape)}")
         sizes = [(int(high), int(wide)) for high, wide in given.tolist()]
@@ -71,15 +75,15 @@ def checked_boxes(
         if some.ndim != 2 or some.shape[1] != 4:
             raise ValueError(f"boxes[{i}]: expected shape (n, 4), got {tuple(some.shape)}")
         # NaN fails too.
-        if not bool(((some[:, 2:] > some[:, :2]) & (some[:, :2] >= 0)).all()):
-            raise ValueError(
-                f"boxes[{i}]: expected 0 <= x0 < x1 and 0 <= y0 < y1, got {some.tolist()}"
-            )
+        ordered = (some[:, 2:] > some[:, :2]) & (some[:, :2] >= 0) & some[:, 2:].isfinite()
+        if not bool(ordered.all()):
+            expected = f"boxes[{i}]: expected finite corners, 0 <= x0 < x1 and 0 <= y0 < y1"
+            raise ValueError(f"{expected}, got {some.tolist()}")
     return list(zip(boxes, sizes, strict=True))
 
 
 def checked_masks(maps: Tensor, masks: Tensor) -> Tensor:
-    """Return integer masks of the maps' shape on the maps' device."""
+    """Return masks of the maps' shape as int64, which holds any label, on the maps' device."""
     if not isinstance(masks, Tensor):
         raise TypeError(f"masks: expected a torch.Tensor, got {type(masks).__name__}")
     if masks.is_floating_point() or masks.is_complex():
@@ -88,7 +92,7 @@ def checked_masks(maps: Tensor, masks: Tensor) -> Tensor:
         raise ValueError(
             f"masks: expected shape {tuple(maps.shape)} as maps, got {tuple(masks.shape)}"
         )
-    return masks.to(maps.device)
+    return masks.to(maps.device, torch.int64)
 
 
 def unit_interval(maps: Tensor) -> Tensor:

@@ -6,7 +6,9 @@ them come out of one walk over the pixels; without it OpenCV traces each one's o
 
 from __future__ import annotations
 
+import functools
 from importlib.util import find_spec
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,17 @@ Floats = npt.NDArray[np.float64]
 Grey = npt.NDArray[np.uint8]
 
 COMPILED = find_spec("numba") is not None
-"""Whether the component tree is used; without numba (extra ``fast``) OpenCV is."""
+"""Whether the component tree is to be used; without numba (extra ``fast``) OpenCV is."""
+
+
+@functools.cache
+def _component_tree() -> ModuleType | None:
+    """Load the component tree; None where numba is there but does not fit the NumPy beside it."""
+    try:
+        from wsolrefine.metrics import _tree
+    except ImportError:
+        return None
+    return _tree
 
 
 def best_ious(
@@ -36,19 +48,20 @@ def best_ious(
         return np.zeros(len(cuts))
     if not all_contours:
         return _iou(largest_boxes(grey, cuts, compiled=compiled), truth)
-    by_tree = COMPILED if compiled is None else compiled
-    return (_all_by_tree if by_tree else _all_by_contours)(grey, truth, cuts)
+    tree = _component_tree() if (COMPILED if compiled is None else compiled) else None
+    if tree is None:
+        return _all_by_contours(grey, truth, cuts)
+    return _all_by_tree(tree, grey, truth, cuts)
 
 
 def largest_boxes(grey: Grey, cuts: Ints, *, compiled: bool | None = None) -> Ints:
     """Return the box of the largest outline of each cut, ``(len(cuts), 4)``, as it is used."""
     boxes = np.zeros((len(cuts), 4), np.int64)
     unsure = np.arange(len(cuts))
-    if COMPILED if compiled is None else compiled:
-        from wsolrefine.metrics import _tree
-
-        rows = _tree.components(grey, _tree.JOIN_8)
-        first = _tree.largest(rows)[cuts]
+    tree = _component_tree() if (COMPILED if compiled is None else compiled) else None
+    if tree is not None:
+        rows = tree.components(grey, tree.JOIN_8)
+        first = tree.largest(rows)[cuts]
         sure, unsure = np.flatnonzero(first >= 0), np.flatnonzero(first < 0)
         boxes[sure] = _used(rows[first[sure], 2:6], grey, 0)
     for i in unsure.tolist():
@@ -82,20 +95,18 @@ def _all_by_contours(grey: Grey, truth: Ints, cuts: Ints) -> Floats:
     return np.maximum.reduceat(_iou(np.concatenate(boxes), truth), starts)
 
 
-def _all_by_tree(grey: Grey, truth: Ints, cuts: Ints) -> Floats:
-    from wsolrefine.metrics import _tree
-
+def _all_by_tree(tree: ModuleType, grey: Grey, truth: Ints, cuts: Ints) -> Floats:
     best = np.zeros(256)
-    rows = _tree.components(grey, _tree.JOIN_8)
-    _tree.raise_to(best, rows, _iou(_used(rows[:, 2:6], grey, 0), truth))
+    rows = tree.components(grey, tree.JOIN_8)
+    tree.raise_to(best, rows, _iou(_used(rows[:, 2:6], grey, 0), truth))
     # Holes are 4-connected pieces of the rest that do not reach the border. Their outlines run on
     # the object's pixels around them.
     height, width = grey.shape
-    rows = _tree.components(255 - grey, _tree.JOIN_4)
+    rows = tree.components(255 - grey, tree.JOIN_4)
     rows = rows[((rows[:, 2:4] > 0) & (rows[:, 4:6] < [width - 1, height - 1])).all(1)]
     ious = _iou(_used(rows[:, 2:6], grey, 1), truth)
     rows[:, :2] = 255 - rows[:, 1::-1]  # 255 - grey > low is grey <= 254 - low
-    _tree.raise_to(best, rows, ious)
+    tree.raise_to(best, rows, ious)
     empty = cuts[cuts >= grey.max()]
     if len(empty):
         best[empty] = _all_by_contours(grey, truth, empty)

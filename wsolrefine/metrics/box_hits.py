@@ -39,7 +39,8 @@ def score_map_boxes(map: Tensor, threshold: float, *, all_contours: bool = False
 
     Raises:
         TypeError: ``map`` is not a floating-point tensor.
-        ValueError: ``map`` has another number of axes, or values outside [0, 1] or NaN.
+        ValueError: ``map`` has another number of axes, or values outside [0, 1] or NaN, or
+            ``threshold`` lies outside [0, 1].
 
     Example:
         >>> import torch
@@ -53,8 +54,10 @@ def score_map_boxes(map: Tensor, threshold: float, *, all_contours: bool = False
 
     """
     check_tensors(map=(map, "H W"))
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold: expected a number in [0, 1], got {threshold}")
     grey = _quantised(map[None])[0]
-    cut = int(threshold * grey.max())
+    cut = int(threshold * int(grey.max()))
     return torch.from_numpy(contour_boxes(grey, cut, all_contours).astype(np.int64))
 
 

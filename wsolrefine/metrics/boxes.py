@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine.metrics._inputs import Sizes, checked_ious, checked_thresholds
-from wsolrefine.metrics._metric import Metric
+from wsolrefine.metrics._metric import Metric, keep_apart
 from wsolrefine.metrics.box_hits import count_box_hits
 from wsolrefine.metrics.box_hits_half_open import count_box_hits_half_open
 
@@ -99,6 +99,7 @@ class _BoxMetric(Metric):
         hits = torch.zeros(len(self.ious), len(self.thresholds), dtype=torch.int64)
         self.add_state("hits", hits, dist_reduce_fx="sum")
         self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
+        keep_apart(self, self.thresholds, self.ious, half_open)
 
     def update(
         self,
@@ -117,7 +118,11 @@ class _BoxMetric(Metric):
         self.total += len(maps)
 
     def compute(self) -> BoxAccuracy:
-        """Return the accuracy, the best thresholds and the curve."""
+        """Return the accuracy, the best thresholds and the curve.
+
+        torchmetrics gives tensors of one element as scalars: with one IoU, ``accuracies`` and
+        ``best_thresholds``.
+        """
         return max_box_acc(self.hits, self.total, self.thresholds)
 
 
@@ -129,7 +134,8 @@ class MaxBoxAcc(_BoxMetric):
     taken, one for all.
 
     Args:
-        thresholds: T shares of each map's largest value; None: 0, 0.001, ... 0.999.
+        thresholds: T shares of each map's largest value, or with ``half_open`` values of the maps;
+            None: 0, 0.001, ... 0.999.
         ious: least overlaps; the accuracy is the mean over them.
         half_open: False: wsolevaluation's protocol, number for number
             (:func:`wsolrefine.metrics.count_box_hits`), on the CPU. True: plain boxes on the maps'
@@ -165,7 +171,8 @@ class MaxBoxAccV2(_BoxMetric):
     least the IoU with any true box. The best threshold is taken for each IoU separately.
 
     Args:
-        thresholds: T shares of each map's largest value; None: 0, 0.001, ... 0.999.
+        thresholds: T shares of each map's largest value, or with ``half_open`` values of the maps;
+            None: 0, 0.001, ... 0.999.
         ious: least overlaps; the accuracy is the mean over them.
         half_open: False: wsolevaluation's protocol, number for number
             (:func:`wsolrefine.metrics.count_box_hits`), on the CPU. True: plain boxes on the maps'

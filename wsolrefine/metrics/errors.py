@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wsolrefine.metrics._metric import Metric
+from wsolrefine.metrics._metric import Metric, keep_apart
 from wsolrefine.metrics._overlaps import check_boxes, check_labels, check_targets, overlaps
 
 
@@ -154,6 +154,7 @@ class LocalizationErrors(Metric):
         self.inclusive = inclusive
         counts = torch.zeros(len(LocalizationError), dtype=torch.int64)
         self.add_state("counts", counts, dist_reduce_fx="sum")
+        keep_apart(self, inclusive)
 
     def update(
         self,

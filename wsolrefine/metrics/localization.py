@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from wsolrefine.metrics._metric import Metric
+from wsolrefine.metrics._metric import Metric, keep_apart
 from wsolrefine.metrics._overlaps import check_boxes, check_labels, check_targets, overlaps
 
 Hit = Literal[">=", ">"]
@@ -150,6 +150,7 @@ class LocalizationAccuracy(Metric):
         self.inclusive = inclusive
         self.add_state("hits", torch.zeros(3, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
+        keep_apart(self, hit, iou, inclusive)
 
     def update(
         self,

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from wsolrefine._check import check_tensors
 from wsolrefine.metrics._inputs import checked_masks
-from wsolrefine.metrics._metric import Metric
+from wsolrefine.metrics._metric import Metric, keep_apart
 
 LEVELS = 256
+FINE = 2**40
+"""IoUs of images are summed as whole numbers of this size, so that their order does not matter."""
 
 
 class PeakIoUResult(NamedTuple):
@@ -195,20 +197,22 @@ class PeakIoU(Metric):
         self.ignore_index = ignore_index
         zeros = torch.zeros(LEVELS, dtype=torch.int64)
         self.add_state("counts", zeros.repeat(2, 1), dist_reduce_fx="sum")
-        self.add_state("iou_sum", zeros.double(), dist_reduce_fx="sum")
+        self.add_state("iou_sum", zeros.clone(), dist_reduce_fx="sum")
         self.add_state("images", zeros, dist_reduce_fx="sum")
+        keep_apart(self, aggregate, ignore_index)
 
     def update(self, maps: Tensor, masks: Tensor) -> None:
         """Add a batch: maps ``(B, H, W)`` of any scale and masks of the same shape."""
         counts = count_grey_levels(maps, masks, ignore_index=self.ignore_index)
-        curves = _iou_curves(counts).to(self.iou_sum.device)
+        curves = _iou_curves(counts)
         self.counts += counts.sum(0).to(self.counts.device)
-        self.iou_sum += curves.nansum(0)
-        self.images += curves.isfinite().sum(0)  # at each level
+        whole = (curves.nan_to_num(0.0) * FINE).round().long().sum(0)
+        self.iou_sum += whole.to(self.iou_sum.device)
+        self.images += curves.isfinite().sum(0).to(self.images.device)  # at each level
 
     def compute(self) -> PeakIoUResult:
         """Return the peak, its grey level and the curves."""
         curve = _iou_curves(self.counts)
         if self.aggregate == "mean":
-            curve = self.iou_sum.to(curve) / self.images.to(curve.device)
+            curve = self.iou_sum.to(curve) / FINE / self.images.to(curve.device)
         return _result(self.counts, curve)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_tensors
 from wsolrefine.metrics._inputs import checked_masks, checked_thresholds, unit_interval
-from wsolrefine.metrics._metric import Metric
+from wsolrefine.metrics._metric import Metric, keep_apart
 
 
 class PixelPrecision(NamedTuple):
@@ -68,10 +68,8 @@ def count_scores(
     """
     check_tensors(maps=(maps, "B H W"))
     masks = checked_masks(maps, masks)
-    steps = checked_thresholds(thresholds)
-    if steps[0] != 0:
-        raise ValueError(f"thresholds: expected the first to be 0, got {steps[0]}")
-    values = unit_interval(maps)
+    steps = _edges(thresholds)
+    values = unit_interval(maps).contiguous()
     masks = masks.to(values.device)
     # The last bins hold what is at least 1: that is 1 itself.
     edges = torch.tensor([*steps[1:], 1.0], dtype=torch.float64, device=values.device)
@@ -81,6 +79,13 @@ def count_scores(
     row = (masks == 0).long()
     place = (row * bins + bucket)[counted]
     return torch.bincount(place, minlength=2 * bins).reshape(2, bins).to(maps.device)
+
+
+def _edges(thresholds: Sequence[float] | None) -> list[float]:
+    steps = checked_thresholds(thresholds)
+    if steps[0] != 0:
+        raise ValueError(f"thresholds: expected the first to be 0, got {steps[0]}")
+    return steps
 
 
 def pixel_average_precision(counts: Tensor) -> PixelPrecision:
@@ -159,10 +164,11 @@ class PxAP(Metric):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.thresholds = checked_thresholds(thresholds)
+        self.thresholds = _edges(thresholds)
         self.ignore_index = ignore_index
         counts = torch.zeros(2, len(self.thresholds) + 2, dtype=torch.int64)
         self.add_state("counts", counts, dist_reduce_fx="sum")
+        keep_apart(self, self.thresholds, ignore_index)
 
     def update(self, maps: Tensor, masks: Tensor) -> None:
         """Add a batch: maps ``(B, H, W)`` in [0, 1] and masks of the same shape."""
