@@ -108,7 +108,7 @@ def command_thresholds(found: Located) -> None:
     """Print the best threshold of ``wsolrefine refine`` for each of its methods (IoU 0.5)."""
     steps = thresholds_of(0.01)
     features = [found.features[28], found.features[14]]
-    print("\nwsolrefine refine, largest piece, half-open boxes, IoU 0.5 on validation:")
+    print("wsolrefine refine, largest piece, half-open boxes, IoU 0.5 on validation:")
     for method, refine in REFINE.items():
         maps = refine(found.cam[:, None], features)
         large = F.interpolate(maps, size=(SIDE, SIDE), mode="bilinear")[:, 0]
@@ -134,15 +134,19 @@ def main() -> None:
     parser.add_argument(
         "--search", action="store_true", help="settings of scg, on validation alone"
     )
+    parser.add_argument("--thresholds", action="store_true", help="of wsolrefine refine, likewise")
     parser.add_argument("--pictures", type=Path, help="folder for the best and the worst cases")
     options = parser.parse_args()
     sources = load_sources(options.folder)
-    splits = ("validation",) if options.search else ("validation", "test")
+    choosing = options.search or options.thresholds
+    splits = ("validation",) if choosing else ("validation", "test")
     scenes = {name: Scenes(sources, name, options.scenes, seed=options.seed) for name in splits}
     found = {name: locate(of_split) for name, of_split in scenes.items()}
     if options.search:
         search(found["validation"])
+    if options.thresholds:
         command_thresholds(found["validation"])
+    if choosing:
         return
     rows, curves = [], {}
     for name in METHODS:

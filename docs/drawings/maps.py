@@ -22,7 +22,7 @@ def draw_demo() -> None:
         seen = p.look(name)
         refined = w.scg(seen.cam, seen.features)
         before, after = (
-            w.largest_box(torch.from_numpy(p.enlarge(m[0], seen.image) > 0.25)[None])
+            w.largest_box(torch.from_numpy(p.enlarge(m[0], seen.image) > 0.35)[None])
             for m in (seen.cam, refined)
         )
         thick = seen.image.shape[1] // 110

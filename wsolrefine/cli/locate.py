@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsolrefine import gppl, scg, sem, union_box
+from wsolrefine import gppl, scg, union_box
 from wsolrefine.capture import capture, gap_cam
 from wsolrefine.cli.images import read_image
-from wsolrefine.cli.maps import Method, cut_out, enlarge
+from wsolrefine.cli.maps import REFINE, Method, cut_out, enlarge
 from wsolrefine.layers import Layers
 from wsolrefine.models import Classifier
 from wsolrefine.viz import draw_boxes, overlay
@@ -54,7 +54,7 @@ def locate(
             assert isinstance(weight, Tensor)
             cam = gap_cam(kept[layers.cam], weight, torch.tensor([int(label)]))
         with clock(spent, "SEM"):
-            by_sem = sem(cam, features[-1])
+            by_sem = REFINE[Method.sem](cam, features)
         with clock(spent, "SCG"):
             by_scg = scg(cam, features)
         with clock(spent, "GPPL"):

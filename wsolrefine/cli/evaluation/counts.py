@@ -102,9 +102,7 @@ def count_errors(map: Tensor, truth: Annotation, predicted: int, thresholds: lis
     codes = torch.full((len(thresholds),), LocalizationError.classification, dtype=torch.int64)
     if thresholds and predicted == truth.label:
         # Many thresholds cut out the same box.
-        boxes, numbers = torch.unique(
-            largest_boxes_at(map, thresholds), dim=0, return_inverse=True
-        )
+        boxes, numbers = torch.unique(largest_boxes_at(map, thresholds), dim=0, return_inverse=True)
         labels = torch.full((len(boxes),), truth.label)
         assert truth.size is not None
         true = torch.from_numpy(inclusive_boxes(truth.boxes, truth.size, tuple(map.shape)))

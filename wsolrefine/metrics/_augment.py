@@ -1,0 +1,60 @@
+"""A largest matching of a bipartite graph, from any matching to begin with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+
+
+def largest_matching(graph: Any, mate: Ints) -> Ints:
+    """Return for each row its column in a matching of the most pairs, -1 for those without one.
+
+    All rows without a partner look at once, level by level, each growing a tree of its own: trees
+    share no column, so every tree that ends at a free column gives a path along which pairs are
+    swapped, and one pair is won. No such path is left when the matching is the largest (Berge).
+    The searches of Hopcroft and Karp, SIAM J. Comput. 1973, as whole-array steps; a matching that
+    is nearly the largest already, such as that of the next higher threshold, costs next to nothing.
+
+    Args:
+        graph: sparse CSR array whose entries are the possible pairs.
+        mate: a matching to begin with, ``(rows,)``, -1 for rows without partner.
+
+    """
+    rows, columns = graph.shape
+    starts, neighbours = graph.indptr, graph.indices
+    mate = mate.copy()
+    paired = np.flatnonzero(mate >= 0)
+    owner = np.full(columns, -1)  # the row of each column
+    owner[mate[paired]] = paired
+    while True:
+        parent = np.full(columns, -1)  # the row that each column was reached from
+        root, end = np.full(rows, -1), np.full(rows, -1)
+        front = np.flatnonzero(mate < 0)
+        root[front] = front
+        while len(front):
+            lengths = starts[front + 1] - starts[front]
+            source = np.repeat(front, lengths)
+            skipped = np.repeat(starts[front] - (np.cumsum(lengths) - lengths), lengths)
+            column = neighbours[np.arange(len(source)) + skipped]
+            new = parent[column] < 0
+            column, source = column[new], source[new]
+            parent[column] = source  # one of those that reach it at this level
+            column = np.unique(column)
+            tree = root[parent[column]]
+            free = owner[column] < 0
+            end[tree[free]] = column[free]  # one of those that the tree reaches at this level
+            following = owner[column[~free]]
+            root[following] = tree[~free]
+            front = following[end[root[following]] < 0]
+        column = end[end >= 0]
+        if len(column) == 0:
+            return mate
+        while len(column):  # swap along all paths, back to their roots
+            row = parent[column]
+            before = mate[row]
+            mate[row], owner[column] = column, row
+            column = before[before >= 0]
