@@ -48,7 +48,9 @@ def test_images_that_are_not_square(size):
             arguments = {**arguments, "image_size": size}
         if make is not zoo.VGG:  # its last pooling makes a square of any image
             assert find_layers(seeded(make, **arguments), images) == Layers(*expected)
-    assert find_layers(seeded(zoo.VGG), images) == Layers(("features.10", "features.13"), "features", None)
+    assert find_layers(seeded(zoo.VGG), images) == Layers(
+        ("features.10", "features.13"), "features", None
+    )
 
 
 @pytest.mark.parametrize("size", [(224, 224), (320, 192)])
@@ -113,13 +115,17 @@ class Scaled(nn.Module):
 def test_other_heads_take_grad_cam(head):
     model = seeded(zoo.ResNet)
     model.fc = head
-    assert find_layers(model, torch.rand(1, 3, 64, 64)) == Layers(("layer2", "layer3"), "layer4", None)
+    assert find_layers(model, torch.rand(1, 3, 64, 64)) == Layers(
+        ("layer2", "layer3"), "layer4", None
+    )
 
 
 def test_the_maximum_is_no_mean():
     model = seeded(zoo.ResNet)
     model.avgpool = nn.AdaptiveMaxPool2d(1)
-    assert find_layers(model, torch.rand(1, 3, 64, 64)) == Layers(("layer2", "layer3"), "layer4", None)
+    assert find_layers(model, torch.rand(1, 3, 64, 64)) == Layers(
+        ("layer2", "layer3"), "layer4", None
+    )
 
 
 class Output(nn.Module):

@@ -20,6 +20,8 @@ from torchmetrics import Metric, MetricCollection
 from tests.strategies import SEEDS, generator
 from wsolrefine import metrics
 from wsolrefine.metrics import (
+    BoundaryResult,
+    BoundaryScore,
     BoxAccuracy,
     ErrorRates,
     LocalizationAccuracy,
@@ -54,6 +56,14 @@ def mask_inputs(seed, images):
     masks = torch.tensor([0, 1, 255])[torch.randint(0, 3, (images, 6, 7), generator=g)]
     masks[:, 0, 0] = 1
     return (0.7 * torch.rand(masks.shape, generator=g) + 0.3 * (masks == 1)), masks
+
+
+def edge_inputs(seed, images):
+    """Soft edges, and boundaries that some of them run beside."""
+    g = generator(seed)
+    boundaries = torch.rand(images, 9, 11, generator=g) > 0.7
+    boundaries[:, 4] = True
+    return (boundaries.roll(1, 1) + torch.rand(boundaries.shape, generator=g)) / 2, boundaries
 
 
 def class_inputs(seed, images):
@@ -91,6 +101,9 @@ CASES = {
     "PeakIoU mean": Case(partial(PeakIoU, aggregate="mean"), mask_inputs, PeakIoUResult),
     "LocalizationAccuracy": Case(
         partial(LocalizationAccuracy, hit=">="), class_inputs, LocalizationRates
+    ),
+    "BoundaryScore": Case(
+        partial(BoundaryScore, thresholds=STEPS, tolerance=0.1), edge_inputs, BoundaryResult
     ),
     "LocalizationErrors": Case(LocalizationErrors, first_class_inputs, ErrorRates),
 }

@@ -41,8 +41,8 @@ THRESHOLDS = {
     Method.cam: 0.5,
 }
 """Above which value a pixel is object: for each method about the best single value on the
-validation scenes of ``python -m benchmarks.quality --thresholds``. For SCG anything from 0.34 to 0.54
-is as good there; on the demo's photographs, whose objects are larger, the lower end is."""
+validation scenes of ``python -m benchmarks.quality --thresholds``. For SCG 0.34 to 0.54 are as good
+there; on the demo's photographs, whose objects are larger, the lower end is."""
 
 
 def _confseg(cam: Tensor, features: list[Tensor]) -> Tensor:

@@ -4,6 +4,12 @@ from wsolrefine.metrics._inputs import thresholds_of
 from wsolrefine.metrics.box_hits import count_box_hits, score_map_boxes
 from wsolrefine.metrics.box_hits_half_open import count_box_hits_half_open
 from wsolrefine.metrics.boxes import BoxAccuracy, MaxBoxAcc, MaxBoxAccV2, max_box_acc
+from wsolrefine.metrics.edges import (
+    BoundaryResult,
+    BoundaryScore,
+    boundary_score,
+    count_boundary_matches,
+)
 from wsolrefine.metrics.errors import (
     ErrorRates,
     LocalizationError,
@@ -15,10 +21,15 @@ from wsolrefine.metrics.localization import (
     LocalizationRates,
     localization_hits,
 )
+from wsolrefine.metrics.matching import match_boundaries
 from wsolrefine.metrics.peak_iou import PeakIoU, PeakIoUResult, count_grey_levels, peak_iou
 from wsolrefine.metrics.pixels import PixelPrecision, PxAP, count_scores, pixel_average_precision
+from wsolrefine.metrics.suppression import suppress_non_maxima
+from wsolrefine.metrics.thinning import thin
 
 __all__ = [
+    "BoundaryResult",
+    "BoundaryScore",
     "BoxAccuracy",
     "ErrorRates",
     "LocalizationAccuracy",
@@ -31,15 +42,20 @@ __all__ = [
     "PeakIoUResult",
     "PixelPrecision",
     "PxAP",
+    "boundary_score",
+    "count_boundary_matches",
     "count_box_hits",
     "count_box_hits_half_open",
     "count_grey_levels",
     "count_scores",
     "localization_errors",
     "localization_hits",
+    "match_boundaries",
     "max_box_acc",
     "peak_iou",
     "pixel_average_precision",
     "score_map_boxes",
+    "suppress_non_maxima",
+    "thin",
     "thresholds_of",
 ]

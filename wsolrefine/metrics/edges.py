@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_tensors
 from wsolrefine.metrics._inputs import checked_thresholds
-from wsolrefine.metrics._metric import Metric
+from wsolrefine.metrics._metric import Metric, keep_apart
 from wsolrefine.metrics.matching import Pairs, check_masks, check_tolerance
 from wsolrefine.metrics.suppression import suppress_non_maxima
 from wsolrefine.metrics.thinning import thin
@@ -259,6 +259,7 @@ class BoundaryScore(Metric):
         counts = torch.zeros(4, len(self.thresholds), dtype=torch.int64)
         self.add_state("counts", counts, dist_reduce_fx="sum")
         self.add_state("best", torch.zeros(4, dtype=torch.int64), dist_reduce_fx="sum")
+        keep_apart(self, self.thresholds, tolerance, suppress)
 
     def update(self, edges: Tensor, boundaries: Tensor) -> None:
         """Add a batch: edges ``(B, H, W)`` in [0, 1] and boolean boundaries of the same shape."""
