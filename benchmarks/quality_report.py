@@ -28,7 +28,7 @@ COLUMNS = (
     "best Peak-IoU",
     "Peak-T",
 )
-SHOWN = 6  # cases a picture
+SHOWN = 5  # cases a picture
 CURVES = ("cam", "gppl", "sem, 14x14, 20 seeds", DEFAULT)
 
 
@@ -101,7 +101,7 @@ def draw_figures(folder: Path, rows: Rows, curves: Mapping[str, Sequence[float]]
     plot_bars(
         {str(row["method"]): 100 * float(row["MaxBoxAccV2"]) for row in rows},
         folder / "quality_bars.webp",
-        x_label="MaxBoxAccV2, per cent, thresholds from validation",
+        x_label="MaxBoxAccV2, per cent",
     )
 
 
@@ -140,5 +140,5 @@ def draw_cases(folder: Path, scenes: Scenes, found: Located, rows: Rows) -> None
             [f"IoU {fit[i]:.2f}" for i in cases],
             folder / f"quality_{name}.webp",
             captions=["true (white), CAM (dashed), SCG (green)", "CAM", "SCG"],
-            cell=1.3,
+            cell=1.1,
         )

@@ -20,7 +20,7 @@ def draw_demo() -> None:
     panels: list[p.Panel] = []
     for row, name in enumerate((p.MOTORCYCLE, p.CUP, p.CAT)):
         seen = p.look(name)
-        refined = w.scg(seen.cam, seen.features)
+        refined = w.scg(seen.cam, seen.both)
         before, after = (
             w.largest_box(torch.from_numpy(p.enlarge(m[0], seen.image) > 0.35)[None])
             for m in (seen.cam, refined)

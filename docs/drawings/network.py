@@ -82,7 +82,7 @@ def draw_tokens_to_map() -> None:
 
 def draw_overlay() -> None:
     seen = p.look(p.CAT)
-    map = p.enlarge(w.scg(seen.cam, seen.features)[0], seen.image)
+    map = p.enlarge(w.scg(seen.cam, seen.both)[0], seen.image)
     alphas = (0.25, 0.5, 0.75, 1.0)
     panels = [p.picture(f"alpha={alpha}", overlay(seen.image, map, alpha)) for alpha in alphas]
     p.save("overlay", panels, ratio=0.7)
@@ -108,7 +108,7 @@ def draw_contact_sheet() -> None:
     rows, captions = [], []
     for name in (p.CUP, p.CAT):
         seen = p.look(name)
-        refined = p.enlarge(w.scg(seen.cam, seen.features)[0], seen.image)
+        refined = p.enlarge(w.scg(seen.cam, seen.both)[0], seen.image)
         rows.append([seen.image, p.enlarge(seen.cam[0], seen.image), overlay(seen.image, refined)])
         captions.append(f"{_first_name(seen.label)} ({name})")
     path = p.FOLDER / "contact_sheet.webp"

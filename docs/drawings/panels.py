@@ -40,6 +40,7 @@ class Seen(NamedTuple):
     label: int
     cam: Tensor  # (1, 7, 7)
     features: list[Tensor]  # one (1, C, 14, 14)
+    both: list[Tensor]  # that and the finer stage before it, as find_layers has them
 
 
 @functools.cache
@@ -62,7 +63,7 @@ def pixels(name: str) -> Tensor:
 def look(name: str) -> Seen:
     found, layers = classifier()
     said = class_activation(found.model, pixels(name), layers=layers)
-    return Seen(photograph(name), int(said.labels), said.cam[:, 0], said.features[-1:])
+    return Seen(photograph(name), int(said.labels), said.cam[:, 0], said.features[-1:], said.features)
 
 
 def enlarge(map: Tensor, image: np.ndarray) -> np.ndarray:

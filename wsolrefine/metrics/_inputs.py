@@ -98,7 +98,7 @@ def checked_masks(maps: Tensor, masks: Tensor) -> Tensor:
 def unit_interval(maps: Tensor) -> Tensor:
     """Return the maps in float64, as they are compared; on the CPU where a device has none."""
     values = maps.detach().to("cpu" if maps.device.type == "mps" else maps.device, torch.float64)
-    if not bool(((values >= 0) & (values <= 1)).all()):
-        low, high = values.amin().item(), values.amax().item()
+    low, high = values.aminmax() if values.numel() else (values.new_zeros(()),) * 2
+    if not bool((low >= 0) & (high <= 1)):  # NaN passes through and fails too
         raise ValueError(f"maps: expected values in [0, 1], got {low:.4g} to {high:.4g}")
     return values

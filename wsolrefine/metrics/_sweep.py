@@ -64,35 +64,52 @@ def largest_boxes(grey: Grey, cuts: Ints, *, compiled: bool | None = None) -> In
         first = tree.largest(rows)[cuts]
         sure, unsure = np.flatnonzero(first >= 0), np.flatnonzero(first < 0)
         boxes[sure] = _used(rows[first[sure], 2:6], grey, 0)
-    for i in unsure.tolist():
-        boxes[i] = contour_boxes(grey, int(cuts[i]), False)[0]
+    if len(unsure):
+        boxes[unsure], _ = contour_boxes(grey, cuts[unsure], False)
     return boxes
 
 
-def contour_boxes(grey: Grey, cut: int, all_contours: bool) -> Ints:
-    """Return the predicted boxes of one cut as they are used: inclusive corners, clamped.
+def contour_boxes(grey: Grey, cuts: Ints, all_contours: bool) -> tuple[Ints, Ints]:
+    """Return the predicted boxes of all cuts, and with which of them those of each cut begin.
 
-    Outlines of holes count as well. The largest is the first one, in OpenCV's order, whose polygon
-    through pixel centres has the largest area. The right and bottom corner lie one pixel outside
-    the object, except at the border. No pixel above the cut: one box of zeros.
+    Boxes are as they are used: inclusive corners, clamped. Outlines of holes count as well. The
+    largest is the first one, in OpenCV's order, whose polygon through pixel centres has the largest
+    area. The right and bottom corner lie one pixel outside the object, except at the border. No
+    pixel above the cut: one box of zeros.
     """
     import cv2
 
-    height, width = grey.shape
-    mask = cv2.threshold(grey, cut, 1, cv2.THRESH_BINARY)[1]
-    contours = cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[0]
-    if not contours:
-        return np.zeros((1, 4), np.int64)
-    if not all_contours and len(contours) > 1:
-        contours = [max(contours, key=cv2.contourArea)]
-    x, y, w, h = np.array([cv2.boundingRect(contour) for contour in contours]).T
-    return np.stack([x, y, np.minimum(x + w, width - 1), np.minimum(y + h, height - 1)], 1)
+    extents: list[tuple[int, int, int, int]] = []  # x, y, width, height
+    starts = []
+    # Only the part of the map where something is above the cut is searched.
+    parts = zip(*_occupied(grey.max(0), cuts), *_occupied(grey.max(1), cuts), strict=True)
+    for cut, (x0, x1, y0, y1) in zip(cuts.tolist(), parts, strict=True):
+        starts.append(len(extents))
+        if x1 == 0:
+            extents.append((0, 0, 0, 0))
+            continue
+        mask = cv2.threshold(grey[y0:y1, x0:x1], cut, 1, cv2.THRESH_BINARY)[1]
+        contours = cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE, offset=(x0, y0))[
+            0
+        ]
+        if not all_contours and len(contours) > 1:
+            contours = [max(contours, key=cv2.contourArea)]
+        extents += [cv2.boundingRect(contour) for contour in contours]  # type: ignore[misc]
+    x, y, width, height = np.array(extents).T
+    last = np.minimum(x + width, grey.shape[1] - 1), np.minimum(y + height, grey.shape[0] - 1)
+    return np.stack([x, y, *last], 1), np.array(starts)
+
+
+def _occupied(line: Grey, cuts: Ints) -> tuple[list[int], list[int]]:
+    """Return for each cut the first place above it and the one after the last; 0, 0 if none is."""
+    above = line > cuts[:, None]
+    last = len(line) - above[:, ::-1].argmax(1)
+    return above.argmax(1).tolist(), np.where(above.any(1), last, 0).tolist()
 
 
 def _all_by_contours(grey: Grey, truth: Ints, cuts: Ints) -> Floats:
-    boxes = [contour_boxes(grey, cut, True) for cut in cuts.tolist()]
-    starts = np.cumsum([0] + [len(found) for found in boxes[:-1]])
-    return np.maximum.reduceat(_iou(np.concatenate(boxes), truth), starts)
+    boxes, starts = contour_boxes(grey, cuts, True)
+    return np.maximum.reduceat(_iou(boxes, truth), starts)
 
 
 def _all_by_tree(tree: ModuleType, grey: Grey, truth: Ints, cuts: Ints) -> Floats:
@@ -103,7 +120,8 @@ def _all_by_tree(tree: ModuleType, grey: Grey, truth: Ints, cuts: Ints) -> Float
     # the object's pixels around them.
     height, width = grey.shape
     rows = tree.components(255 - grey, tree.JOIN_4)
-    rows = rows[((rows[:, 2:4] > 0) & (rows[:, 4:6] < [width - 1, height - 1])).all(1)]
+    x0, y0, x1, y1 = rows[:, 2:6].T
+    rows = rows[(x0 > 0) & (y0 > 0) & (x1 < width - 1) & (y1 < height - 1)]
     ious = _iou(_used(rows[:, 2:6], grey, 1), truth)
     rows[:, :2] = 255 - rows[:, 1::-1]  # 255 - grey > low is grey <= 254 - low
     tree.raise_to(best, rows, ious)
@@ -123,11 +141,13 @@ def _used(extents: Ints, grey: Grey, around: int) -> Ints:
 
 def _iou(boxes: Ints, truth: Ints) -> Floats:
     """Return the best IoU of each box ``(n, 4)`` with any true one, both inclusive."""
-    boxes = boxes.astype(np.int64)
+    x0, y0, x1, y1 = boxes.T.astype(np.int64)
     best = np.zeros(len(boxes))
-    areas = (boxes[:, 2:] - boxes[:, :2] + 1).prod(1)
-    for true in truth.astype(np.int64):
-        sides = np.minimum(boxes[:, 2:], true[2:]) - np.maximum(boxes[:, :2], true[:2]) + 1
-        overlap = sides.clip(0).prod(1)
-        np.maximum(best, overlap / (areas + (true[2:] - true[:2] + 1).prod() - overlap), out=best)
+    area = (x1 - x0 + 1) * (y1 - y0 + 1)
+    for left, top, right, bottom in truth.tolist():
+        width = np.minimum(x1, right) - np.maximum(x0, left) + 1
+        height = np.minimum(y1, bottom) - np.maximum(y0, top) + 1
+        overlap = width.clip(0) * height.clip(0)
+        union = area + (right - left + 1) * (bottom - top + 1) - overlap
+        np.maximum(best, overlap / union, out=best)
     return best

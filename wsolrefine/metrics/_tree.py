@@ -79,46 +79,49 @@ def components(grey: npt.NDArray[np.uint8], join: npt.NDArray[np.int8]) -> Any:
     height, width = grey.shape
     stride = width + 2  # one pixel of margin, which never joins
     step = np.array([row * stride + column for row, column in _RING])
-    parent = np.full((height + 2) * stride, -1, np.int32)  # -1: not added yet
-    sets = np.empty((len(parent), 8), np.int32)
+    owner = np.full((height + 2) * stride, -1, np.int32)  # the set of each pixel, -1: not added yet
+    most = (height * width + 1) // 2  # so many pixels can be without a neighbour
+    parent = np.empty(most, np.int32)  # of each set: the one that it was joined to, or itself
+    sets = np.empty((most, 8), np.int32)
     rows = np.empty((height * width, 8), np.int32)
-    order = _brightest_first(grey)
-    found = 0
-    for pixel in order:
+    begun = found = 0
+    for pixel in _brightest_first(grey):
         row, column = pixel // stride - 1, pixel % stride - 1
         level = grey[row, column]
         bits = 0
         for i in range(8):
-            if parent[pixel + step[i]] >= 0:
+            if owner[pixel + step[i]] >= 0:
                 bits |= 1 << i
-        root = pixel
+        root = -1
         for i in join[bits]:
             if i < 0:
                 break
-            other = _root(parent, pixel + step[i])
+            other = _root(parent, owner[pixel + step[i]])
             if other == root:
                 continue
             if sets[other, _LEVEL] > level:
                 _note(rows[found], sets[other], level)
                 found += 1
                 sets[other, _LEVEL] = level
-            if root == pixel:
+            if root < 0:
                 root = other
                 continue
             if sets[other, _PIXELS] > sets[root, _PIXELS]:
                 root, other = other, root
             parent[other] = root
             _merge(sets[root], sets[other])
-        parent[pixel] = root
-        if root == pixel:
+        if root < 0:
+            root = parent[begun] = begun
             _begin(sets[root], column, row, level)
+            begun += 1
         else:
             _add(sets[root], column, row)
+        owner[pixel] = root
         sets[root, _AREA] += _CHANGES[bits, 0]
         sets[root, _EULER] += _CHANGES[bits, 1]
-    for pixel in order:  # what has met no darker pixel
-        if parent[pixel] == pixel:
-            _note(rows[found], sets[pixel], 0)
+    for root in range(begun):  # what has met no darker pixel
+        if parent[root] == root:
+            _note(rows[found], sets[root], 0)
             found += 1
     return rows[:found]
 
@@ -143,11 +146,11 @@ def _brightest_first(grey: Any) -> Any:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _root(parent: Any, pixel: Any) -> Any:
-    while parent[pixel] != pixel:
-        parent[pixel] = parent[parent[pixel]]  # halve the way for the next one
-        pixel = parent[pixel]
-    return pixel
+def _root(parent: Any, member: Any) -> Any:
+    while parent[member] != member:
+        parent[member] = parent[parent[member]]  # halve the way for the next one
+        member = parent[member]
+    return member
 
 
 @njit(cache=True, nogil=True, inline="always")

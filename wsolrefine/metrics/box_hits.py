@@ -57,8 +57,8 @@ def score_map_boxes(map: Tensor, threshold: float, *, all_contours: bool = False
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold: expected a number in [0, 1], got {threshold}")
     grey = _quantised(map[None])[0]
-    cut = int(threshold * int(grey.max()))
-    return torch.from_numpy(contour_boxes(grey, cut, all_contours).astype(np.int64))
+    cut = np.array([int(threshold * int(grey.max()))])
+    return torch.from_numpy(contour_boxes(grey, cut, all_contours)[0].astype(np.int64))
 
 
 def count_box_hits(
