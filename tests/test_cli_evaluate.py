@@ -663,7 +663,7 @@ def hits_by_hand(map, name, iou=0.5):
 @pytest.mark.parametrize(
     ("options", "refine", "layers"),
     [
-        (["--method", "sem"], lambda cam, features: sem(cam, features[-1]), None),
+        (["--method", "sem"], lambda cam, features: sem(cam, features[-1], num_seeds=15), None),
         (["--layer", "_blocks.10", "--layer", "_blocks.4"], scg, ("_blocks.10", "_blocks.4")),
     ],
 )
