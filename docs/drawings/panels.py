@@ -63,7 +63,9 @@ def pixels(name: str) -> Tensor:
 def look(name: str) -> Seen:
     found, layers = classifier()
     said = class_activation(found.model, pixels(name), layers=layers)
-    return Seen(photograph(name), int(said.labels), said.cam[:, 0], said.features[-1:], said.features)
+    return Seen(
+        photograph(name), int(said.labels), said.cam[:, 0], said.features[-1:], said.features
+    )
 
 
 def enlarge(map: Tensor, image: np.ndarray) -> np.ndarray:
