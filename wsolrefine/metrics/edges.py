@@ -118,9 +118,10 @@ def boundary_score(
     """Return ODS, OIS and average precision from counts of matched boundary pixels.
 
     ``P`` is matched edge pixels over edge pixels, ``R`` matched boundary pixels over boundary
-    pixels, ``F = 2 P R / (P + R)``, and 0 where that is 0 / 0. ODS is the best F of the summed
-    counts. OIS takes each image's counts at the threshold of its best F (of equal ones the highest,
-    which predicts least) and is F of their sums; it is no mean of F, and may be below ODS.
+    pixels, ``F = 2 P R / (P + R)``, which is twice the pairs over all pixels of both kinds, and 0
+    where that is 0 / 0. ODS is the best F of the summed counts. OIS takes each image's counts at
+    the threshold of its best F (of equal ones the highest, which predicts least) and is F of their
+    sums; it is no mean of F, and may be below ODS.
 
     Average precision is the mean of P at R = 0.01, 0.02, ... 1, linear between the thresholds. It
     is 0 beyond the largest R that is reached. Below the smallest, P stays as it is there: the
@@ -190,12 +191,15 @@ def _checked_levels(thresholds: Sequence[float] | None) -> list[float]:
 
 
 def _scores(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return precision, recall and F of counts ``(4, ...)``, 0 where they are 0 / 0."""
+    """Return precision, recall and F of counts ``(4, ...)``, 0 where they are 0 / 0.
+
+    As many pixels match on one side as on the other, so F is a ratio of whole numbers: equal ones
+    are equal to the last bit, and ties are found.
+    """
     device = torch.device("cpu") if counts.device.type == "mps" else counts.device
     hit, predicted, found, true = counts.to(device, torch.float64)
-    precision, recall = hit / predicted.clamp_min(1), found / true.clamp_min(1)
-    total = precision + recall
-    return precision, recall, 2 * precision * recall / total.where(total > 0, 1.0)
+    score = (hit + found) / (predicted + true).clamp_min(1)
+    return hit / predicted.clamp_min(1), found / true.clamp_min(1), score
 
 
 def _area(precision: Any, recall: Any) -> float:
