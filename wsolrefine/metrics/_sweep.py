@@ -23,10 +23,13 @@ COMPILED = find_spec("numba") is not None
 
 @functools.cache
 def _component_tree() -> ModuleType | None:
-    """Load the component tree; None where numba is there but does not fit the NumPy beside it."""
+    """Load the component tree; None where numba is there but of no use.
+
+    It may not fit the NumPy beside it, or find no folder that it may keep compiled code in.
+    """
     try:
         from wsolrefine.metrics import _tree
-    except ImportError:
+    except (ImportError, RuntimeError):
         return None
     return _tree
 
