@@ -25,7 +25,8 @@ def keep_apart(metric: Metric, *settings: object) -> None:
     """Give a metric a constant state that only metrics of its class and settings share.
 
     A MetricCollection counts once for all metrics whose states are equal after the first batch,
-    and that may happen to metrics that differ.
+    and that may happen to metrics that differ. To be called before any other state is added: older
+    torchmetrics compares the first one alone.
     """
     said = repr((type(metric).__name__, settings)).encode()
     digest = torch.tensor(list(hashlib.sha256(said).digest()))

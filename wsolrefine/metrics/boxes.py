@@ -97,9 +97,9 @@ class _BoxMetric(Metric):
         self.ious = checked_ious(ious)
         self.half_open = half_open
         hits = torch.zeros(len(self.ious), len(self.thresholds), dtype=torch.int64)
+        keep_apart(self, self.thresholds, self.ious, half_open)
         self.add_state("hits", hits, dist_reduce_fx="sum")
         self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
-        keep_apart(self, self.thresholds, self.ious, half_open)
 
     def update(
         self,

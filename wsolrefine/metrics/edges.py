@@ -261,9 +261,9 @@ class BoundaryScore(Metric):
         self.tolerance = tolerance
         self.suppress = suppress
         counts = torch.zeros(4, len(self.thresholds), dtype=torch.int64)
+        keep_apart(self, self.thresholds, tolerance, suppress)
         self.add_state("counts", counts, dist_reduce_fx="sum")
         self.add_state("best", torch.zeros(4, dtype=torch.int64), dist_reduce_fx="sum")
-        keep_apart(self, self.thresholds, tolerance, suppress)
 
     def update(self, edges: Tensor, boundaries: Tensor) -> None:
         """Add a batch: edges ``(B, H, W)`` in [0, 1] and boolean boundaries of the same shape."""

@@ -153,8 +153,8 @@ class LocalizationErrors(Metric):
         super().__init__(**kwargs)
         self.inclusive = inclusive
         counts = torch.zeros(len(LocalizationError), dtype=torch.int64)
-        self.add_state("counts", counts, dist_reduce_fx="sum")
         keep_apart(self, inclusive)
+        self.add_state("counts", counts, dist_reduce_fx="sum")
 
     def update(
         self,

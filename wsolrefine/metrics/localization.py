@@ -148,9 +148,9 @@ class LocalizationAccuracy(Metric):
         self.hit = hit
         self.iou = iou
         self.inclusive = inclusive
+        keep_apart(self, hit, iou, inclusive)
         self.add_state("hits", torch.zeros(3, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
-        keep_apart(self, hit, iou, inclusive)
 
     def update(
         self,

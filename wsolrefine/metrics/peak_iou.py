@@ -196,10 +196,10 @@ class PeakIoU(Metric):
         self.aggregate = aggregate
         self.ignore_index = ignore_index
         zeros = torch.zeros(LEVELS, dtype=torch.int64)
+        keep_apart(self, aggregate, ignore_index)
         self.add_state("counts", zeros.repeat(2, 1), dist_reduce_fx="sum")
         self.add_state("iou_sum", zeros.clone(), dist_reduce_fx="sum")
         self.add_state("images", zeros, dist_reduce_fx="sum")
-        keep_apart(self, aggregate, ignore_index)
 
     def update(self, maps: Tensor, masks: Tensor) -> None:
         """Add a batch: maps ``(B, H, W)`` of any scale and masks of the same shape."""

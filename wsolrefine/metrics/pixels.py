@@ -167,8 +167,8 @@ class PxAP(Metric):
         self.thresholds = _edges(thresholds)
         self.ignore_index = ignore_index
         counts = torch.zeros(2, len(self.thresholds) + 2, dtype=torch.int64)
-        self.add_state("counts", counts, dist_reduce_fx="sum")
         keep_apart(self, self.thresholds, ignore_index)
+        self.add_state("counts", counts, dist_reduce_fx="sum")
 
     def update(self, maps: Tensor, masks: Tensor) -> None:
         """Add a batch: maps ``(B, H, W)`` in [0, 1] and masks of the same shape."""
