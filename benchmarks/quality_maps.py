@@ -14,7 +14,6 @@ from torch import Tensor
 
 from benchmarks.scenes import Scenes
 from wsolrefine import (
-    confseg,
     confseg_thresholds,
     gppl,
     gppl_released,
@@ -25,6 +24,8 @@ from wsolrefine import (
     sem,
 )
 from wsolrefine.capture import capture, gap_cam
+from wsolrefine.cli.evaluation.sources import enlarge_bicubic
+from wsolrefine.cli.maps import REFINE, Method
 from wsolrefine.layers import find_layers
 from wsolrefine.models import load_classifier
 
@@ -80,11 +81,6 @@ def _on(function: Callable[..., Tensor], *sides: int, **options: object) -> Call
     return refine
 
 
-def _confseg(found: Located) -> Tensor:
-    split = confseg(found.cam)
-    return (split.foreground.float() + (~split.background).float()) / 2
-
-
 def _own_thresholds(found: Located) -> Tensor:
     low, high = confseg_thresholds(found.cam)
     layers = [found.features[28], found.features[14]]
@@ -111,7 +107,7 @@ METHODS: dict[str, Callable[[Located], Tensor]] = {
     "sem, 14x14, 20 seeds": _on(sem, 14, num_seeds=20),
     "gppl": lambda found: gppl(found.cam),
     "gppl_released": lambda found: gppl_released(found.cam),
-    "confseg": _confseg,
+    "confseg": lambda found: REFINE[Method.confseg](found.cam[:, None], [])[:, 0],
     "multiply_maps of scg 28, 14, 7": lambda found: multiply_maps(
         [_on(scg, side)(found) for side in LAYERS]
     ),
@@ -122,6 +118,5 @@ METHODS: dict[str, Callable[[Located], Tensor]] = {
 
 
 def prepared(maps: Tensor) -> Tensor:
-    """Enlarge maps as wsolevaluation does: bicubic to 224 x 224, then each to [0, 1], float64."""
-    large = [cv2.resize(map, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) for map in maps.numpy()]
-    return minmax(torch.from_numpy(np.stack(large)).double())
+    """Enlarge maps as ``wsolrefine evaluate`` and wsolevaluation do."""
+    return torch.stack([enlarge_bicubic(map, SIDE) for map in maps])

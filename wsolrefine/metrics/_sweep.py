@@ -92,9 +92,8 @@ def contour_boxes(grey: Grey, cuts: Ints, all_contours: bool) -> tuple[Ints, Int
             extents.append((0, 0, 0, 0))
             continue
         mask = cv2.threshold(grey[y0:y1, x0:x1], cut, 1, cv2.THRESH_BINARY)[1]
-        contours = cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE, offset=(x0, y0))[
-            0
-        ]
+        found = cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE, offset=(x0, y0))
+        contours = found[0]
         if not all_contours and len(contours) > 1:
             contours = [max(contours, key=cv2.contourArea)]
         extents += [cv2.boundingRect(contour) for contour in contours]  # type: ignore[misc]
