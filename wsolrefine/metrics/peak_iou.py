@@ -13,7 +13,9 @@ from wsolrefine.metrics._metric import Metric, keep_apart
 
 LEVELS = 256
 FINE = 2**40
-"""IoUs of images are summed as whole numbers of this size, so that their order does not matter."""
+"""IoUs of images are summed as whole numbers of 1 / FINE, so that their order does not matter."""
+TIE = 2 / FINE
+"""Means closer than this are ties: each is off by up to half of 1 / FINE and its own rounding."""
 
 
 class PeakIoUResult(NamedTuple):
@@ -122,7 +124,7 @@ def peak_iou(counts: Tensor, *, aggregate: Literal["pooled", "mean"] = "pooled")
     pooled = counts.sum(0) if counts.ndim == 3 else counts
     if aggregate == "pooled":
         return _result(pooled, _iou_curves(pooled))
-    return _result(pooled, _iou_curves(counts).nanmean(0))
+    return _result(pooled, _iou_curves(counts).nanmean(0), tie=TIE)
 
 
 def _at_or_above(counts: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,7 +140,7 @@ def _iou_curves(counts: Tensor) -> Tensor:
     return true / (true[..., :1] + false)
 
 
-def _result(pooled: Tensor, curve: Tensor) -> PeakIoUResult:
+def _result(pooled: Tensor, curve: Tensor, *, tie: float = 0.0) -> PeakIoUResult:
     true, false = _at_or_above(pooled)
     if not bool(true[0] > 0):
         raise ValueError("masks: expected at least one object pixel, got none")
@@ -146,7 +148,7 @@ def _result(pooled: Tensor, curve: Tensor) -> PeakIoUResult:
     recall = true / true[0]
     average = (precision * (recall - torch.cat([recall[1:], recall.new_zeros(1)]))).sum()
     peak = curve.nan_to_num(-1.0).amax()
-    at = (curve == peak).int().argmax()  # the lowest of equal ones
+    at = (curve >= peak - tie).int().argmax()  # the lowest of equal ones
     return PeakIoUResult(peak, at, curve, precision, recall, average)
 
 
@@ -212,7 +214,8 @@ class PeakIoU(Metric):
 
     def compute(self) -> PeakIoUResult:
         """Return the peak, its grey level and the curves."""
-        curve = _iou_curves(self.counts)
-        if self.aggregate == "mean":
-            curve = self.iou_sum.to(curve) / FINE / self.images.to(curve.device)
-        return _result(self.counts, curve)
+        if self.aggregate == "pooled":
+            return _result(self.counts, _iou_curves(self.counts))
+        device = torch.device("cpu") if self.counts.device.type == "mps" else self.counts.device
+        curve = self.iou_sum.to(device, torch.float64) / FINE / self.images.to(device)
+        return _result(self.counts, curve, tie=TIE)
