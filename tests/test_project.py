@@ -21,6 +21,7 @@ ABOVE = {*FOUNDATION, "__init__"}
 ALLOWED = {"_check": set(), "functional": {"_check"}, "__init__": FOUNDATION}
 for name in ("losses", "metrics", "nn", "capture", "data", "viz", "models"):
     ALLOWED[name] = ABOVE
+ALLOWED["nn"] = ABOVE | CAPTURE | {"capture"}  # a backbone is a model whose layers are captured
 ALLOWED["recipes"] = {*ALLOWED}
 ALLOWED["cli"] = ALLOWED["scale"] = {*ALLOWED}
 ALLOWED["__main__"] = {"cli"}

@@ -76,6 +76,63 @@ def find_layers(
 
     """
     check_tensors(images=(images, "B C H W"))
+    with torch.inference_mode(False), evaluation(model):
+        read = _reader(images, to_map)
+        noise = _noise_like(images)
+        probe = Probe(model, noise, read)
+        stages = _stages(probe, (images.shape[-2], images.shape[-1]))
+        averaged = probe.averaged()
+        cam, head = averaged or (_last_with_gradient(model, noise, stages, read), None)
+    return Layers(tuple(grid.name for grid in _feature_layers(stages)), cam, head)
+
+
+def find_stages(
+    model: nn.Module, images: Tensor, *, to_map: Callable[[Tensor], Tensor] | None = None
+) -> tuple[str, ...]:
+    """Find the layer of a classifier that ends each of its stages, by running it once.
+
+    A stage is all that runs on one grid; its end is the outermost layer that runs last on it.
+    The model runs in evaluation mode on noise and is left as it was.
+
+    Args:
+        model: a classifier, of images (B, C, H, W), returning logits (B, num_classes).
+        images: ``(B, C, H, W)``, of which only shape, dtype and device count.
+        to_map: lays tokens out, see :func:`wsolrefine.find_layers`.
+
+    Returns:
+        Names for :class:`wsolrefine.nn.FeatureList` or :func:`wsolrefine.capture`, from the finest
+        grid to the coarsest.
+
+    Raises:
+        TypeError: ``images`` is not a floating-point tensor.
+        ValueError: ``images`` is not ``(B, C, H, W)``, the model does not return logits, or no
+            layer has a grid.
+
+    Example:
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1),
+        ...                       nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+        >>> find_stages(model, torch.rand(1, 3, 32, 32))
+        ('1', '2')
+
+    """
+    check_tensors(images=(images, "B C H W"))
+    with torch.inference_mode(False), evaluation(model):
+        probe = Probe(model, _noise_like(images), _reader(images, to_map))
+        stages = _stages(probe, (images.shape[-2], images.shape[-1]))
+    sizes = sorted({grid.size for grid in stages if prod(grid.size) > 1}, key=prod)
+    sizes = sizes or [stages[-1].size]
+    return tuple(_outermost(stages, size).name for size in reversed(sizes))
+
+
+def _noise_like(images: Tensor) -> Tensor:
+    noise = torch.randn(1, *images.shape[1:], generator=torch.Generator().manual_seed(0))
+    return noise.to(images.device, images.dtype)
+
+
+def _reader(
+    images: Tensor, to_map: Callable[[Tensor], Tensor] | None
+) -> Callable[[Tensor], Tensor | None]:
     size = (images.shape[-2], images.shape[-1])
 
     def read(tensor: Tensor) -> Tensor | None:
@@ -86,16 +143,7 @@ def find_layers(
         except (TypeError, ValueError, IndexError, RuntimeError):
             return None  # not everything with three axes is a row of tokens
 
-    with torch.inference_mode(False), evaluation(model):
-        noise = torch.randn(1, *images.shape[1:], generator=torch.Generator().manual_seed(0))
-        noise = noise.to(images.device, images.dtype)
-        probe = Probe(model, noise, read)
-        stages = _stages(probe, size)
-        if not stages:
-            raise ValueError("model: expected a layer whose output has a grid, got none")
-        averaged = probe.averaged()
-        cam, head = averaged or (_last_with_gradient(model, noise, stages, read), None)
-    return Layers(tuple(grid.name for grid in _feature_layers(stages)), cam, head)
+    return read
 
 
 def _stages(probe: Probe, image_size: tuple[int, int]) -> list[Grid]:
@@ -116,6 +164,8 @@ def _stages(probe: Probe, image_size: tuple[int, int]) -> list[Grid]:
     # Padding makes grids of its own, on which no layer with weights returns anything.
     sizes = {grid.size for grid in grids if grid.weighted}
     grids = [grid for grid in grids if grid.size in sizes]
+    if not grids:
+        raise ValueError("model: expected a layer whose output has a grid, got none")
     return [grid for grid in grids if len(grid.shape) == len(grids[-1].shape)]
 
 
@@ -134,8 +184,14 @@ def _outermost(stages: list[Grid], size: tuple[int, int]) -> Grid:
     The layers inside a block mix stages: an expansion convolution may still run on the finer grid
     of the stage before. What the block returns does not.
     """
-    on_grid = [grid for grid in reversed(stages) if grid.size == size]
-    return min(on_grid, key=lambda grid: grid.name.count("."))
+    names = {grid.name for grid in stages}
+
+    def depth(grid: Grid) -> int:
+        # A list of modules that is no module itself, as in ``blocks.3``, is no layer around them.
+        parts = grid.name.split(".")
+        return sum(".".join(parts[:end]) in names for end in range(1, len(parts)))
+
+    return min((grid for grid in reversed(stages) if grid.size == size), key=depth)
 
 
 def _last_with_gradient(

@@ -1,0 +1,77 @@
+"""ORNet's attentive erasing: hide part of what a map is sure of, so that the rest has to serve."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wsolrefine._check import check_tensors
+
+
+def attentive_erasing(
+    probability: Tensor,
+    *,
+    threshold: float = 0.5,
+    drop: float = 0.5,
+    size: tuple[float, float] = (0.1, 0.5),
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Set random pixels around each map's peak to zero.
+
+    A rectangle of random height and width is laid around the largest value (the first of equals)
+    and cut at the border. Each pixel in it above ``threshold`` becomes zero with probability
+    ``drop``. Nothing is scaled up in return. For training alone.
+
+    Args:
+        probability: activation in [0, 1], ``(B, H, W)``.
+        threshold: only pixels above it can be erased. The paper gives no value; 0.5 is our choice.
+        drop: probability of a candidate to be erased.
+        size: least and largest height and width of the rectangle as fractions of the map, drawn
+            uniformly and apart, at least one pixel. The paper gives no values; these are our
+            choice.
+        generator: source of the random numbers, on the map's device.
+
+    Returns:
+        A new map, same shape and dtype. Erased pixels have no gradient, the others are passed on.
+
+    Raises:
+        TypeError: ``probability`` is not a floating-point tensor.
+        ValueError: it is not ``(B, H, W)``, ``drop`` is not in [0, 1], or ``size`` not a range
+            within [0, 1].
+
+    Example:
+        >>> import torch
+        >>> probability = torch.tensor([[[0.2, 0.9, 0.8, 0.6]]])
+        >>> attentive_erasing(probability, drop=1.0, size=(0.5, 0.5))
+        tensor([[[0.2000, 0.0000, 0.0000, 0.6000]]])
+
+    Reference:
+        Xie et al., "Online Refinement of Low-level Feature Based Activation Map for WSOL",
+        ICCV 2021, Sec. 3.2.2.
+
+    """
+    check_tensors(probability=(probability, "B H W"))
+    if not 0 <= drop <= 1:
+        raise ValueError(f"drop: expected a number from 0 to 1, got {drop}")
+    least, most = size
+    if not 0 <= least <= most <= 1:
+        raise ValueError(f"size: expected 0 <= least <= largest <= 1, got {size}")
+    count, height, width = probability.shape
+    device = probability.device
+    values = probability.detach()
+    # Drawn in float32: half precision has too few steps.
+    sides = torch.rand(2, count, 1, generator=generator, device=device) * (most - least) + least
+    coins = torch.rand(values.shape, generator=generator, device=device)
+    peak = values.flatten(1).argmax(1, keepdim=True)
+    in_rows = _beside(peak // width, sides[0] * height, height)
+    in_columns = _beside(peak % width, sides[1] * width, width)
+    inside = in_rows[:, :, None] & in_columns[:, None, :]
+    erased = inside & (values > threshold) & (coins < drop)
+    return probability.masked_fill(erased, 0.0)
+
+
+def _beside(centre: Tensor, side: Tensor, length: int) -> Tensor:
+    """Return which of ``length`` places lie in intervals of whole pixels around the centres."""
+    pixels = side.round().clamp_min(1)
+    offset = torch.arange(length, device=centre.device) - centre
+    return (offset >= -((pixels - 1) // 2)) & (offset <= pixels // 2)

@@ -1,0 +1,88 @@
+"""CSoA's CoAug loss: images of a batch supervise each other through their embedded parts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.linalg import vector_norm
+
+from wsolrefine._check import check_tensors
+from wsolrefine.functional.normalize import working
+from wsolrefine.losses._reduce import Reduction, check_label, reduced
+
+
+def coaug_loss(
+    foreground: Tensor,
+    background: Tensor,
+    confident_background: Tensor,
+    label: Tensor,
+    *,
+    gamma: float = 1.0,
+    delta: float = 1.0,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Draw foregrounds of one class together, and all foregrounds away from backgrounds.
+
+    With ``F, B, M`` the three embeddings of an image, ``cam = |F - B|``, ``back = |B - M|`` and
+    ``d = |F_m - F_n|`` (norms, not squared), a pair of images m < n gives::
+
+        same class:    (gamma (back_m + back_n) + d) / ((cam_m + cam_n) / 2)
+        other classes:  gamma (back_m + back_n) / (delta d + (cam_m + cam_n) / 2)
+
+    Eq. 12 prints these with the names "same" and "diff" swapped.
+
+    Args:
+        foreground: embedding of the image times its map, ``(B, D)``.
+        background: of the image times one minus the map, ``(B, D)``.
+        confident_background: of the confident part of the latter, ``(B, D)``.
+        label: class of each image, int64, ``(B,)``.
+        gamma: weight of ``back``. The paper gives no value; 1 is our choice.
+        delta: weight of ``d`` between classes. Likewise.
+        reduction: ``mean`` over pairs, which does not grow with the batch as the paper's sum does,
+            or ``none`` for one value a pair, ``(B (B - 1) / 2,)``, in the order (0, 1), (0, 2), ...
+
+    Returns:
+        The loss, zero without pairs; differentiable. A pair whose denominator is zero up to
+        rounding has no direction to move in and counts as zero.
+
+    Raises:
+        TypeError: an embedding is not a floating-point tensor, dtypes differ, or ``label`` is not
+            int64.
+        ValueError: shapes or devices disagree, or ``reduction`` is unknown.
+
+    Example:
+        >>> import torch
+        >>> foreground = torch.tensor([[3.0, 0.0], [0.0, 4.0]])
+        >>> background = torch.zeros(2, 2)
+        >>> confident = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+        >>> coaug_loss(foreground, background, confident, torch.tensor([0, 0]))  # (2 + 5) / 3.5
+        tensor(2.)
+        >>> coaug_loss(foreground, background, confident, torch.tensor([0, 1]))  # 2 / (5 + 3.5)
+        tensor(0.2353)
+
+    Reference:
+        Kou et al., "Improve CAM with Auto-adapted Segmentation and Co-supervised
+        Augmentation", WACV 2021, Eqs. 9-12.
+
+    """
+    check_tensors(
+        foreground=(foreground, "B D"),
+        background=(background, "B D"),
+        confident_background=(confident_background, "B D"),
+    )
+    check_label(label, foreground, "foreground")
+    objects, others = working(foreground), working(background)
+    cam = vector_norm(objects - others, dim=1)
+    back = vector_norm(others - working(confident_background), dim=1)
+    m, n = torch.triu_indices(len(label), len(label), 1, device=label.device)
+    distance = vector_norm(objects[m] - objects[n], dim=1)
+    backs, cams = gamma * (back[m] + back[n]), (cam[m] + cam[n]) / 2
+    same = label[m] == label[n]
+    numerator = torch.where(same, backs + distance, backs)
+    denominator = torch.where(same, cams, delta * distance + cams)
+    size = vector_norm(objects, dim=1) + vector_norm(others, dim=1)
+    usable = ~(denominator <= 8 * torch.finfo(foreground.dtype).eps * (size[m] + size[n]))
+    values = torch.where(usable, numerator / denominator.where(usable, 1.0), 0.0)
+    if reduction == "mean" and not len(values):
+        return (objects.sum() * 0).to(foreground.dtype)
+    return reduced(values, reduction, foreground.dtype)

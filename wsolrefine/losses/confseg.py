@@ -1,0 +1,49 @@
+"""CSoA's ConfSeg loss: one map follows another wherever that one is confident."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from wsolrefine._check import check_tensors
+from wsolrefine.functional.confseg import confseg
+from wsolrefine.functional.normalize import working
+from wsolrefine.losses._reduce import Reduction, reduced
+
+
+def confseg_loss(auxiliary_map: Tensor, cam: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    """Hold the auxiliary map to the CAM on the pixels that the CAM is confident about.
+
+    ``sum over pixels of |auxiliary_map - cam| confident`` with ``confident`` of
+    :func:`wsolrefine.confseg`. Elsewhere the auxiliary map is free to find the object's border.
+
+    Args:
+        auxiliary_map: the label's map of the classifier on the earlier layer, ``(B, h, w)``.
+        cam: the label's map of the classifier on the last layer, ``(B, h, w)``, as computed: its
+            scale is that of the loss.
+        reduction: ``mean`` over images, or ``none`` for one value an image, ``(B,)``.
+
+    Returns:
+        The loss, a sum over pixels. Gradients reach ``auxiliary_map`` alone: the CAM is the
+        supervision. Zero for a CAM that is constant or not finite, which is confident of nothing.
+
+    Raises:
+        TypeError: a map is not a floating-point tensor, or dtypes differ.
+        ValueError: shapes or devices disagree, or ``reduction`` is unknown.
+
+    Example:
+        >>> import torch
+        >>> cam = torch.tensor([[[0.0, 0.4, 0.5, 0.6, 1.0]]])  # confident of the two ends
+        >>> confseg_loss(torch.tensor([[[0.2, 9.0, 9.0, 9.0, 0.5]]]), cam)
+        tensor(0.7000)
+
+    Reference:
+        Kou et al., "Improve CAM with Auto-adapted Segmentation and Co-supervised
+        Augmentation", WACV 2021, Eq. 5. The paper does not say how to average over images.
+
+    """
+    check_tensors(auxiliary_map=(auxiliary_map, "B h w"), cam=(cam, "B h w"))
+    confident = confseg(cam.detach()).confident
+    distance = (working(auxiliary_map) - working(cam.detach())).abs()
+    # Where it is not confident the CAM may hold NaN; zero times NaN would still be NaN.
+    values = distance.where(confident, 0.0).sum((1, 2))
+    return reduced(values, reduction, auxiliary_map.dtype)

@@ -1,0 +1,87 @@
+"""SEM's edge loss: class-balanced cross entropy, and a term that grows with false edges."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from wsolrefine._check import check_tensors
+from wsolrefine.functional.normalize import working
+from wsolrefine.losses._reduce import Reduction, reduced
+
+
+def hard_negative_suppression_loss(
+    probability: Tensor,
+    boundary: Tensor,
+    *,
+    negative_weight: float = 1.0,
+    suppression: bool = True,
+    logits: bool = False,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Learn boundaries, with a cost on false ones that the balance of classes does not hide.
+
+    With ``b`` and ``n`` the numbers of boundary and other pixels in the batch,
+    ``alpha = b / (b + n)`` and ``beta = n / (b + n)``, a pixel of probability P costs::
+
+        boundary:   beta (-ln P)
+        elsewhere:  alpha (negative_weight + P) (-ln(1 - P))
+
+    The term with P is the suppression: a confident false edge costs twice what it would.
+
+    Args:
+        probability: of a boundary, in [0, 1], any shape.
+        boundary: bool, the same shape.
+        negative_weight: the paper's lambda, for which it gives no value.
+        suppression: False leaves the term with P out, the vanilla loss.
+        logits: ``probability`` holds the values before the sigmoid; use it in half precision.
+        reduction: ``mean`` over all pixels, or ``none``.
+
+    Returns:
+        The loss; differentiable, also through P. Without a boundary pixel alpha is 0 and so is
+        the loss; without any other pixel, likewise. Probabilities of 0 and 1 are taken as off by
+        one rounding, without a gradient.
+
+    Raises:
+        TypeError: ``probability`` is not a floating-point tensor or ``boundary`` not bool.
+        ValueError: shapes or devices disagree, or ``reduction`` is unknown.
+
+    Example:
+        >>> import torch
+        >>> boundary = torch.tensor([True, False, False, False])
+        >>> probability = torch.tensor([0.5, 0.5, 0.1, 0.9])
+        >>> hard_negative_suppression_loss(probability, boundary, reduction="none")
+        tensor([0.5199, 0.2599, 0.0290, 1.0937])
+
+    Reference:
+        Zhang et al., "Rethinking Localization Map", 2020, Eq. 1, whose printed sum lacks a minus
+        sign.
+
+    """
+    check_tensors(probability=(probability, "..."))
+    if not isinstance(boundary, Tensor):
+        raise TypeError(f"boundary: expected a torch.Tensor, got {type(boundary).__name__}")
+    if boundary.dtype != torch.bool:
+        raise TypeError(f"boundary: expected dtype torch.bool, got {boundary.dtype}")
+    if boundary.shape != probability.shape:
+        raise ValueError(
+            f"boundary: expected shape {tuple(probability.shape)} as probability, "
+            f"got {tuple(boundary.shape)}"
+        )
+    if boundary.device != probability.device:
+        raise ValueError(
+            f"boundary: expected {probability.device} as probability, got {boundary.device}"
+        )
+    values = working(probability)
+    alpha = boundary.to(values.dtype).mean()
+    if logits:
+        finite = values.clamp(-1e4, 1e4)  # an infinite one, times zero, would be NaN
+        values, log, log_other = values.sigmoid(), logsigmoid(finite), logsigmoid(-finite)
+    else:
+        eps = torch.finfo(values.dtype).eps
+        inner = values.clamp(eps, 1 - eps)
+        log, log_other = inner.log(), (-inner).log1p()
+    weight = negative_weight + values if suppression else negative_weight
+    costs = torch.where(boundary, (alpha - 1) * log, -alpha * weight * log_other)
+    return reduced(costs, reduction, probability.dtype)

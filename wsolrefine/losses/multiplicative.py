@@ -1,0 +1,63 @@
+"""SPOL's joint loss of the deep and the fused prediction."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from wsolrefine._check import check_tensors
+from wsolrefine.functional.normalize import working
+from wsolrefine.losses._reduce import Reduction, check_label, reduced
+
+
+def multiplicative_loss(
+    deep_logits: Tensor,
+    fused_logits: Tensor,
+    label: Tensor,
+    *,
+    distill: bool = False,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Train the product of several stages beside its deepest factor.
+
+    The gradient of a product vanishes where another factor does; the deepest stage, trained on its
+    own as well, keeps the product alive. ``CE(fused, label) + CE(deep, label)``.
+
+    Args:
+        deep_logits: class scores of the deepest stage alone, ``(B, K)``.
+        fused_logits: class scores of the product of stages, ``(B, K)``.
+        label: class of each image, int64, ``(B,)``.
+        distill: the released loss for CUB, in which the deep prediction teaches the fused one:
+            ``(CE(deep, label) + CE(fused, softmax(deep))) / 2``, the teacher without a gradient.
+        reduction: ``mean`` over images, or ``none``, ``(B,)``.
+
+    Returns:
+        The loss; differentiable in both logits.
+
+    Raises:
+        TypeError: logits are not floating-point tensors, dtypes differ, or ``label`` is not int64.
+        ValueError: shapes or devices disagree, or ``reduction`` is unknown.
+
+    Example:
+        >>> import torch
+        >>> deep, fused = torch.zeros(1, 2), torch.tensor([[9.0, -9.0]])
+        >>> multiplicative_loss(deep, fused, torch.tensor([0]))  # ln 2 + 0
+        tensor(0.6931)
+        >>> multiplicative_loss(deep, fused, torch.tensor([0]), distill=True)  # (ln 2 + 9) / 2
+        tensor(4.8466)
+
+    Reference:
+        Wei et al., "Shallow Feature Matters for Weakly Supervised Object Localization", CVPR 2021,
+        Sec. 3.1; ``distill`` follows the released code, which differs.
+
+    """
+    check_tensors(deep_logits=(deep_logits, "B K"), fused_logits=(fused_logits, "B K"))
+    check_label(label, deep_logits, "deep_logits")
+    deep, fused = working(deep_logits), working(fused_logits)
+    of_deep = cross_entropy(deep, label, reduction="none")
+    if distill:
+        of_fused = cross_entropy(fused, deep.detach().softmax(1), reduction="none")
+        values = (of_deep + of_fused) / 2
+    else:
+        values = of_deep + cross_entropy(fused, label, reduction="none")
+    return reduced(values, reduction, deep_logits.dtype)

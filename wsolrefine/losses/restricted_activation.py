@@ -1,0 +1,83 @@
+"""SPA's restricted activation: the label's map, held to a coarse guess of object and background."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wsolrefine._check import check_tensors
+from wsolrefine.functional.normalize import rescale, rounding, working
+from wsolrefine.losses._reduce import Reduction, check_label, reduced
+
+
+def restricted_activation_loss(
+    logit_map: Tensor,
+    label: Tensor,
+    *,
+    threshold: float,
+    gap: float,
+    released: bool = False,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Push the label's activation down on background and up on the object.
+
+    Where the classes are alike nothing is seen, so the spread over classes makes the two masks:
+    ``v = std over classes of softmax(logit_map)``, background ``v < threshold``, object
+    ``v > threshold + gap``. With ``p = sigmoid(logit_map[label])`` the loss is the mean over pixels
+    of ``background p + object (1 - p)``; pixels between the two thresholds count as zero.
+
+    Args:
+        logit_map: class maps before any softmax, ``(B, K, h, w)`` with K >= 2.
+        label: class of each image, int64, ``(B,)``.
+        threshold: below it a pixel is background. The standard deviation of a softmax over K
+            classes is at most ``sqrt(K - 1) / K``: 0.07 for 200 classes.
+        gap: added to ``threshold``, above it a pixel is object.
+        released: take the authors' ``v`` instead: the unbiased variance, min-maxed over each
+            image, so that ``threshold`` and ``gap`` are fractions whatever the number of classes.
+        reduction: ``mean`` over images, or ``none`` for one value an image, ``(B,)``.
+
+    Returns:
+        The loss, in [0, 1]. Gradients reach the label's map alone: the masks are constants. An
+        image on which all classes are equal everywhere is background; a map with NaN gives NaN.
+
+    Raises:
+        TypeError: ``logit_map`` is not a floating-point tensor or ``label`` not int64.
+        ValueError: shapes or devices disagree, K is 1, or ``reduction`` is unknown.
+
+    Example:
+        >>> import torch
+        >>> logit_map = torch.tensor([[[[9.0, 0.0]], [[-9.0, 0.0]]]])  # class 0 sees the left pixel
+        >>> label = torch.tensor([0])
+        >>> restricted_activation_loss(logit_map, label, threshold=0.1, gap=0.2)
+        tensor(0.2501)
+
+    Reference:
+        Pan et al., "Unveiling the Potential of Structure Preserving for WSOL", CVPR 2021,
+        Eqs. 2-5. ``released`` follows the released code, which differs from Eq. 3.
+
+    """
+    check_tensors(logit_map=(logit_map, "B K h w"))
+    check_label(label, logit_map, "logit_map")
+    if logit_map.shape[1] < 2:
+        raise ValueError(
+            f"logit_map: expected at least 2 classes, got shape {tuple(logit_map.shape)}"
+        )
+    logits = working(logit_map)
+    index = label[:, None, None, None].expand(-1, 1, *logits.shape[2:])
+    activation = logits.gather(1, index)[:, 0].sigmoid()
+    spread = _spread(logits.detach(), released)
+    background, foreground = spread < threshold, spread > threshold + gap
+    # NaN is neither: the activation, which is NaN too or not, must still show in the loss.
+    unknown = torch.where(spread.isnan(), spread, 0.0)
+    values = activation * background + (1 - activation) * foreground + unknown
+    return reduced(values.mean((1, 2)), reduction, logit_map.dtype)
+
+
+def _spread(logits: Tensor, released: bool) -> Tensor:
+    probability = logits.softmax(1)
+    if not released:
+        return probability.std(1, correction=0)
+    variance = probability.var(1)
+    finite = variance.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
+    spread = rescale(variance, (-2, -1), flat=rounding(variance))
+    return torch.where(finite, spread, torch.nan)

@@ -1,0 +1,19 @@
+"""What has weights: parts of the papers' networks, on the list of maps of any backbone."""
+
+from wsolrefine.nn.attention import MultiplicativeChannelAttention
+from wsolrefine.nn.backbone import FeatureList, stage_channels
+from wsolrefine.nn.generator import Activation, ActivationGenerator
+from wsolrefine.nn.heads import ConvolutionalHead, EdgeHead
+from wsolrefine.nn.mff import MFFMaps, MFFNet
+
+__all__ = [
+    "Activation",
+    "ActivationGenerator",
+    "ConvolutionalHead",
+    "EdgeHead",
+    "FeatureList",
+    "MFFMaps",
+    "MFFNet",
+    "MultiplicativeChannelAttention",
+    "stage_channels",
+]

@@ -1,0 +1,131 @@
+"""Any network as a backbone: the outputs of named layers, as a list of feature maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wsolrefine._check import check_tensors
+from wsolrefine._forward import Hook, evaluation, hooked, output_tensor, submodule
+from wsolrefine._layout import lay_out
+
+
+class FeatureList(nn.Module):
+    """Return the outputs of a model's named layers as a list of maps.
+
+    After the first pass, which shows how often each layer runs, the model stops as soon as all of
+    them have: what comes later costs nothing. A layer that runs several times gives its last
+    output. Tokens and maps whose channels come last are laid out as ``(B, C, h, w)``.
+
+    Args:
+        model: any module; it stays the one that was given, its weights are shared.
+        layers: names from ``model.named_modules()``, by convention from shallow to deep:
+            :func:`wsolrefine.find_stages` finds one for each grid.
+
+    Raises:
+        TypeError: ``layers`` is a string, or an output holds no tensor.
+        ValueError: there is no layer of that name, none was named, or (in ``forward``) a layer did
+            not run or its output has no grid.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.MaxPool2d(2),
+        ...                       nn.Conv2d(4, 8, 3, padding=1), nn.Flatten(), nn.Linear(128, 10))
+        >>> backbone = FeatureList(model, ["0", "2"])
+        >>> [tuple(features.shape) for features in backbone(torch.rand(1, 3, 8, 8))]
+        [(1, 4, 8, 8), (1, 8, 4, 4)]
+
+    """
+
+    def __init__(self, model: nn.Module, layers: Sequence[str]) -> None:
+        super().__init__()
+        if isinstance(layers, str):
+            raise TypeError(f"layers: expected a list of names, got the string {layers!r}")
+        if not layers:
+            raise ValueError("layers: expected at least one name, got none")
+        for name in layers:
+            submodule(model, name)
+        self.model = model
+        self.layers = tuple(layers)
+        # How often each layer runs in one pass; known after the first, which runs to its end.
+        self._runs: dict[str, int] = {}
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return one map ``(B, C, h, w)`` for each layer, in the order of ``layers``."""
+        check_tensors(images=(images, "B C H W"))
+        size = (images.shape[-2], images.shape[-1])
+        outputs: dict[str, Tensor] = {}
+        left = dict(self._runs)
+
+        def keep(name: str) -> Hook:
+            def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+                outputs[name] = output_tensor(name, output)
+                left[name] = left.get(name, 0) - 1
+                if self._runs and not any(left.values()):
+                    raise _Done(self)
+
+            return hook
+
+        try:
+            with hooked(self.model, [(name, keep(name)) for name in set(self.layers)]):
+                self.model(images)
+        except _Done as done:
+            if done.args[0] is not self:  # a backbone around this one has what it needs
+                raise
+        if not self._runs:
+            self._runs = {name: -count for name, count in left.items()}
+        return [_map(name, outputs, size) for name in self.layers]
+
+
+def stage_channels(backbone: nn.Module, images: Tensor) -> list[int]:
+    """Return the number of channels of each map that a backbone returns.
+
+    Args:
+        backbone: images to a list of maps. It runs once, in evaluation mode, on one image of zeros.
+        images: ``(B, C, H, W)``, of which only shape, dtype and device count.
+
+    Returns:
+        One number for each map.
+
+    Raises:
+        TypeError: ``images`` is not a floating-point tensor.
+        ValueError: ``images`` is not ``(B, C, H, W)``, or the backbone returns something else.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 8, 3))
+        >>> stage_channels(FeatureList(model, ["0", "1"]), torch.rand(1, 3, 8, 8))
+        [4, 8]
+
+    """
+    check_tensors(images=(images, "B C H W"))
+    with torch.no_grad(), evaluation(backbone):
+        maps = backbone(images.new_zeros(1, *images.shape[1:]))
+    if not isinstance(maps, (list, tuple)) or not maps:
+        raise ValueError(
+            f"backbone: expected a list of maps from images, got {type(maps).__name__}"
+        )
+    for number, one in enumerate(maps):
+        check_tensors(**{f"backbone output {number}": (one, "B C h w")})
+    return [one.shape[1] for one in maps]
+
+
+def _map(name: str, outputs: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
+    if name not in outputs:
+        raise ValueError(f"layers: expected layers that run, got {name!r}, which did not")
+    maps = lay_out(outputs[name], size)
+    if maps is None:
+        raise ValueError(
+            f"layers: expected an output with a grid from {name!r}, "
+            f"got shape {tuple(outputs[name].shape)}"
+        )
+    return maps
+
+
+class _Done(Exception):  # noqa: N818 (no error: the way out of a forward pass)
+    """All layers of the backbone that raised it have run."""

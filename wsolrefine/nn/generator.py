@@ -1,0 +1,73 @@
+"""ORNet's generator: an activation map from shallow features."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from wsolrefine._check import check_tensors
+from wsolrefine.functional.grid import resize
+
+
+class Activation(NamedTuple):
+    """Object probability ``(B, h, w)`` and the auxiliary head's class scores ``(B, K)``."""
+
+    probability: Tensor
+    auxiliary_logits: Tensor
+
+
+class ActivationGenerator(nn.Module):
+    """Turn low-level features into the probability of object at each pixel.
+
+    Shallow features are noisy, so an encoder-decoder comes first: two convolutions of stride 2, two
+    steps back up (each added to what the encoder had on that grid), and a convolution to as many
+    channels as classes, ``f``. Then ``p = sigmoid(BN(conv(f)))`` (Eq. 2; the sigmoid is implied by
+    the losses) and auxiliary class scores ``mean(conv(f))`` (Eq. 4). The paper does not give the
+    layers of the encoder-decoder: these are our choice.
+
+    Args:
+        in_channels: of the shallow features.
+        num_classes: of the auxiliary head.
+        width: channels of the encoder.
+
+    Example:
+        >>> import torch
+        >>> generator = ActivationGenerator(8, 5).eval()
+        >>> activation = generator(torch.rand(2, 8, 14, 10))
+        >>> activation.probability.shape, activation.auxiliary_logits.shape
+        (torch.Size([2, 14, 10]), torch.Size([2, 5]))
+
+    Reference:
+        Xie et al., "Online Refinement of Low-level Feature Based Activation Map for WSOL",
+        ICCV 2021, Eqs. 2 and 4.
+
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, *, width: int = 64) -> None:
+        super().__init__()
+        self.stem = _block(in_channels, width)
+        self.down = nn.ModuleList([_block(width, width, 2), _block(width, width, 2)])
+        self.up = nn.ModuleList([_block(width, width), _block(width, width)])
+        self.classes = nn.Sequential(nn.Conv2d(width, num_classes, 3, padding=1), nn.ReLU())
+        self.activate = nn.Sequential(nn.Conv2d(num_classes, 1, 1), nn.BatchNorm2d(1), nn.Sigmoid())
+        self.auxiliary = nn.Conv2d(num_classes, num_classes, 1)
+
+    def forward(self, features: Tensor) -> Activation:
+        """Return the activation of shallow features ``(B, C, h, w)``."""
+        check_tensors(features=(features, "B C h w"))
+        fine = self.stem(features)
+        half = self.down[0](fine)
+        values = self.down[1](half)
+        for step, skip in zip(self.up, (half, fine), strict=True):
+            values = step(resize(values, (skip.shape[-2], skip.shape[-1])) + skip)
+        values = self.classes(values)
+        return Activation(self.activate(values)[:, 0], self.auxiliary(values).mean((2, 3)))
+
+
+def _block(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+    )
