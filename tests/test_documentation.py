@@ -13,7 +13,7 @@ from torchmetrics import Metric
 
 import wsolrefine
 from tests import zoo
-from wsolrefine import data, metrics
+from wsolrefine import data, losses, metrics, nn, recipes
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -42,6 +42,12 @@ SIGNATURES = {
     "largest_box": "(mask)",
     "component_boxes": "(mask)",
     "box_iou": "(boxes1, boxes2, *, inclusive=False)",
+    "attentive_erasing": "(probability, *, threshold=0.5, drop=0.5, size=(0.1, 0.5),"
+    " generator=None)",
+    "conv_crf": "(unary, image, *, iterations=5, kernel_size=21, appearance_weight=10.0,"
+    " appearance_std=10.0, color_std=0.08, smoothness_weight=1.0, smoothness_std=1.5)",
+    "pseudo_boundary": "(mask_probability, image, *, threshold=0.5, low=100.0, high=200.0,"
+    " tolerance=3.0)",
     "tokens_to_map": "(tokens, *, grid=None, num_prefix_tokens=0)",
 }
 RECORDS = {"ConfSeg": "(confident, foreground, background)", "Gaussian": "(mean, covariance)"}
@@ -49,13 +55,17 @@ RECORDS = {"ConfSeg": "(confident, foreground, background)", "Gaussian": "(mean,
 OTHERS = {
     "activation": {"class_activation", "ClassActivation"},
     "capture": {"capture", "gap_cam", "grad_cam"},
-    "layers": {"find_layers", "Layers"},
+    "layers": {"find_layers", "find_stages", "Layers"},
     "models": {"load_classifier", "Classifier", "Preprocess"},
     "viz": {"overlay", "draw_boxes", "contact_sheet", "plot_curves", "plot_bars"},
     "metrics": {*metrics.__all__},
     "data": {*data.__all__},
+    "losses": {*losses.__all__},
+    "nn": {*nn.__all__},
+    "recipes": {*recipes.__all__},
 }
-SHARED_PAGES = {"wsolrefine.metrics", "wsolrefine.data"}  # a page holds all of one idea
+# A page holds all of one idea.
+SHARED_PAGES = {f"wsolrefine.{part}" for part in ("metrics", "data", "losses", "nn", "recipes")}
 PUBLIC = dict.fromkeys((*SIGNATURES, *RECORDS), "wsolrefine") | {
     name: f"wsolrefine.{module}" for module, names in OTHERS.items() for name in names
 }
@@ -154,7 +164,7 @@ def test_the_lines_for_other_libraries_run():
     assert shapes == [(2, 14, 14), (2, 14, 14), (2, 1, 14, 14)]
 
 
-@pytest.mark.parametrize("command", ["demo", "refine", "evaluate"])
+@pytest.mark.parametrize("command", ["demo", "refine", "evaluate", "train"])
 def test_the_page_of_the_command_line_lists_every_option(command):
     typer = pytest.importorskip("typer")
     app = import_module("wsolrefine.cli").app

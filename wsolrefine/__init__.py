@@ -3,11 +3,14 @@
 from wsolrefine.functional.boxes import box_iou, component_boxes, largest_box, union_box
 from wsolrefine.functional.components import connected_components
 from wsolrefine.functional.confseg import ConfSeg, confseg, confseg_thresholds
+from wsolrefine.functional.conv_crf import conv_crf
 from wsolrefine.functional.correlation import self_correlation, self_correlation_released
+from wsolrefine.functional.erasing import attentive_erasing
 from wsolrefine.functional.fusion import multiply_maps
 from wsolrefine.functional.gaussian import Gaussian, fit_gaussian, gaussian_map
 from wsolrefine.functional.gppl import gppl, gppl_released, pseudo_label
 from wsolrefine.functional.normalize import minmax
+from wsolrefine.functional.pseudo_boundary import pseudo_boundary
 from wsolrefine.functional.scg import scg, scg_released
 from wsolrefine.functional.sem import sem
 from wsolrefine.functional.tokens import tokens_to_map
@@ -15,11 +18,13 @@ from wsolrefine.functional.tokens import tokens_to_map
 __all__ = [
     "ConfSeg",
     "Gaussian",
+    "attentive_erasing",
     "box_iou",
     "component_boxes",
     "confseg",
     "confseg_thresholds",
     "connected_components",
+    "conv_crf",
     "fit_gaussian",
     "gaussian_map",
     "gppl",
@@ -27,6 +32,7 @@ __all__ = [
     "largest_box",
     "minmax",
     "multiply_maps",
+    "pseudo_boundary",
     "pseudo_label",
     "scg",
     "scg_released",

@@ -1,4 +1,4 @@
-"""The ``wsolrefine`` command: ``demo``, ``refine`` and ``evaluate``, one file each."""
+"""The ``wsolrefine`` command: ``demo``, ``refine``, ``evaluate``, ``train``, one file each."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def _build() -> Callable[..., object]:
     from wsolrefine.cli.demo import demo
     from wsolrefine.cli.evaluate import evaluate
     from wsolrefine.cli.refine import refine
+    from wsolrefine.cli.train import train
 
     built = typer.Typer(
         name="wsolrefine",
@@ -33,6 +34,7 @@ def _build() -> Callable[..., object]:
     built.command()(demo)
     built.command()(refine)
     built.command()(evaluate)
+    built.command()(train)
     return built
 
 

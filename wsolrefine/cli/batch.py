@@ -17,11 +17,12 @@ from PIL import Image
 from torch import Tensor
 
 from wsolrefine.activation import class_activation
-from wsolrefine.cli.coco import FOLDERS, Record, annotation
+from wsolrefine.cli.coco import Record, annotation
 from wsolrefine.cli.files import replacing
 from wsolrefine.cli.images import UnreadableImage, read_image
 from wsolrefine.cli.inputs import Found
 from wsolrefine.cli.maps import REFINE, Method, Parts, cut_out, enlarge, mask_size
+from wsolrefine.cli.recipe import EDGES, Ready, look
 from wsolrefine.layers import Layers
 from wsolrefine.models import Classifier
 from wsolrefine.viz import draw_boxes, overlay
@@ -31,16 +32,23 @@ PREVIEW_SIZE = 1600
 
 
 class Plan(NamedTuple):
-    """What is done to every image, and where the results go."""
+    """What is done to every image, and where the results go.
+
+    ``source`` is a classifier's layers and a method, or a recipe, which is then the classifier too.
+    """
 
     classifier: Classifier
     device: torch.device
-    layers: Layers
+    source: tuple[Layers, Method] | Ready
     classes: int | list[int]
-    method: Method
     threshold: float
     parts: Parts
     out: Path
+
+    @property
+    def edges(self) -> bool:
+        """Tell whether the maps are edges, of which there is no mask and no box."""
+        return isinstance(self.source, Ready) and self.source.trained.about.recipe == EDGES
 
 
 class Loaded(NamedTuple):
@@ -85,17 +93,26 @@ def load(plan: Plan, found: Found) -> Loaded | Failed:
 def finish(plan: Plan, batch: list[Loaded], pool: Executor) -> Iterator[Finished | Failed]:
     """Run a batch through the classifier and the method, and yield each image when written."""
     images = torch.stack([loaded.pixels for loaded in batch]).to(plan.device)
+    logits, labels, maps = _see(plan, images)
+    scores = logits.softmax(-1).gather(1, labels)
+    yield from pool.map(partial(_write, plan), batch, maps, labels.tolist(), scores.tolist())
+
+
+def _see(plan: Plan, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return class scores (B, N), the classes asked for (B, K), and their maps (B, K, h, w)."""
+    if isinstance(plan.source, Ready):
+        return look(plan.source, images, plan.classes)
+    layers, method = plan.source
     options: dict[str, Any] = (
         {"top": plan.classes}
         if isinstance(plan.classes, int)
-        else {"labels": torch.tensor([plan.classes] * len(batch), device=plan.device)}
+        else {"labels": torch.tensor([plan.classes] * len(images), device=plan.device)}
     )
-    found = class_activation(plan.classifier.model, images, layers=plan.layers, **options)
+    found = class_activation(plan.classifier.model, images, layers=layers, **options)
     with torch.no_grad():
         features = [feature.detach() for feature in found.features]
-        maps = REFINE[plan.method](found.cam.detach(), features).float().cpu()
-        scores = found.logits.detach().float().softmax(-1).gather(1, found.labels).cpu()
-    yield from pool.map(partial(_write, plan), batch, maps, found.labels.tolist(), scores.tolist())
+        maps = REFINE[method](found.cam.detach(), features).float().cpu()
+        return found.logits.detach().float().cpu(), found.labels.cpu(), maps
 
 
 def _write(
@@ -110,22 +127,24 @@ def _write(
         for label, score, map in zip(labels, scores, maps, strict=True):
             large = enlarge(map[None], mask_size(width, height))
             level = Image.fromarray((large[0] * 255).round().to(torch.uint8).numpy())
-            mask = cut_out(large, plan.threshold, plan.parts)[0]
-            cut = Image.fromarray(mask.to(torch.uint8).mul(255).numpy())
             level = level.resize(loaded.size, Image.Resampling.BILINEAR)
-            cut = cut.resize(loaded.size, Image.Resampling.NEAREST)
-            entry = annotation(np.asarray(cut) > 0, label, score)
-            picture = Image.fromarray(_picture(plan, loaded, level, entry, label, score))
+            made, entry = {"maps": level}, None
+            if not plan.edges:
+                mask = cut_out(large, plan.threshold, plan.parts)[0]
+                cut = Image.fromarray(mask.to(torch.uint8).mul(255).numpy())
+                made["masks"] = cut = cut.resize(loaded.size, Image.Resampling.NEAREST)
+                entry = annotation(np.asarray(cut) > 0, label, score)
+            picture = _picture(plan, loaded, level, entry, label, score)
+            made["overlays"] = Image.fromarray(picture)
             end = f".{label}.png" if len(labels) > 1 else ".png"
-            names = [f"{folder}/{loaded.found.name}{end}" for folder in FOLDERS]
-            files += names
-            for name, image in zip(names, (level, cut, picture), strict=True):
-                with replacing(plan.out / name) as temporary:
+            names = {folder: f"{folder}/{loaded.found.name}{end}" for folder in made}
+            files += names.values()
+            for folder, image in made.items():
+                with replacing(plan.out / names[folder]) as temporary:
                     image.save(temporary, compress_level=1 if image.mode == "RGB" else 6)
             if entry:
-                annotations.append(
-                    {**entry, **dict(zip(("map", "mask", "overlay"), names, strict=True))}
-                )
+                written = {folder.removesuffix("s"): name for folder, name in names.items()}
+                annotations.append({**entry, **written})
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
             raise  # no image can be written: stop instead of failing on each

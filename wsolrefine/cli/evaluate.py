@@ -48,6 +48,15 @@ def evaluate(
             "module:callable.",
         ),
     ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            "--recipe",
+            "-r",
+            help="In place of model and method: a file of wsolrefine train. If its backbone is "
+            "code of your own, name that with --model.",
+        ),
+    ] = None,
     method: Annotated[
         Method | None,
         typer.Option(help="How the model's map is refined; cam leaves it as it is. Default scg."),
@@ -119,12 +128,16 @@ def evaluate(
         wsolrefine evaluate -d cub --root CUB_200_2011
         --model efficientnet-lite0 --method scg --limit 200
 
+        wsolrefine evaluate -d cub --root CUB_200_2011
+        --recipe spol/spol.safetensors
+
     [bold]Results[/bold]
 
     The protocol and the figures: MaxBoxAcc and MaxBoxAccV2 where there are
     boxes, PxAP and Peak-IoU where there are masks, Top-1, Top-5, GT-known
     and the kinds of errors where the model's classes are those of the data
-    set. evaluation.json and plots in the folder --out.
+    set; of edges (recipe sem_edges) ODS, OIS and AP. evaluation.json and
+    plots in the folder --out.
 
     [bold]Exit code[/bold]
 
@@ -141,6 +154,7 @@ def evaluate(
         threshold_maps=threshold_maps,
         normalize=normalize,
         model=model,
+        recipe=recipe,
         method=method,
         layer=layer or None,
         labels=labels,

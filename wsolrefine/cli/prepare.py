@@ -1,20 +1,16 @@
-"""Before the first image: the device, the classifier, its layers and the classes asked for."""
+"""Before the first image: the device, the classifier and its layers."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from PIL import Image
 
 from wsolrefine.activation import class_activation
-from wsolrefine.cli.batch import Plan
-from wsolrefine.cli.classes import parse_classes
-from wsolrefine.cli.maps import Method, Parts
 from wsolrefine.cli.report import stop
 from wsolrefine.layers import Layers, find_layers
 from wsolrefine.models import Classifier, load_classifier
@@ -27,26 +23,6 @@ class Prepared(NamedTuple):
     device: torch.device
     layers: Layers
     outputs: int
-
-
-def make_plan(out: Path, settings: dict[str, Any], device: str) -> Plan:
-    """Load what the settings name, or stop with the reason, before any file is touched."""
-    layers = None if settings["layers"] == "auto" else settings["layers"]
-    ready = prepare(settings["model"], layers, device)
-    try:
-        classes = parse_classes(settings["classes"], ready.classifier.class_names, ready.outputs)
-    except ValueError as error:
-        stop(error)
-    return Plan(
-        classifier=ready.classifier,
-        device=ready.device,
-        layers=ready.layers,
-        classes=classes,
-        method=Method(settings["method"]),
-        threshold=settings["threshold"],
-        parts=Parts(settings["parts"]),
-        out=out,
-    )
 
 
 def prepare(name: str, features: Sequence[str] | None, device: str) -> Prepared:
@@ -78,7 +54,7 @@ def choose_device(name: str) -> torch.device:
         )
 
 
-def load_model(name: str) -> Classifier:
+def load_model(name: str, option: str = "--model") -> Classifier:
     """Load a classifier by name, or stop with the command that installs what is missing."""
     if os.getcwd() not in sys.path:  # noqa: PTH109 - so that module:callable finds a file here
         sys.path.append(os.getcwd())  # noqa: PTH109
@@ -87,4 +63,4 @@ def load_model(name: str) -> Classifier:
     except ImportError as error:
         stop(error, 1)
     except (AttributeError, OSError, RuntimeError, TypeError, ValueError) as error:
-        stop(f"--model {name}: {error}")
+        stop(f"{option} {name}: {error}")

@@ -20,7 +20,9 @@ from wsolrefine.cli.coco import RESULTS, BadResults, Results
 from wsolrefine.cli.files import InUse, alone_in, termination_as_interrupt
 from wsolrefine.cli.images import quiet
 from wsolrefine.cli.inputs import Found, find_images
-from wsolrefine.cli.prepare import make_plan
+from wsolrefine.cli.plan import make_plan
+from wsolrefine.cli.recipe import EDGES
+from wsolrefine.cli.recipe import Found as Recipe
 from wsolrefine.cli.report import list_problems, stop, summarize
 from wsolrefine.cli.walk import Problems
 
@@ -36,6 +38,8 @@ def run(
     batch_size: int,
     device: str,
     overwrite: bool,
+    recipe: Recipe | None = None,
+    model: str | None = None,
 ) -> None:
     """Refine every image that is not done yet, and say at the end what could not be."""
     if folder.exists() and not folder.is_dir():
@@ -52,7 +56,7 @@ def run(
     finished: list[str] = []
     end = 0
     if todo:
-        plan = make_plan(out, settings, device)
+        plan = make_plan(out, settings, device, recipe, model)
         results.categories |= dict(enumerate(plan.classifier.class_names or ()))
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -67,7 +71,8 @@ def run(
                 except KeyboardInterrupt:
                     end = 130
                 except (RuntimeError, TypeError, ValueError) as error:
-                    problems.append((f"--model {settings['model']}", str(error)))
+                    name = f"--recipe {recipe.path}" if recipe else f"--model {settings['model']}"
+                    problems.append((name, str(error)))
                 finally:
                     results.write()
         except InUse:
@@ -75,7 +80,8 @@ def run(
         except OSError as error:
             problems.append((str(out), f"cannot write to it ({error.strerror or error})"))
     skipped = len(inputs.images) - len(todo)
-    empty = sum(not results.images[name]["annotations"] for name in finished)
+    edges = settings.get("recipe") == EDGES  # no boxes at all
+    empty = 0 if edges else sum(not results.images[name]["annotations"] for name in finished)
     left = len(todo) - len(finished) if end == 130 else 0
     summarize(len(finished), skipped, empty, inputs.repeated, left, out / RESULTS)
     list_problems(problems)

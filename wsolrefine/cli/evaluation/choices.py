@@ -13,12 +13,13 @@ MIN_STEP = 1e-5
 
 
 class Dataset(StrEnum):
-    """The data sets that ``evaluate`` reads."""
+    """The data sets that the commands read; ``folder``, one sub-folder a class, is to train on."""
 
     cub = "cub"
     ilsvrc = "ilsvrc"
     openimages = "openimages"
     wsolevaluation = "wsolevaluation"
+    folder = "folder"
 
 
 class Labels(StrEnum):
@@ -50,6 +51,7 @@ class Options(NamedTuple):
     threshold_maps: Path | None
     normalize: bool
     model: str | None
+    recipe: Path | None
     method: Method | None
     layer: list[str] | None
     labels: Labels | None
@@ -77,6 +79,7 @@ USED = {
 }
 FOLDERS = ("root", "metadata", "masks", "maps", "threshold_maps")
 OF_MODEL = ("method", "layer", "labels", "size", "hit")
+OF_CLASSIFIER = ("method", "layer")
 OF_MAPS = ("threshold_maps", "normalize")
 
 
@@ -87,22 +90,26 @@ def check(options: Options) -> None:
     """
     given = {name for name, value in options._asdict().items() if value not in (None, False)}
     kind = options.dataset
+    if kind is Dataset.folder:
+        stop(f"--dataset: expected one with boxes or masks, got {kind}, which is to train on")
     missing = sorted(NEEDED[kind] - given)
     if missing:
         stop(f"--{missing[0]}: expected a folder for --dataset {kind}, got none")
     useless = sorted({"root", "metadata", "masks", "split"} & given - USED[kind])
     if useless:
         stop(f"--{useless[0]}: --dataset {kind} does not use it")
-    if ("maps" in given) == ("model" in given):
-        stop("expected one of --maps (a folder of score maps) and --model")
-    source, others = ("--maps", OF_MODEL) if "maps" in given else ("--model", OF_MAPS)
-    for name in others:
+    if ("maps" in given) == bool({"model", "recipe"} & given):
+        stop("expected one of --maps (a folder of score maps), --model and --recipe")
+    source, others = ("--maps", set(OF_MODEL)) if "maps" in given else ("--model", set(OF_MAPS))
+    if "recipe" in given:
+        source, others = "--recipe", {*OF_MAPS, *OF_CLASSIFIER}
+    for name in sorted(others):
         if name in given:
             stop(f"--{name.replace('_', '-')}: {source} does not use it")
     if "threshold_maps" in given and "threshold_from" not in given:
         stop("--threshold-maps: expected --threshold-from with it")
-    if "model" in given and "root" not in given:
-        stop(f"--root: expected the folder of the images for --dataset {kind} with --model")
+    if source != "--maps" and "root" not in given:
+        stop(f"--root: expected the folder of the images for --dataset {kind} with {source}")
     for name in FOLDERS:
         folder = getattr(options, name)
         if folder is not None and not folder.is_dir():

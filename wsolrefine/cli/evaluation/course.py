@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 from rich.console import Console
@@ -12,15 +12,17 @@ from rich.text import Text
 from wsolrefine.cli.evaluation.choices import Dataset, Hit, Labels, Options, check
 from wsolrefine.cli.evaluation.counts import Rule
 from wsolrefine.cli.evaluation.datasets import Split, evaluated_name, open_split
+from wsolrefine.cli.evaluation.edges import edge_protocol, evaluate_edges
 from wsolrefine.cli.evaluation.figures import Figures, choose, figures
 from wsolrefine.cli.evaluation.protocol import Said, protocol
-from wsolrefine.cli.evaluation.sources import MapFolder, Network, Source
+from wsolrefine.cli.evaluation.sources import MapFolder, Network, OfRecipe, Source
 from wsolrefine.cli.evaluation.split_run import Unusable, count_split
 from wsolrefine.cli.evaluation.table import show
 from wsolrefine.cli.evaluation.written import write
 from wsolrefine.cli.files import termination_as_interrupt
 from wsolrefine.cli.maps import Method
 from wsolrefine.cli.prepare import prepare
+from wsolrefine.cli.recipe import EDGES, find_recipe, prepare_recipe
 from wsolrefine.cli.report import list_problems, plain, stop
 from wsolrefine.metrics import thresholds_of
 
@@ -41,13 +43,19 @@ def run(options: Options) -> None:
     split = open_split(options, evaluated_name(options))
     other = _other(options, split)
     source = _source(options, split)
+    if _is_of_edges(source):
+        _check_edges(options, split)
     try:
         options.out.mkdir(parents=True, exist_ok=True)  # is it writable? known before any work
     except OSError as error:
         stop(f"--out: cannot make the folder {options.out}: {error.strerror or error}", 1)
     try:
         with termination_as_interrupt():
-            found = _evaluate(options, split, other, source)
+            found = (
+                _evaluate_edges(options, split, source)
+                if _is_of_edges(source)
+                else _evaluate(options, split, other, source)
+            )
             console = Console(highlight=False)
             show(console, found.how, found.said, other.name if other else None)
             paths = write(options, *found)
@@ -86,21 +94,41 @@ def _other(options: Options, split: Split) -> Split | None:
 def _source(options: Options, split: Split) -> Source:
     if options.maps is not None:
         return MapFolder(options.maps, options.normalize)
+    size = options.size or SIZE
+    if options.recipe is not None:
+        found = find_recipe(options.recipe, options.model)
+        trained = prepare_recipe(found, options.model, options.device)
+        same, true = _classes(options, split, found.about.num_classes)
+        return OfRecipe(trained, size, same_classes=same, true_class=true)
     assert options.model is not None
     ready = prepare(options.model, options.layer, options.device)
-    same_classes = ready.outputs == split.classes
-    if options.labels is Labels.true and not same_classes:
+    same, true = _classes(options, split, ready.outputs)
+    method = options.method or Method.scg
+    return Network(ready, method, size, same_classes=same, true_class=true)
+
+
+def _classes(options: Options, split: Split, outputs: int) -> tuple[bool, bool]:
+    """Tell whether model and data set have the same classes, and whether the true one is shown."""
+    same = outputs == split.classes
+    if options.labels is Labels.true and not same:
         stop(
             f"--labels true: expected a classifier of the {split.classes} classes of the data set, "
-            f"got one of {ready.outputs}"
+            f"got one of {outputs}"
         )
-    return Network(
-        ready,
-        options.method or Method.scg,
-        options.size or SIZE,
-        same_classes=same_classes,
-        true_class=same_classes and options.labels is not Labels.predicted,
-    )
+    return same, same and options.labels is not Labels.predicted
+
+
+def _is_of_edges(source: Source) -> TypeGuard[OfRecipe]:
+    return isinstance(source, OfRecipe) and source.ready.trained.about.recipe == EDGES
+
+
+def _check_edges(options: Options, split: Split) -> None:
+    """Stop where options or data have no use or no meaning for edges."""
+    for name in ("labels", "size", "hit", "threshold_from"):
+        if getattr(options, name) is not None:
+            stop(f"--{name.replace('_', '-')}: {EDGES} does not use it")
+    if not split.reader.has_masks:
+        stop(f"--recipe: {EDGES} is measured on masks, of which {split.name} has none", 1)
 
 
 def _evaluate(options: Options, split: Split, other: Split | None, source: Source) -> Evaluated:
@@ -108,7 +136,7 @@ def _evaluate(options: Options, split: Split, other: Split | None, source: Sourc
     steps = thresholds_of(options.step)
     # An IoU above 0.5 is one of at least the next larger number.
     hit_iou = float(np.nextafter(0.5, 1)) if options.hit is Hit.above else 0.5
-    true_class = isinstance(source, Network) and source.true_class
+    true_class = isinstance(source, Network | OfRecipe) and source.true_class
     rule = Rule(steps, hit_iou, steps, true_class)
     chosen = None
     if other is not None:
@@ -122,4 +150,12 @@ def _evaluate(options: Options, split: Split, other: Split | None, source: Sourc
     counts, sizes = count_split(split, source, rule, options.batch_size)
     said, curves = figures(counts, steps, chosen or choose(counts, steps), rule.errors_at)
     how = protocol(options, split, other, source, rule, counts, sizes)
+    return Evaluated(how, said, curves)
+
+
+def _evaluate_edges(options: Options, split: Split, source: OfRecipe) -> Evaluated:
+    """Match the edges, each of a map, with the outlines of the masks."""
+    said, curves, (images, size) = evaluate_edges(split, source, options.batch_size)
+    folder = options.metadata if options.dataset is Dataset.wsolevaluation else options.root
+    how = edge_protocol(f"{options.dataset} ({folder})", split, source, images, size)
     return Evaluated(how, said, curves)

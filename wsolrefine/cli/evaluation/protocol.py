@@ -7,7 +7,7 @@ from collections.abc import Collection
 from wsolrefine.cli.evaluation.choices import Dataset, Hit, Options
 from wsolrefine.cli.evaluation.counts import IOUS, Counts, Rule
 from wsolrefine.cli.evaluation.datasets import Split
-from wsolrefine.cli.evaluation.sources import Network, Source
+from wsolrefine.cli.evaluation.sources import Network, OfRecipe, Source
 
 Said = dict[str, str]
 ITSELF = "best threshold on the evaluated split itself (as published; optimistic)"
@@ -41,8 +41,8 @@ def protocol(
         f"{len(sizes)} sizes"
     )  # fmt: skip
     said = {"data set": f"{options.dataset} ({folder})", "split": split.name}
-    said["images"] = _number(split)
-    said |= _network(options, split, source) if isinstance(source, Network) else {
+    said["images"] = number_of_images(split)
+    said |= _network(split, source) if isinstance(source, Network | OfRecipe) else {
         "maps": f"files in {options.maps}",
         "resize": f"none, maps as they are ({shown})",
         "normalisation": "each map min-maxed" if options.normalize else "none, maps in [0, 1]",
@@ -74,28 +74,27 @@ def protocol(
         said["threshold"] = ITSELF
         if chosen_on is not None:
             where = f", maps in {options.threshold_maps}" if options.threshold_maps else ""
-            said["threshold"] = f"chosen on {chosen_on.name} ({_number(chosen_on)}{where})"
+            said["threshold"] = f"chosen on {chosen_on.name} ({number_of_images(chosen_on)}{where})"
     return said
 
 
-def _number(split: Split) -> str:
+def number_of_images(split: Split) -> str:
+    """Say how many images of a split were looked at."""
     if split.count == split.total:
         return f"{split.count} images"
     return f"the first {split.count} of {split.total} images (--limit)"
 
 
-def _network(options: Options, split: Split, source: Network) -> Said:
-    ready = source.ready
-    layers = ", ".join(ready.layers.features)
+def _network(split: Split, source: Network | OfRecipe) -> Said:
     if source.same_classes:
         classes = f"{split.classes} in data set and classifier, taken as the same by index"
     else:
         classes = (
-            f"{split.classes} in the data set, {ready.outputs} in the classifier: not the same, "
+            f"{split.classes} in the data set, {source.outputs} in the classifier: not the same, "
             "so no Top-1, Top-5, GT-known or errors"
         )
     return {
-        "maps": f"{ready.classifier.name}, {source.method} on {layers}",
+        "maps": source.name,
         "classes": classes,
         "class of the map": "the true one" if source.true_class else "the predicted one",
         "resize": f"bicubic to {source.size} x {source.size}",

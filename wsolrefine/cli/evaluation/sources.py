@@ -16,6 +16,7 @@ from wsolrefine.activation import class_activation
 from wsolrefine.cli.evaluation.datasets import Split
 from wsolrefine.cli.maps import REFINE, Method
 from wsolrefine.cli.prepare import Prepared
+from wsolrefine.cli.recipe import Ready, look
 from wsolrefine.data import ScoreMaps
 
 
@@ -85,6 +86,8 @@ class Network:
     ) -> None:
         self.ready, self.method, self.size = ready, method, size
         self.same_classes, self.true_class = same_classes, true_class
+        self.outputs = ready.outputs
+        self.name = f"{ready.classifier.name}, {method} on {', '.join(ready.layers.features)}"
 
     def load(self, split: Split, index: int) -> Tensor:
         """Read one image and bring it to the classifier's size."""
@@ -108,15 +111,58 @@ class Network:
         )
         with torch.no_grad():
             logits = found.logits.detach().float().cpu()
-            if not logits.isfinite().all():
-                raise ValueError("the classifier's scores are not finite numbers")
             features = [feature.detach() for feature in found.features]
             maps = REFINE[self.method](found.cam.detach(), features)[:, 0].float().cpu()
-            best = logits.topk(min(5, logits.shape[1])).indices.tolist()
-        return [
-            Seen(enlarge_bicubic(map, self.size), classes if self.same_classes else None)
-            for map, classes in zip(maps, best, strict=True)
-        ]
+        return _seen(logits, maps, self.size, self.same_classes)
+
+
+class OfRecipe:
+    """Score maps of a trained recipe, resized and min-maxed as those of a classifier.
+
+    Args:
+        ready: the recipe.
+        size: side of the maps in pixels.
+        same_classes: its classes are those of the data set, by index.
+        true_class: the maps are those of the true class, else of the predicted one.
+
+    """
+
+    def __init__(self, ready: Ready, size: int, *, same_classes: bool, true_class: bool) -> None:
+        self.ready, self.size = ready, size
+        self.same_classes, self.true_class = same_classes, true_class
+        about = ready.trained.about
+        self.outputs = about.num_classes
+        self.name = f"recipe {about.recipe} on {about.backbone}, {', '.join(about.layers)}"
+
+    def load(self, split: Split, index: int) -> Tensor:
+        """Read one image and bring it to the recipe's size."""
+        image, _ = split.reader[index]
+        return self.ready.trained.preprocess(image)
+
+    def see(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Seen]:
+        """Run the recipe on a batch.
+
+        Raises:
+            ValueError: the class scores are not finite numbers.
+
+        """
+        wanted = torch.tensor(labels) if self.true_class else 1
+        found = look(self.ready, torch.stack(list(loaded)), wanted)
+        return _seen(found.logits, found.maps[:, 0], self.size, self.same_classes)
+
+    def edges(self, loaded: Sequence[Tensor]) -> Tensor:
+        """Run a recipe of edges on a batch and return them as they are, ``(B, H, W)``."""
+        return look(self.ready, torch.stack(list(loaded)), 1).maps[:, 0]
+
+
+def _seen(logits: Tensor, maps: Tensor, size: int, same_classes: bool) -> list[Seen]:
+    if not logits.isfinite().all():
+        raise ValueError("the classifier's scores are not finite numbers")
+    best = logits.topk(min(5, logits.shape[1])).indices.tolist()
+    return [
+        Seen(enlarge_bicubic(map, size), classes if same_classes else None)
+        for map, classes in zip(maps, best, strict=True)
+    ]
 
 
 def enlarge_bicubic(map: Tensor, size: int) -> Tensor:

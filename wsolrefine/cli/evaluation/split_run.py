@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -83,7 +84,7 @@ def _read(
     split: Split, source: Source, pool: ThreadPoolExecutor, batch_size: int
 ) -> Iterator[dict[int, Tensor | Exception]]:
     """Yield batches of what was read, by index, while the next one is being read."""
-    read = partial(_attempt, partial(source.load, split))
+    read = partial(attempt, partial(source.load, split))
     ahead: dict[int, Future[Tensor | Exception]] = {}
     for start in range(0, split.count, batch_size):
         indices = range(start, min(start + batch_size, split.count))
@@ -94,7 +95,8 @@ def _read(
     yield {i: future.result() for i, future in ahead.items()}
 
 
-def _attempt(action: Callable[[int], Tensor], index: int) -> Tensor | Exception:
+def attempt(action: Callable[[Any], Tensor], index: Any) -> Tensor | Exception:
+    """Do something for one image, and return its error in place of raising it."""
     try:
         return action(index)
     except Exception as error:  # decoders and preprocessing raise whatever they like

@@ -63,6 +63,11 @@ def rows(said: Figures, *, honest: bool) -> Iterator[Row]:
         name, best = "IoU" if honest else "Peak-IoU", _percent(found["max_iou"])
         yield name, _percent(found["iou"]), f"{found['threshold']} of 255", best
         yield "AP of grey levels", _percent(found["average_precision"]), "", ""
+    if "boundary" in said:
+        found = said["boundary"]
+        yield "ODS", _percent(found["ods"]), f"{found['ods_threshold']:g}", ""
+        yield "OIS", _percent(found["ois"]), "", ""
+        yield "AP of edges", _percent(found["average_precision"]), "", ""
     if "localization" in said:
         at = f"{said['box_acc']['threshold']:g}"
         for key, value in said["classification"].items():

@@ -105,6 +105,16 @@ def _plots(how: Said, said: Figures, curves: Figures) -> dict[str, Callable[[Pat
             title=title,
             marks={},
         )
+    if "boundary" in said:
+        area = f"AP {100 * said['boundary']['average_precision']:.1f}"
+        drawn[PIXELS] = lambda path: plot_curves(
+            {area: (_percent(curves["recall"]), _percent(curves["precision"]))},
+            path,
+            x_label="recall of outlines, per cent",
+            y_label="precision of edges, per cent",
+            title=title,
+            marks={},
+        )
     if "errors" in said:
         shares = {k.replace("_", " "): 100 * value for k, value in said["errors"].items()}
         drawn[ERRORS] = lambda path: plot_bars(

@@ -1,0 +1,1 @@
+"""How ``wsolrefine train`` works: options, images, run folder, recipe, course."""

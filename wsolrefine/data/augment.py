@@ -1,0 +1,100 @@
+"""Random crops and flips of training images, from torch's generators, without torchvision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    Picture = TypeVar("Picture", Image, Tensor)
+
+_FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+
+
+@dataclass(frozen=True)
+class RandomCrop:
+    """Resize an image whole, take a square out of it at a random place, and flip every other one.
+
+    This is how all five papers train: 256 x 256, of which 224 x 224, flipped with probability 1/2.
+    The image is stretched to the square, so that every part of it can be seen. The same state of
+    the generator gives the same place and flip for a PIL image and for a tensor.
+
+    Args:
+        size: side in pixels that the whole image is brought to.
+        crop: side of the square that is taken, at most ``size``.
+        flip: probability of a flip from left to right.
+        interpolation: a filter of PIL, for PIL images: nearest, box, bilinear, hamming, bicubic or
+            lanczos. Tensors are resized bilinear with antialiasing.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from PIL import Image
+        >>> cut = RandomCrop(8, 6)
+        >>> cut(Image.new("RGB", (30, 20)), torch.Generator().manual_seed(0)).size
+        (6, 6)
+        >>> cut(torch.rand(3, 20, 30)).shape
+        torch.Size([3, 6, 6])
+
+    """
+
+    size: int = 256
+    crop: int = 224
+    flip: float = 0.5
+    interpolation: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size: expected at least 1 pixel, got {self.size}")
+        if not 1 <= self.crop <= self.size:
+            raise ValueError(f"crop: expected 1 to {self.size} pixels as size, got {self.crop}")
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"flip: expected a probability in [0, 1], got {self.flip}")
+        if self.interpolation not in _FILTERS:
+            known = ", ".join(_FILTERS)
+            raise ValueError(f"interpolation: expected one of {known}, got {self.interpolation!r}")
+
+    def __call__(self, image: Picture, generator: torch.Generator | None = None) -> Picture:
+        """Return a random part of an image.
+
+        Args:
+            image: a PIL image, or a floating-point tensor ``(..., H, W)``.
+            generator: of torch, on the CPU; None: the global one.
+
+        Returns:
+            The same kind: ``crop`` pixels on each side. Tensors pass gradients on.
+
+        Raises:
+            TypeError: ``image`` is a tensor of whole numbers.
+            ValueError: ``image`` is a tensor with fewer than two axes.
+
+        """
+        top, left = torch.randint(self.size - self.crop + 1, (2,), generator=generator).tolist()
+        flipped = bool(torch.rand((), generator=generator) < self.flip)
+        if isinstance(image, Tensor):
+            return self._tensor(image, top, left, flipped)
+        from PIL.Image import Resampling, Transpose
+
+        whole = image.resize((self.size, self.size), Resampling[self.interpolation.upper()])
+        part = whole.crop((left, top, left + self.crop, top + self.crop))
+        return part.transpose(Transpose.FLIP_LEFT_RIGHT) if flipped else part
+
+    def _tensor(self, image: Tensor, top: int, left: int, flipped: bool) -> Tensor:
+        if not image.is_floating_point():
+            raise TypeError(f"image: expected a floating-point dtype, got {image.dtype}")
+        if image.ndim < 2:
+            raise ValueError(f"image: expected shape (..., H, W), got {tuple(image.shape)}")
+        flat = image.reshape(1, -1, *image.shape[-2:])
+        size = (self.size, self.size)
+        whole = F.interpolate(flat, size, mode="bilinear", align_corners=False, antialias=True)
+        part = whole[..., top : top + self.crop, left : left + self.crop]
+        part = part.reshape(*image.shape[:-2], self.crop, self.crop)
+        return part.flip(-1) if flipped else part

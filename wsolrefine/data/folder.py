@@ -1,0 +1,120 @@
+"""A folder of images with one sub-folder a class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wsolrefine.data._images import opened
+from wsolrefine.data._reader import Reader, Transform, as_boxes, check_folder
+from wsolrefine.data.annotation import Annotation
+from wsolrefine.data.score_maps import SUFFIXES
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ORIENTATION = 0x0112  # the EXIF tag
+ON_ITS_SIDE = {5, 6, 7, 8}
+
+
+class ImageFolder(Reader):
+    """Images of one's own: each sub-folder is a class, named like the folder; no boxes, no masks.
+
+    Classes are numbered in the order of their names. Images may lie at any depth below the folder
+    of their class: files that end in .bmp, .gif, .jpe, .jpeg, .jpg, .png, .ppm, .tif, .tiff or
+    .webp, whatever the case. Other files, and files and folders whose name starts with a dot, are
+    passed over. Photographs are turned upright where their EXIF data says how, as there are no
+    boxes that this could invalidate. A folder that links lead to twice is read once, one above
+    never.
+
+    Args:
+        root: the folder of the classes.
+        transform: applied to each image.
+
+    Raises:
+        OSError: there is no such folder, or it may not be read.
+        ValueError: there is no class, a class has no image, or an image lies beside the classes.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> from PIL import Image
+        >>> root = Path(mkdtemp())
+        >>> for name in ("wren/a.png", "crane/b.png"):
+        ...     (root / name).parent.mkdir()
+        ...     Image.new("L", (8, 6)).save(root / name)
+        >>> dataset = ImageFolder(root)
+        >>> dataset.class_names, [found[:2] for found in dataset.annotations]
+        (['crane', 'wren'], [('crane/b.png', 0), ('wren/a.png', 1)])
+        >>> dataset[0][0].mode, dataset.size(0)
+        ('RGB', (6, 8))
+
+    """
+
+    def __init__(self, root: str | PathLike[str], *, transform: Transform | None = None) -> None:
+        base = Path(root)
+        check_folder("root", base)
+        entries = sorted(entry for entry in base.iterdir() if not entry.name.startswith("."))
+        beside = [entry.name for entry in entries if _is_image(entry)]
+        if beside:
+            raise ValueError(
+                f"root: expected images in one sub-folder a class, got {beside[0]} in {base} itself"
+            )
+        classes = [entry for entry in entries if entry.is_dir()]
+        if not classes:
+            raise ValueError(f"root: expected one sub-folder a class, got none in {base}")
+        annotations = []
+        for label, folder in enumerate(classes):
+            files = [path.relative_to(base).as_posix() for path in _images(folder)]
+            if not files:
+                raise ValueError(f"{folder}: expected at least one image, got none")
+            annotations += [Annotation(file, label, None, as_boxes([])) for file in files]
+        super().__init__(base, annotations, [folder.name for folder in classes], transform)
+
+    def __getitem__(self, index: int) -> tuple[Any, Annotation]:
+        image: Any = _open_upright(self.image_path(index))
+        if self._transform is not None:
+            image = self._transform(image)
+        return image, self.annotations[index]
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return (height, width) of an image, upright."""
+        with opened(self.image_path(index)) as image:
+            if image.getexif().get(ORIENTATION) in ON_ITS_SIDE:
+                return image.width, image.height
+            return image.height, image.width
+
+
+def _open_upright(path: Path) -> Image:
+    from PIL import ImageOps
+
+    with opened(path) as image:
+        return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    """Yield the image files below a folder in the order of their paths."""
+    # Links may lead round in a circle; what lies above holds other classes too.
+    seen = {str(parent) for parent in Path(os.path.realpath(folder)).parents}
+
+    def walk(place: Path) -> Iterator[Path]:
+        real = os.path.realpath(place)
+        if real in seen:
+            return
+        seen.add(real)
+        for entry in sorted(place.iterdir()):
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from walk(entry)
+            elif _is_image(entry):
+                yield entry
+
+    yield from walk(folder)

@@ -1,0 +1,28 @@
+"""The five papers as training recipes, on any backbone that returns a list of maps."""
+
+try:
+    import lightning  # noqa: F401
+except ImportError as error:
+    raise ImportError("recipes: expected lightning (pip install 'wsolrefine[train]')") from error
+
+from wsolrefine.recipes.csoa import Csoa
+from wsolrefine.recipes.localization import Localization
+from wsolrefine.recipes.ornet import Ornet
+from wsolrefine.recipes.sem_edges import SemEdges
+from wsolrefine.recipes.spa import Spa
+from wsolrefine.recipes.spol import Spol
+from wsolrefine.recipes.trained import About, Trained, load_trained, read_about, save_trained
+
+__all__ = [
+    "About",
+    "Csoa",
+    "Localization",
+    "Ornet",
+    "SemEdges",
+    "Spa",
+    "Spol",
+    "Trained",
+    "load_trained",
+    "read_about",
+    "save_trained",
+]

@@ -1,0 +1,223 @@
+"""ORNet: an activation map from shallow features, refined until a classifier sees all it needs.
+
+Xie et al., "Online Refinement of Low-level Feature Based Activation Map for WSOL", ICCV 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from wsolrefine._forward import hooked
+from wsolrefine.functional.erasing import attentive_erasing
+from wsolrefine.functional.grid import resize
+from wsolrefine.losses import area_loss, entropy_loss, weighted_entropy_loss
+from wsolrefine.nn import ActivationGenerator, FeatureList
+from wsolrefine.nn.generator import Activation
+from wsolrefine.recipes.localization import Localization
+from wsolrefine.recipes.training import check_stages, cosine, freeze, phase_at, two_speeds
+
+
+class Ornet(LightningModule):
+    """ORNet: stage one learns a generator within a classifier, stage two refines what it generates.
+
+    Args:
+        backbone: images to a list of maps, shallow to deep: a
+            :class:`wsolrefine.nn.FeatureList`, or any module if ``layer`` is given.
+        channels: of each of them.
+        num_classes: number of classes.
+        evaluator: images to class scores, trained on these classes, frozen. None trains a copy of
+            the backbone with a linear head first, for ``evaluator_epochs``.
+        stage: the shallow map that the generator reads (the paper: an early layer of its networks).
+        layer: name of the backbone's submodule that returns this map; None asks the FeatureList.
+        width: of the generator (our choice).
+        evaluator_epochs: of the evaluator, if none is given (our choice).
+        generator_epochs: of stage one (CUB 70, ImageNet 5: Sec. 4.1).
+        refinement_epochs: of stage two (CUB 30, ImageNet 3: Sec. 4.1).
+        entropy_weight: alpha of Eq. 10 (1.5: Sec. 4.4).
+        weighted: False takes the plain entropy (Table 4).
+        entropy_mean: mu of Eq. 15 (0.5: Sec. 4.4).
+        entropy_std: sigma of Eq. 15 (0.1: Sec. 4.4).
+        area_weight: beta of Eq. 10 (0.02: Sec. 4.4).
+        erasing: attentive erasing in stage two.
+        erasing_threshold: of :func:`wsolrefine.attentive_erasing`; the paper gives no value.
+        erasing_drop: probability of a pixel to be erased (0.5: Sec. 3.2).
+        threshold: ``maps > threshold`` is the mask. Our choice.
+        learning_rate: of new layers in stage one (0.001: Sec. 4.1); Adam with a cosine.
+        backbone_learning_rate: of pretrained layers (likewise).
+        refinement_factor: times the rates in stage two (0.0001 / 0.001: Sec. 4.1).
+
+    Raises:
+        ValueError: ``stage`` names a map that the backbone does not return, or ``layer`` is
+            missing.
+
+    Example:
+        >>> import torch
+        >>> from wsolrefine.nn import FeatureList
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 8, 3))
+        >>> recipe = Ornet(FeatureList(model, ["0", "1"]), [4, 8], 5, stage=0, width=8)
+        >>> logits, maps = recipe.eval()(torch.rand(2, 3, 16, 16))
+        >>> logits.shape, maps.shape
+        (torch.Size([2, 5]), torch.Size([2, 14, 14]))
+
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        channels: Sequence[int],
+        num_classes: int,
+        *,
+        evaluator: nn.Module | None = None,
+        stage: int = -3,
+        layer: str | None = None,
+        width: int = 64,
+        evaluator_epochs: int = 30,
+        generator_epochs: int = 70,
+        refinement_epochs: int = 30,
+        entropy_weight: float = 1.5,
+        weighted: bool = True,
+        entropy_mean: float = 0.5,
+        entropy_std: float = 0.1,
+        area_weight: float = 0.02,
+        erasing: bool = True,
+        erasing_threshold: float = 0.5,
+        erasing_drop: float = 0.5,
+        threshold: float = 0.5,
+        learning_rate: float = 0.001,
+        backbone_learning_rate: float = 0.001,
+        refinement_factor: float = 0.1,
+    ) -> None:
+        super().__init__()
+        check_stages(channels, stage=stage)
+        self.save_hyperparameters(ignore=["backbone", "channels", "num_classes", "evaluator"])
+        self.settings: Any = self.hparams
+        self.backbone = backbone
+        self.layer = layer if layer is not None else _name(backbone, stage)
+        self.shallow = FeatureList(backbone, [self.layer])
+        self.generator = ActivationGenerator(channels[stage], num_classes, width=width)
+        self.head = nn.Linear(channels[-1], num_classes)
+        self.own_evaluator = evaluator is None
+        if evaluator is None:
+            evaluator = _Pooled(deepcopy(backbone), nn.Linear(channels[-1], num_classes))
+        self.evaluator = evaluator
+        self.phases = (
+            evaluator_epochs if self.own_evaluator else 0,
+            generator_epochs,
+            refinement_epochs,
+        )
+        self.epochs, self.threshold = sum(self.phases), threshold
+
+    def loss(self, images: Tensor, labels: Tensor, *, epoch: int) -> Tensor:
+        """Return the loss of a batch: images ``(B, 3, H, W)``, labels int64 ``(B,)``."""
+        losses = (self.evaluator_loss, self.generator_loss, self.refinement_loss)
+        return losses[phase_at(epoch, self.phases)](images, labels)
+
+    def evaluator_loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of an evaluator that is to be trained first."""
+        return cross_entropy(self.evaluator(images), labels)
+
+    def generator_loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of stage one, Eqs. 5 and 6: the map multiplies the shallow features."""
+        found: list[Activation] = []
+
+        def mask(module: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor:
+            found.append(self.generator(output))
+            return output * found[-1].probability[:, None].to(output.dtype)
+
+        with hooked(self.backbone, [(self.layer, mask)]):
+            deep = self.backbone(images)[-1]
+        logits = self.head(deep.mean((2, 3)))
+        return cross_entropy(logits, labels) + cross_entropy(found[-1].auxiliary_logits, labels)
+
+    def refinement_loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of stage two, Eq. 10: evaluation, entropy and area."""
+        settings = self.settings
+        probability = self.activation(images)
+        shown = probability
+        if settings.erasing:
+            shown = attentive_erasing(
+                probability, threshold=settings.erasing_threshold, drop=settings.erasing_drop
+            )
+        mask = resize(shown, (images.shape[-2], images.shape[-1]))[:, None]
+        loss: Tensor = cross_entropy(self.evaluator(images * mask), labels)
+        if settings.entropy_weight:
+            entropy = (
+                weighted_entropy_loss(
+                    probability, mean=settings.entropy_mean, std=settings.entropy_std
+                )
+                if settings.weighted
+                else entropy_loss(probability)
+            )
+            loss = loss + settings.entropy_weight * entropy
+        weight: float = settings.area_weight
+        return loss + weight * area_loss(probability)
+
+    def activation(self, images: Tensor) -> Tensor:
+        """Return the map ``(B, h, w)`` from the shallow layers and the generator alone."""
+        activation: Activation = self.generator(self.shallow(images)[0])
+        return activation.probability
+
+    def prepare(self, epoch: int) -> None:
+        """Freeze the evaluator once it evaluates."""
+        if phase_at(epoch, self.phases) or not self.own_evaluator:
+            freeze(self.evaluator)
+
+    def on_train_epoch_start(self) -> None:
+        """Freeze what the phase of this epoch leaves alone."""
+        self.prepare(self.current_epoch)
+
+    def training_step(self, batch: Sequence[Tensor], batch_index: int) -> Tensor:
+        """Return and log the loss of a batch."""
+        images, labels = batch
+        loss = self.loss(images, labels, epoch=self.current_epoch)
+        self.log("loss", loss, prog_bar=True, batch_size=len(labels))
+        return loss
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Localization:
+        """Return the evaluator's class scores and the activation, which knows of no class."""
+        return Localization(self.evaluator(images), self.activation(images))
+
+    def configure_optimizers(self) -> Any:
+        """Return Adam with one half cosine for each phase."""
+        settings = self.settings
+        pretrained = [self.backbone]
+        if self.own_evaluator:
+            pretrained.append(self.evaluator.get_submodule("backbone"))
+        groups = two_speeds(
+            self, pretrained, settings.backbone_learning_rate, settings.learning_rate
+        )
+        optimizer = torch.optim.Adam(groups)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._factor)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def _factor(self, epoch: int) -> float:
+        phase = phase_at(epoch, self.phases)
+        passed, length = epoch - sum(self.phases[:phase]), max(1, self.phases[phase])
+        factor = self.settings.refinement_factor if phase == 2 else 1.0
+        return float(factor) * cosine(min(passed, length), length)
+
+
+class _Pooled(nn.Module):
+    """A classifier that averages the last of a backbone's maps."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.backbone(images)[-1].mean((2, 3)))
+        return logits
+
+
+def _name(backbone: nn.Module, stage: int) -> str:
+    if not isinstance(backbone, FeatureList):
+        kind = type(backbone).__name__
+        raise ValueError(f"layer: expected a name, for the backbone is a {kind}, got None")
+    return f"model.{backbone.layers[stage]}"

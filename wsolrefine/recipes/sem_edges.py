@@ -1,0 +1,167 @@
+"""SEM's boundaries: maps of a classifier become pseudo boundaries, which teach an edge detector.
+
+Zhang et al., "Rethinking Localization Map: Towards Accurate Object Perception with Self-Enhancement
+Maps", 2020, Sec. 3.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from wsolrefine.functional.conv_crf import conv_crf
+from wsolrefine.functional.grid import resize
+from wsolrefine.functional.normalize import minmax
+from wsolrefine.functional.pseudo_boundary import pseudo_boundary
+from wsolrefine.functional.sem import sem
+from wsolrefine.losses import hard_negative_suppression_loss
+from wsolrefine.metrics import suppress_non_maxima
+from wsolrefine.nn import EdgeHead
+from wsolrefine.recipes.localization import Localization, map_of
+from wsolrefine.recipes.training import check_stages, freeze, phase_at, two_speeds
+
+
+class SemEdges(LightningModule):
+    """SEM's edge detector: first a classifier for the maps, then, on frozen features, edges.
+
+    Args:
+        backbone: images to a list of maps, shallow to deep.
+        channels: of each of them.
+        num_classes: number of classes.
+        classifier_epochs: of the classifier, a 1x1 convolution on the last map whose mean gives the
+            class scores (our choice).
+        edge_epochs: of the edge head. The paper gives no number; 10 is our choice.
+        refine: False takes the CAM in place of SEM (Table 7).
+        sem_stage: the map that SEM compares pixels of (the paper: the last one; ours is finer).
+        num_seeds: of SEM (60: Sec. 4.3, on a grid of 28x28; the share is kept on other grids).
+        suppression: hard negative suppression; False is the vanilla loss (Table 7).
+        negative_weight: lambda of Eq. 1, for which the paper gives no value.
+        width: of the edge head (our choice).
+        threshold: ``maps > threshold`` is an edge. Our choice.
+        learning_rate: of new layers; Adam (our choice).
+        backbone_learning_rate: of the backbone while the classifier is trained (our choice).
+
+    Raises:
+        ValueError: ``sem_stage`` names a map that the backbone does not return.
+
+    Example:
+        >>> import torch
+        >>> from wsolrefine.nn import FeatureList
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 8, 3))
+        >>> recipe = SemEdges(FeatureList(model, ["0", "1"]), [4, 8], 5, sem_stage=-1)
+        >>> logits, maps = recipe.eval()(torch.rand(2, 3, 16, 16))
+        >>> logits.shape, maps.shape
+        (torch.Size([2, 5]), torch.Size([2, 16, 16]))
+
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        channels: Sequence[int],
+        num_classes: int,
+        *,
+        classifier_epochs: int = 10,
+        edge_epochs: int = 10,
+        refine: bool = True,
+        sem_stage: int = -2,
+        num_seeds: int = 60,
+        suppression: bool = True,
+        negative_weight: float = 1.0,
+        width: int = 32,
+        threshold: float = 0.5,
+        learning_rate: float = 1e-3,
+        backbone_learning_rate: float = 1e-4,
+    ) -> None:
+        super().__init__()
+        check_stages(channels, sem_stage=sem_stage)
+        self.save_hyperparameters(ignore=["backbone", "channels", "num_classes"])
+        self.settings: Any = self.hparams
+        self.backbone = backbone
+        self.classes = nn.Conv2d(channels[-1], num_classes, 1)
+        self.edges = EdgeHead(channels, width=width)
+        self.phases = (classifier_epochs, edge_epochs)
+        self.epochs, self.threshold = sum(self.phases), threshold
+
+    def loss(self, images: Tensor, labels: Tensor, *, epoch: int) -> Tensor:
+        """Return the loss of a batch: images ``(B, 3, H, W)``, labels int64 ``(B,)``."""
+        if not phase_at(epoch, self.phases):
+            return cross_entropy(self.classes(self.backbone(images)[-1]).mean((2, 3)), labels)
+        with torch.no_grad():
+            features = self.backbone(images)
+            boundary = self.pseudo_boundaries(images, features, labels)
+        return self.edge_loss(features, boundary)
+
+    @torch.no_grad()
+    def pseudo_boundaries(
+        self, images: Tensor, features: Sequence[Tensor], labels: Tensor
+    ) -> Tensor:
+        """Return what the edge head learns from, ``(B, H, W)`` bool."""
+        maps = minmax(map_of(self.classes(features[-1]), labels).relu())
+        settings = self.settings
+        if settings.refine:
+            stage = features[settings.sem_stage]
+            seeds = round(settings.num_seeds * stage.shape[-2] * stage.shape[-1] / 28**2)
+            maps = sem(maps, stage, num_seeds=max(1, seeds))
+        maps = resize(maps, (images.shape[-2], images.shape[-1])).clamp(0.01, 0.99)
+        colours = _colours(images)
+        odds = torch.stack([(1 - maps).log(), maps.log()], 1)
+        return pseudo_boundary(conv_crf(odds, colours)[:, 1], colours)
+
+    def edge_loss(self, features: Sequence[Tensor], boundary: Tensor) -> Tensor:
+        """Return the loss of the edge head for boundaries ``(B, H, W)``."""
+        logits = resize(self.edges(features), (boundary.shape[-2], boundary.shape[-1]))
+        settings = self.settings
+        return hard_negative_suppression_loss(
+            logits,
+            boundary,
+            negative_weight=settings.negative_weight,
+            suppression=settings.suppression,
+            logits=True,
+        )
+
+    def prepare(self, epoch: int) -> None:
+        """Freeze the classifier once the edges are learned."""
+        if phase_at(epoch, self.phases):
+            freeze(self.backbone, self.classes)
+
+    def on_train_epoch_start(self) -> None:
+        """Freeze what the phase of this epoch leaves alone."""
+        self.prepare(self.current_epoch)
+
+    def training_step(self, batch: Sequence[Tensor], batch_index: int) -> Tensor:
+        """Return and log the loss of a batch."""
+        images, labels = batch
+        loss = self.loss(images, labels, epoch=self.current_epoch)
+        self.log("loss", loss, prog_bar=True, batch_size=len(labels))
+        return loss
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Localization:
+        """Return class scores and thinned edges ``(B, H, W)`` of the size of the images."""
+        features = self.backbone(images)
+        logits = self.classes(features[-1]).mean((2, 3))
+        edges = self.probability(features, (images.shape[-2], images.shape[-1]))
+        return Localization(logits, suppress_non_maxima(edges))
+
+    def probability(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """Return soft edges ``(B, H, W)`` from the backbone's maps, before suppression."""
+        return resize(self.edges(features), size).sigmoid()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return Adam with a lower rate for the pretrained backbone."""
+        settings = self.settings
+        groups = two_speeds(
+            self, [self.backbone], settings.backbone_learning_rate, settings.learning_rate
+        )
+        return torch.optim.Adam(groups)
+
+
+def _colours(images: Tensor) -> Tensor:
+    """Return each image in [0, 1], whatever it was normalised with."""
+    low, high = (end((1, 2, 3), keepdim=True) for end in (images.amin, images.amax))
+    return (images - low) / (high - low).clamp_min(torch.finfo(images.dtype).eps)

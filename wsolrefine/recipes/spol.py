@@ -1,0 +1,195 @@
+"""SPOL: a CAM from fused stages, widened by a Gaussian, teaches a class-agnostic segmentation.
+
+Wei et al., "Shallow Feature Matters for Weakly Supervised Object Localization", CVPR 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, interpolate
+
+from wsolrefine.functional.gppl import gppl, pseudo_label
+from wsolrefine.functional.normalize import minmax
+from wsolrefine.losses import masked_bce_loss, multiplicative_loss
+from wsolrefine.nn import MFFMaps, MFFNet
+from wsolrefine.nn.mff import Fusion
+from wsolrefine.recipes.localization import Localization, chosen, map_of
+from wsolrefine.recipes.training import freeze, phase_at, two_speeds
+
+
+class Spol(LightningModule):
+    """SPOL: first the CAM network, then the segmentation network, each an MFF-Net.
+
+    Args:
+        backbone: images to a list of maps, shallow to deep. The segmentation network starts from a
+            copy of it.
+        channels: of each of them.
+        num_classes: number of classes.
+        classifier: images to class scores at inference, frozen (the paper: DenseNet161). None takes
+            the CAM network's.
+        cam_epochs: of the CAM network (CUB 32, ImageNet 6: Sec. 4.2).
+        segmentation_epochs: of the segmentation network (likewise). 0 leaves it out: the map is
+            then the CAM (Table 4, "w/o Seg").
+        stages: how many of the last stages are fused (3: Table 2).
+        fusion: of the stages (multiplication: Eq. 1).
+        attention: multiplicative channel attention (Table 3).
+        auxiliary: the second loss, of the deepest stage alone (Table 3).
+        distill: the released form of the two losses.
+        width: of both networks (128: released code).
+        dropout: before their last convolution (0.5: released code).
+        gaussian: widen the CAM by a Gaussian (GPPL) before it is cut into labels.
+        foreground: labels above are object (0.5: Sec. 4.2).
+        background: labels below are background (0.004: Sec. 4.2), the pixels between are ignored.
+        cam_threshold: ``maps > threshold`` is the mask without segmentation. Our choice.
+        segmentation_threshold: and with it (CUB 0.2, ImageNet 0.8: released code; 0.5 is ours).
+        learning_rate: of new layers (0.02: Sec. 4.2); SGD.
+        backbone_learning_rate: of the backbones (0.002: Sec. 4.2).
+        momentum: of SGD (our choice).
+        weight_decay: of SGD (our choice).
+
+    Raises:
+        ValueError: ``stages`` is more than the backbone returns, or ``fusion`` is unknown.
+
+    Example:
+        >>> import torch
+        >>> from wsolrefine.nn import FeatureList
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 8, 3))
+        >>> recipe = Spol(FeatureList(model, ["0", "1"]), [4, 8], 5, stages=2)
+        >>> logits, maps = recipe.eval()(torch.rand(2, 3, 16, 16))
+        >>> logits.shape, maps.shape
+        (torch.Size([2, 5]), torch.Size([2, 14, 14]))
+
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        channels: Sequence[int],
+        num_classes: int,
+        *,
+        classifier: nn.Module | None = None,
+        cam_epochs: int = 32,
+        segmentation_epochs: int = 32,
+        stages: int = 3,
+        fusion: Fusion = "multiplication",
+        attention: bool = True,
+        auxiliary: bool = True,
+        distill: bool = False,
+        width: int = 128,
+        dropout: float = 0.5,
+        gaussian: bool = True,
+        foreground: float = 0.5,
+        background: float = 0.004,
+        cam_threshold: float = 0.25,
+        segmentation_threshold: float = 0.5,
+        learning_rate: float = 0.02,
+        backbone_learning_rate: float = 0.002,
+        momentum: float = 0.9,
+        weight_decay: float = 5e-4,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["backbone", "channels", "num_classes", "classifier"])
+        self.settings: Any = self.hparams
+
+        def network(num_outputs: int) -> MFFNet:
+            return MFFNet(
+                channels,
+                num_outputs,
+                stages=stages,
+                fusion=fusion,
+                attention=attention,
+                width=width,
+                dropout=dropout,
+            )
+
+        self.backbone, self.cam_network = backbone, network(num_classes)
+        self.classifier = classifier
+        self.epochs = cam_epochs + segmentation_epochs
+        self.threshold = cam_threshold
+        if segmentation_epochs:
+            self.segmentation_backbone = deepcopy(backbone)
+            self.segmentation_network = network(1)
+            self.threshold = segmentation_threshold
+
+    def loss(self, images: Tensor, labels: Tensor, *, epoch: int) -> Tensor:
+        """Return the loss of a batch: images ``(B, 3, H, W)``, labels int64 ``(B,)``."""
+        if phase_at(epoch, (self.settings.cam_epochs, self.settings.segmentation_epochs)):
+            return self.segmentation_loss(images, self.pseudo_labels(images, labels))
+        return self.cam_loss(images, labels)
+
+    def cam_loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of the CAM network."""
+        maps = self._class_maps(images)
+        deep, fused = maps.deep.mean((2, 3)), maps.fused.mean((2, 3))
+        if not self.settings.auxiliary:
+            return cross_entropy(fused, labels)
+        return multiplicative_loss(deep, fused, labels, distill=self.settings.distill)
+
+    @torch.no_grad()
+    def pseudo_labels(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return labels ``(B, h, w)`` of pixels: 1, 0, or 255 for unknown, from the CAM."""
+        cam = minmax(map_of(self._class_maps(images).fused, labels))
+        settings = self.settings
+        return pseudo_label(
+            gppl(cam) if settings.gaussian else cam,
+            foreground=settings.foreground,
+            background=settings.background,
+        )
+
+    def segmentation_loss(self, images: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of the segmentation network for labels ``(B, H, W)`` of pixels."""
+        logits = self.segmentation_network(self.segmentation_backbone(images)).fused
+        size = (target.shape[-2], target.shape[-1])
+        enlarged = interpolate(logits, size, mode="bilinear", align_corners=True)
+        return masked_bce_loss(enlarged[:, 0], target)
+
+    def _class_maps(self, images: Tensor) -> MFFMaps:
+        """Return class maps through a ReLU, as released: class scores are the means of these."""
+        deep, fused = self.cam_network(self.backbone(images))
+        return MFFMaps(deep.relu(), fused.relu())
+
+    def prepare(self, epoch: int) -> None:
+        """Freeze the CAM network once the segmentation network learns from it."""
+        if self.classifier is not None:
+            freeze(self.classifier)
+        if phase_at(epoch, (self.settings.cam_epochs, self.settings.segmentation_epochs)):
+            freeze(self.backbone, self.cam_network)
+
+    def on_train_epoch_start(self) -> None:
+        """Freeze what the phase of this epoch leaves alone."""
+        self.prepare(self.current_epoch)
+
+    def training_step(self, batch: Sequence[Tensor], batch_index: int) -> Tensor:
+        """Return and log the loss of a batch."""
+        images, labels = batch
+        loss = self.loss(images, labels, epoch=self.current_epoch)
+        self.log("loss", loss, prog_bar=True, batch_size=len(labels))
+        return loss
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Localization:
+        """Return class scores and the segmentation, which knows of no class, or the CAM."""
+        maps = self._class_maps(images).fused
+        logits = maps.mean((2, 3)) if self.classifier is None else self.classifier(images)
+        if not self.settings.segmentation_epochs:
+            return Localization(logits, minmax(map_of(maps, chosen(logits, labels))))
+        segmented = self.segmentation_network(self.segmentation_backbone(images)).fused
+        return Localization(logits, segmented[:, 0].sigmoid())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return SGD with a lower rate for the pretrained backbones."""
+        settings = self.settings
+        backbones = [self.backbone]
+        if settings.segmentation_epochs:
+            backbones.append(self.segmentation_backbone)
+        groups = two_speeds(
+            self, backbones, settings.backbone_learning_rate, settings.learning_rate
+        )
+        return torch.optim.SGD(
+            groups, momentum=settings.momentum, weight_decay=settings.weight_decay
+        )
