@@ -48,8 +48,10 @@ def confseg(cam: Tensor) -> ConfSeg:
         Augmentation", WACV 2021, Eqs. 2-4 and 7.
 
     """  # noqa: E501
-    low, high = (threshold[..., None, None] for threshold in confseg_thresholds(cam))
-    foreground, background = cam > high, cam < low
+    check_tensors(cam=(cam, "... H W"))
+    maps = working(cam)
+    low, high = (threshold[..., None, None] for threshold in _thresholds(maps, rounding(cam)))
+    foreground, background = maps > high, maps < low
     return ConfSeg(foreground | background, foreground, background)
 
 
@@ -83,15 +85,16 @@ def confseg_thresholds(cam: Tensor) -> tuple[Tensor, Tensor]:
 
     """
     check_tensors(cam=(cam, "... H W"))
-    maps = working(cam)
+    low, high = _thresholds(working(cam), rounding(cam))
+    return low.to(cam.dtype), high.to(cam.dtype)
+
+
+def _thresholds(maps: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     mean = maps.mean((-2, -1))
     spread = (maps - mean[..., None, None]).abs().mean((-2, -1))
     least, most = maps.amin((-2, -1)), maps.amax((-2, -1))
     # The mean of equal numbers can miss them by a rounding, which a strict comparison would see.
-    flat = most - least <= rounding(cam)[..., 0, 0]
+    flat = most - least <= noise[..., 0, 0]
     low, high = torch.where(flat, least, mean - spread), torch.where(flat, most, mean + spread)
     broken = (most - least).isfinite().logical_not()
-    return (
-        low.masked_fill(broken, torch.nan).to(cam.dtype),
-        high.masked_fill(broken, torch.nan).to(cam.dtype),
-    )
+    return low.masked_fill(broken, torch.nan), high.masked_fill(broken, torch.nan)

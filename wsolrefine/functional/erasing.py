@@ -60,8 +60,12 @@ def attentive_erasing(
     device = probability.device
     values = probability.detach()
     # Drawn in float32: half precision has too few steps.
-    sides = torch.rand(2, count, 1, generator=generator, device=device) * (most - least) + least
-    coins = torch.rand(values.shape, generator=generator, device=device)
+    sides = (
+        torch.rand(2, count, 1, generator=generator, device=device, dtype=torch.float32)
+        * (most - least)
+        + least
+    )
+    coins = torch.rand(values.shape, generator=generator, device=device, dtype=torch.float32)
     peak = values.flatten(1).argmax(1, keepdim=True)
     in_rows = _beside(peak // width, sides[0] * height, height)
     in_columns = _beside(peak % width, sides[1] * width, width)

@@ -84,5 +84,5 @@ def coaug_loss(
     usable = ~(denominator <= 8 * torch.finfo(foreground.dtype).eps * (size[m] + size[n]))
     values = torch.where(usable, numerator / denominator.where(usable, 1.0), 0.0)
     if reduction == "mean" and not len(values):
-        return (objects.sum() * 0).to(foreground.dtype)
+        return values.sum().to(foreground.dtype)
     return reduced(values, reduction, foreground.dtype)

@@ -40,8 +40,8 @@ def hard_negative_suppression_loss(
 
     Returns:
         The loss; differentiable, also through P. Without a boundary pixel alpha is 0 and so is
-        the loss; without any other pixel, likewise. Probabilities of 0 and 1 are taken as off by
-        one rounding, without a gradient.
+        the loss; without any other pixel, likewise. In the logarithms, probabilities of 0 and 1 are
+        taken as off by one rounding, and without a gradient.
 
     Raises:
         TypeError: ``probability`` is not a floating-point tensor or ``boundary`` not bool.

@@ -29,7 +29,8 @@ def masked_bce_loss(
 
     Raises:
         TypeError: ``logits`` is not a floating-point tensor or ``target`` not an integer one.
-        ValueError: shapes or devices disagree, or ``reduction`` is unknown.
+        ValueError: shapes or devices disagree, ``ignore_index`` does not fit the target's dtype, or
+            ``reduction`` is unknown.
 
     Example:
         >>> import torch
@@ -53,9 +54,13 @@ def masked_bce_loss(
         )
     if target.device != logits.device:
         raise ValueError(f"target: expected {logits.device} as logits, got {target.device}")
+    if target.dtype == torch.uint8 and not 0 <= ignore_index <= 255:
+        raise ValueError(f"ignore_index: expected 0 to 255 for uint8, got {ignore_index}")
     known = target != ignore_index
     # Without this an infinite or NaN logit would spoil the loss although it is ignored.
     values = working(logits).where(known, 0.0)
+    most = torch.finfo(values.dtype).max
+    values = values.clamp(-most, most)  # an infinite one, times zero, would be NaN
     wanted = ((target != 0) & known).to(values.dtype)
     costs = binary_cross_entropy_with_logits(values, wanted, reduction="none")
     return reduced(costs.where(known, 0.0), reduction, logits.dtype)

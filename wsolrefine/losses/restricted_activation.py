@@ -38,7 +38,7 @@ def restricted_activation_loss(
 
     Returns:
         The loss, in [0, 1]. Gradients reach the label's map alone: the masks are constants. An
-        image on which all classes are equal everywhere is background; a map with NaN gives NaN.
+        image on which all classes are equal everywhere is background; NaN or inf give NaN.
 
     Raises:
         TypeError: ``logit_map`` is not a floating-point tensor or ``label`` not int64.
@@ -76,8 +76,11 @@ def restricted_activation_loss(
 def _spread(logits: Tensor, released: bool) -> Tensor:
     probability = logits.softmax(1)
     if not released:
-        return probability.std(1, correction=0)
-    variance = probability.var(1)
+        return (probability - probability.mean(1, keepdim=True)).square().mean(1).sqrt()
+    centred = probability - probability.mean(1, keepdim=True)
+    variance = centred.square().sum(1) / (probability.shape[1] - 1)
     finite = variance.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
-    spread = rescale(variance, (-2, -1), flat=rounding(variance))
+    # Of equal classes the variance is rounding alone, squared, to which no maximum compares.
+    noise = (8 * torch.finfo(logits.dtype).eps / logits.shape[1]) ** 2
+    spread = rescale(variance, (-2, -1), flat=rounding(variance) + noise)
     return torch.where(finite, spread, torch.nan)

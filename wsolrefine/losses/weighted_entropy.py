@@ -66,7 +66,8 @@ def weighted_entropy_loss(
         reduction: ``mean`` over all pixels, or ``none``.
 
     Returns:
-        The loss, at most ln 2, reached at 0.5, which is a stationary point. Differentiable.
+        The loss, at most ln 2; with ``mean`` 0.5 that is reached at 0.5, a stationary point.
+        Differentiable.
 
     Raises:
         TypeError: ``probability`` is not a floating-point tensor.
@@ -86,7 +87,7 @@ def weighted_entropy_loss(
     if not std > 0:
         raise ValueError(f"std: expected a number above 0, got {std}")
     values, entropy = _entropy(working(probability), logits)
-    weight = (-((values - mean) ** 2) / (2 * std**2)).exp()
+    weight = (-(((values - mean) / std) ** 2) / 2).exp()
     weight = weight.detach() if detach_weight else weight
     return reduced(weight * entropy, reduction, probability.dtype)
 
@@ -96,8 +97,8 @@ def _entropy(values: Tensor, logits: bool) -> tuple[Tensor, Tensor]:
     if logits:
         probability = values.sigmoid()
         # Saturated, the entropy is |z| exp(-|z|); an infinite logit would make that NaN.
-        finite = values.clamp(-1e4, 1e4)
-        return probability, softplus(finite) - finite * probability
+        size = values.abs().clamp_max(1e4)
+        return probability, softplus(-size) + size * (-size).sigmoid()
     eps = torch.finfo(values.dtype).eps
     inner = values.clamp(eps, 1 - eps)
     entropy = -inner * inner.log() - (1 - inner) * (-inner).log1p()
