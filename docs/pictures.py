@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 
 import torch
-from drawings import cuts, maps, network, panels
+from drawings import crf, cuts, maps, network, panels
 
 PICTURES = {
     name.removeprefix("draw_"): function
-    for module in (maps, cuts, network)
+    for module in (maps, cuts, crf, network)
     for name, function in vars(module).items()
     if name.startswith("draw_") and function.__module__ == module.__name__
 }

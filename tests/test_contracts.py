@@ -152,6 +152,22 @@ CASES = [
         (None, None),
         (0, 1),
     ),
+    Case(
+        "conv_crf",
+        lambda unary, image: W.conv_crf(unary, image, kernel_size=5, iterations=2),
+        (LAYER, LAYER),
+        ("unary", "image"),
+        ("image", "image"),
+        (0, 1),
+    ),
+    Case(
+        "pseudo_boundary",
+        W.pseudo_boundary,
+        (GRID, LAYER),
+        ("mask_probability", "image"),
+        ("map", "image"),
+        traced=False,
+    ),
     Case("gppl", W.gppl, (GRID,), CAM, ("map",), (0,)),
     Case("gppl_k", W.gppl, (MAPS,), CAM, ("map",), (0,)),
     Case(
@@ -460,7 +476,7 @@ class Calls(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-PER_IMAGE = ("gppl_released", "component_boxes")  # contours and lists, by nature
+PER_IMAGE = ("gppl_released", "component_boxes", "pseudo_boundary")  # contours and lists, by nature
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name not in PER_IMAGE], **IDS)

@@ -83,25 +83,19 @@ def conv_crf(
         raise ValueError(f"kernel_size: expected an odd integer >= 1, got {kernel_size}")
     if iterations < 0:
         raise ValueError(f"iterations: expected an integer >= 0, got {iterations}")
-    for name, weight in (
-        ("appearance_weight", appearance_weight),
-        ("smoothness_weight", smoothness_weight),
-    ):
+    weights = {"appearance_weight": appearance_weight, "smoothness_weight": smoothness_weight}
+    for name, weight in weights.items():
         if not 0 <= weight < inf:
             raise ValueError(f"{name}: expected a finite number >= 0, got {weight}")
-    for name, std in (
-        ("appearance_std", appearance_std),
-        ("color_std", color_std),
-        ("smoothness_std", smoothness_std),
-    ):
+    stds = {"appearance_std": appearance_std, "smoothness_std": smoothness_std}
+    for name, std in (stds | {"color_std": color_std}).items():
         if not std > 0:
             raise ValueError(f"{name}: expected a number > 0, got {std}")
 
     usable = (is_finite(unary, (1, 2, 3)) & is_finite(image, (1, 2, 3)))[:, None, None, None]
     # What is not usable is replaced before any product, so that its gradient is zero, not NaN.
     scores, colors = (working(tensor).where(usable, 0.0) for tensor in (unary, image))
-    height, width = scores.shape[-2:]
-    radius = kernel_size // 2
+    height, width, radius = *scores.shape[-2:], kernel_size // 2
     # One flat axis with empty columns on the right: a neighbour is then always the same number of
     # places away, and one that would lie beside the image falls into an empty column.
     beside = min(radius, width - 1)
@@ -114,9 +108,8 @@ def conv_crf(
         for column in range(-beside, beside + 1)
         if (row, column) > (0, 0)  # the others are these, seen from the other pixel of a pair
     ]
-    no_colors = torch.zeros_like(colors[:1, :1])
     kernel = _kernel(colors, color_std, appearance_std, inside, steps)
-    smoothness = _kernel(no_colors, 1.0, smoothness_std, inside, steps)
+    smoothness = _kernel(torch.zeros_like(colors[:1, :1]), 1.0, smoothness_std, inside, steps)
     for index, other in enumerate(smoothness):
         kernel[index] = appearance_weight * kernel[index] + smoothness_weight * other
 
