@@ -38,12 +38,6 @@ def small(name, backbone=None, *, seed=0, num_classes=CLASSES, **settings):
     return recipe.train()
 
 
-def begin(recipe, epoch, monkeypatch):
-    """Do what Lightning does at the start of an epoch, without Lightning."""
-    monkeypatch.setattr(type(recipe), "current_epoch", epoch)
-    recipe.on_train_epoch_start()
-
-
 def loader(count=8, batch=4):
     images, labels, _ = objects(count)
     return DataLoader(TensorDataset(images, labels), batch_size=batch)

@@ -48,7 +48,7 @@ def multiplicative_loss(
 
     Reference:
         Wei et al., "Shallow Feature Matters for Weakly Supervised Object Localization", CVPR 2021,
-        Sec. 3.1; ``distill`` follows the released code, which differs.
+        Sec. 3.5; ``distill`` follows the released code, which differs.
 
     """
     check_tensors(deep_logits=(deep_logits, "B K"), fused_logits=(fused_logits, "B K"))

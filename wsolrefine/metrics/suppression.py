@@ -7,12 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
+from wsolrefine.functional.precision import outside_autocast
 
 SIGMA = 2.0
 """Pixels over which the direction of an edge is measured: as far as a triangle of radius 4 does,
 the width that structured edge detection introduced (the variance of both is 4)."""
 
 
+@outside_autocast
 def suppress_non_maxima(edges: Tensor) -> Tensor:
     """Keep the crest of each soft edge: values that are not smaller than those across the edge.
 

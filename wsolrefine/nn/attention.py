@@ -35,7 +35,7 @@ class MultiplicativeChannelAttention(nn.Module):
 
     Reference:
         Wei et al., "Shallow Feature Matters for Weakly Supervised Object Localization", CVPR 2021,
-        Sec. 3.1 and Fig. 4.
+        Sec. 3.3 and Fig. 5.
 
     """
 

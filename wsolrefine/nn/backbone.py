@@ -16,9 +16,10 @@ from wsolrefine._layout import lay_out
 class FeatureList(nn.Module):
     """Return the outputs of a model's named layers as a list of maps.
 
-    After the first pass, which shows how often each layer runs, the model stops as soon as all of
-    them have: what comes later costs nothing. A layer that runs several times gives its last
-    output. Tokens and maps whose channels come last are laid out as ``(B, C, h, w)``.
+    A first pass, of one image in evaluation mode, shows how often each layer runs; from then on the
+    model stops as soon as all of them have, and what comes later costs nothing. A layer that runs
+    several times gives its last output. Tokens and maps whose channels come last are laid out as
+    ``(B, C, h, w)``.
 
     Args:
         model: any module; it stays the one that was given, its weights are shared.
@@ -51,13 +52,20 @@ class FeatureList(nn.Module):
             submodule(model, name)
         self.model = model
         self.layers = tuple(layers)
-        # How often each layer runs in one pass; known after the first, which runs to its end.
+        # How often each layer runs in one pass, known after a first one, which leaves no trace.
         self._runs: dict[str, int] = {}
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return one map ``(B, C, h, w)`` for each layer, in the order of ``layers``."""
         check_tensors(images=(images, "B C H W"))
+        if not self._runs:
+            with torch.no_grad(), evaluation(self.model):
+                self._run(images[:1].detach())
+        outputs = self._run(images)
         size = (images.shape[-2], images.shape[-1])
+        return [_map(name, outputs, size) for name in self.layers]
+
+    def _run(self, images: Tensor) -> dict[str, Tensor]:
         outputs: dict[str, Tensor] = {}
         left = dict(self._runs)
 
@@ -78,7 +86,7 @@ class FeatureList(nn.Module):
                 raise
         if not self._runs:
             self._runs = {name: -count for name, count in left.items()}
-        return [_map(name, outputs, size) for name in self.layers]
+        return outputs
 
 
 def stage_channels(backbone: nn.Module, images: Tensor) -> list[int]:

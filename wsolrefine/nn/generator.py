@@ -24,7 +24,7 @@ class ActivationGenerator(nn.Module):
     steps back up (each added to what the encoder had on that grid), and a convolution to as many
     channels as classes, ``f``. Then ``p = sigmoid(BN(conv(f)))`` (Eq. 2; the sigmoid is implied by
     the losses) and auxiliary class scores ``mean(conv(f))`` (Eq. 4). The paper does not give the
-    layers of the encoder-decoder: these are our choice.
+    layers of the encoder-decoder nor initial weights: these are our choice.
 
     Args:
         in_channels: of the shallow features.
@@ -50,8 +50,13 @@ class ActivationGenerator(nn.Module):
         self.down = nn.ModuleList([_block(width, width, 2), _block(width, width, 2)])
         self.up = nn.ModuleList([_block(width, width), _block(width, width)])
         self.classes = nn.Sequential(nn.Conv2d(width, num_classes, 3, padding=1), nn.ReLU())
-        self.activate = nn.Sequential(nn.Conv2d(num_classes, 1, 1), nn.BatchNorm2d(1), nn.Sigmoid())
+        summed = nn.Conv2d(num_classes, 1, 1)
+        self.activate = nn.Sequential(summed, nn.BatchNorm2d(1), nn.Sigmoid())
         self.auxiliary = nn.Conv2d(num_classes, num_classes, 1)
+        # At first the map is the mean of the class maps, and these are the auxiliary head's own:
+        # what speaks for a class is object. From random weights it is as often the background.
+        nn.init.constant_(summed.weight, 1 / num_classes)
+        nn.init.dirac_(self.auxiliary.weight)
 
     def forward(self, features: Tensor) -> Activation:
         """Return the activation of shallow features ``(B, C, h, w)``."""

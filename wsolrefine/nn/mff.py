@@ -57,7 +57,7 @@ class MFFNet(nn.Module):
 
     Reference:
         Wei et al., "Shallow Feature Matters for Weakly Supervised Object Localization", CVPR 2021,
-        Sec. 3.1, Eq. 1, Fig. 4, Table 2.
+        Sec. 3.2, Eq. 1, Fig. 4, Table 2.
 
     """
 

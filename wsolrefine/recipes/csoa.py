@@ -30,8 +30,9 @@ class Csoa(LightningModule):
         channels: of each of them.
         num_classes: number of classes.
         embedding: images (B, 3, H, W) to vectors (B, D), frozen; the paper's is AlexNet's features.
-            None embeds the features that the last classifier reads, weighted by the map and
-            averaged: the paper allows a feature map in place of the image.
+            None takes the mean, weighted by the map, of one of the backbone's maps (our choice;
+            the paper allows a feature map in place of the image).
+        embedding_stage: which one.
         stage: the map that the last classifier reads. The paper's networks keep 14x14 to their end;
             with a stride of 32 that is the last but one (our choice).
         auxiliary_stage: the earlier map that the first classifier reads, averaged down to the same
@@ -76,6 +77,7 @@ class Csoa(LightningModule):
         num_classes: int,
         *,
         embedding: nn.Module | None = None,
+        embedding_stage: int = -1,
         stage: int = -2,
         auxiliary_stage: int = -3,
         width: int = 1024,
@@ -96,7 +98,9 @@ class Csoa(LightningModule):
         weight_decay: float = 5e-4,
     ) -> None:
         super().__init__()
-        check_stages(channels, stage=stage, auxiliary_stage=auxiliary_stage)
+        check_stages(
+            channels, stage=stage, auxiliary_stage=auxiliary_stage, embedding_stage=embedding_stage
+        )
         self.save_hyperparameters(ignore=["backbone", "channels", "num_classes", "embedding"])
         self.settings: Any = self.hparams
         self.backbone = backbone
@@ -110,7 +114,8 @@ class Csoa(LightningModule):
     def loss(self, images: Tensor, labels: Tensor, *, epoch: int) -> Tensor:
         """Return the loss of a batch: images ``(B, 3, H, W)``, labels int64 ``(B,)``."""
         settings = self.settings
-        features, class_maps, auxiliary_maps = self._class_maps(images)
+        stages = self.backbone(images)
+        class_maps, auxiliary_maps = self._class_maps(stages)
         loss: Tensor = cross_entropy(class_maps.mean((2, 3)), labels)
         loss = loss + cross_entropy(auxiliary_maps.mean((2, 3)), labels)
         cam, auxiliary = map_of(class_maps, labels), map_of(auxiliary_maps, labels)
@@ -119,28 +124,28 @@ class Csoa(LightningModule):
             scale = cam[0].numel() if settings.confseg_mean else 1
             loss = loss + ramp * settings.confseg_weight * confseg_loss(auxiliary, cam) / scale
         if settings.coaug:
-            loss = loss + settings.coaug_weight * self._coaug_loss(images, features, cam, labels)
+            source = images if self.embedding is not None else stages[settings.embedding_stage]
+            loss = loss + settings.coaug_weight * self._coaug_loss(source, cam, labels)
         return loss
 
-    def _class_maps(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the features of the last classifier, its class maps, and the first one's."""
-        stages = self.backbone(images)
+    def _class_maps(self, stages: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the class maps of the last classifier and of the first, on one grid."""
         features = stages[self.settings.stage]
         size = (features.shape[-2], features.shape[-1])
         early = adaptive_avg_pool2d(stages[self.settings.auxiliary_stage], size)
-        return features, self.head(features), self.auxiliary_head(early)
+        return self.head(features), self.auxiliary_head(early)
 
-    def _coaug_loss(self, images: Tensor, features: Tensor, cam: Tensor, labels: Tensor) -> Tensor:
+    def _coaug_loss(self, source: Tensor, cam: Tensor, labels: Tensor) -> Tensor:
         confident = confseg(cam.detach()).confident.to(cam.dtype)
         # The map is a weight on the image: it has to lie in [0, 1], which the paper leaves open.
         weight = minmax(cam)
-        source = features.detach() if self.embedding is None else images
+        source = source.detach()  # the map is to move, not what it is laid over
         size = (source.shape[-2], source.shape[-1])
         weight = resize(weight, size)[:, None]
         confident = interpolate(confident[:, None], size, mode="nearest")
-        parts = (weight, 1 - weight, (1 - weight) * confident)
+        weights = (weight, 1 - weight, (1 - weight) * confident)
         foreground, background, confident_background = (
-            self._embed(part * source) for part in parts
+            self._embed(part, source) for part in weights
         )
         return coaug_loss(
             foreground,
@@ -151,10 +156,12 @@ class Csoa(LightningModule):
             delta=self.settings.delta,
         )
 
-    def _embed(self, part: Tensor) -> Tensor:
+    def _embed(self, weight: Tensor, source: Tensor) -> Tensor:
         if self.embedding is None:
-            return part.mean((2, 3))
-        vectors: Tensor = self.embedding(part)
+            # Not the plain mean of the product: that is largest for a map of ones, object or not.
+            total = weight.sum((2, 3)).clamp_min(torch.finfo(weight.dtype).eps)
+            return (weight * source).sum((2, 3)) / total
+        vectors: Tensor = self.embedding(weight * source)
         return vectors.flatten(1)
 
     def prepare(self, epoch: int) -> None:
@@ -178,7 +185,7 @@ class Csoa(LightningModule):
 
         That map is above ``threshold`` where one of the two is, the union of Eq. 13.
         """
-        _, class_maps, auxiliary_maps = self._class_maps(images)
+        class_maps, auxiliary_maps = self._class_maps(self.backbone(images))
         logits = class_maps.mean((2, 3))
         labels = chosen(logits, labels)
         relative = [_relative(map_of(maps, labels)) for maps in (class_maps, auxiliary_maps)]

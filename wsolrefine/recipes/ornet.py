@@ -42,12 +42,12 @@ class Ornet(LightningModule):
         refinement_epochs: of stage two (CUB 30, ImageNet 3: Sec. 4.1).
         entropy_weight: alpha of Eq. 10 (1.5: Sec. 4.4).
         weighted: False takes the plain entropy (Table 4).
-        entropy_mean: mu of Eq. 15 (0.5: Sec. 4.4).
-        entropy_std: sigma of Eq. 15 (0.1: Sec. 4.4).
+        entropy_mean: mu of Eq. 15 (0.5: Sec. 3.2.1).
+        entropy_std: sigma of Eq. 15 (0.1: Sec. 3.2.1).
         area_weight: beta of Eq. 10 (0.02: Sec. 4.4).
         erasing: attentive erasing in stage two.
         erasing_threshold: of :func:`wsolrefine.attentive_erasing`; the paper gives no value.
-        erasing_drop: probability of a pixel to be erased (0.5: Sec. 3.2).
+        erasing_drop: probability of a pixel to be erased (0.5: Sec. 3.2.2).
         threshold: ``maps > threshold`` is the mask. Our choice.
         learning_rate: of new layers in stage one (0.001: Sec. 4.1); Adam with a cosine.
         backbone_learning_rate: of pretrained layers (likewise).

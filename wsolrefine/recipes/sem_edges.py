@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, interpolate
 
 from wsolrefine.functional.conv_crf import conv_crf
 from wsolrefine.functional.grid import resize
@@ -39,6 +39,7 @@ class SemEdges(LightningModule):
         refine: False takes the CAM in place of SEM (Table 7).
         sem_stage: the map that SEM compares pixels of (the paper: the last one; ours is finer).
         num_seeds: of SEM (60: Sec. 4.3, on a grid of 28x28; the share is kept on other grids).
+        map_threshold: value of the map at which the CRF takes neither side (our choice).
         suppression: hard negative suppression; False is the vanilla loss (Table 7).
         negative_weight: lambda of Eq. 1, for which the paper gives no value.
         width: of the edge head (our choice).
@@ -71,6 +72,7 @@ class SemEdges(LightningModule):
         refine: bool = True,
         sem_stage: int = -2,
         num_seeds: int = 60,
+        map_threshold: float = 0.5,
         suppression: bool = True,
         negative_weight: float = 1.0,
         width: int = 32,
@@ -108,10 +110,9 @@ class SemEdges(LightningModule):
             stage = features[settings.sem_stage]
             seeds = round(settings.num_seeds * stage.shape[-2] * stage.shape[-1] / 28**2)
             maps = sem(maps, stage, num_seeds=max(1, seeds))
-        maps = resize(maps, (images.shape[-2], images.shape[-1])).clamp(0.01, 0.99)
-        colours = _colours(images)
-        odds = torch.stack([(1 - maps).log(), maps.log()], 1)
-        return pseudo_boundary(conv_crf(odds, colours)[:, 1], colours)
+        maps = resize(maps.float(), (images.shape[-2], images.shape[-1]))
+        colours = _colours(images.float())
+        return pseudo_boundary(_follow(maps, colours, settings.map_threshold), colours)
 
     def edge_loss(self, features: Sequence[Tensor], boundary: Tensor) -> Tensor:
         """Return the loss of the edge head for boundaries ``(B, H, W)``."""
@@ -165,3 +166,21 @@ def _colours(images: Tensor) -> Tensor:
     """Return each image in [0, 1], whatever it was normalised with."""
     low, high = (end((1, 2, 3), keepdim=True) for end in (images.amin, images.amax))
     return (images - low) / (high - low).clamp_min(torch.finfo(images.dtype).eps)
+
+
+def _follow(maps: Tensor, colours: Tensor, threshold: float) -> Tensor:
+    """Draw maps to the edges of their images, from coarse to fine: a small window then does."""
+    values = maps.clamp(0.01, 0.99)
+    shift = values.new_tensor(threshold).logit()
+    unary = torch.stack([(1 - values).log(), values.log() - shift], 1)
+    size = (maps.shape[-2], maps.shape[-1])
+    probability = unary
+    for scale in (4, 2, 1):
+        coarse = [-(-side // scale) for side in size]
+        small = [
+            interpolate(tensor, coarse, mode="bilinear", antialias=True)
+            for tensor in (unary, colours)
+        ]
+        probability = conv_crf(small[0], small[1], kernel_size=11)
+        unary = resize(probability.clamp_min(1e-4).log(), size)
+    return probability[:, 1]

@@ -118,6 +118,9 @@ class Spa(LightningModule):
         weight: float = settings.restriction_weight
         return loss + weight * restriction
 
+    def prepare(self, epoch: int) -> None:
+        """Do nothing: no epoch leaves a part alone."""
+
     def training_step(self, batch: Sequence[Tensor], batch_index: int) -> Tensor:
         """Return and log the loss of a batch."""
         images, labels = batch

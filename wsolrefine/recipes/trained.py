@@ -169,9 +169,16 @@ def save_trained(path: str | PathLike[str], recipe: nn.Module, about: About) -> 
 def read_about(path: str | PathLike[str]) -> About:
     """Read what a file of :func:`save_trained` says of its recipe, without its weights.
 
+    Args:
+        path: the file.
+
     Raises:
         OSError: the file cannot be read.
         ValueError: it is no such file.
+
+    Example:
+        >>> read_about("spol.safetensors").class_names  # doctest: +SKIP
+        ['cat', 'dog']
 
     """
     from safetensors import SafetensorError, safe_open
