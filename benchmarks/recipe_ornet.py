@@ -1,0 +1,96 @@
+"""ORNet's rows (Tables 3 and 4): one stage one, then a stage two for each set of components."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from benchmarks.recipe_scenes import Images
+from wsolrefine.nn import FeatureList
+from wsolrefine.recipes import Ornet
+
+SIDE = 160  # the whole network is trained, and the evaluator is run on every image it is shown
+STAGE = -3  # 1/8 of the image
+COMPONENTS: dict[str, dict[str, bool | float]] = {
+    "ORNet, L_e": {"entropy_weight": 0.0, "area_weight": 0.0, "erasing": False},
+    "ORNet, L_e + L_w": {"area_weight": 0.0, "erasing": False},
+    "ORNet, L_e + L_a": {"entropy_weight": 0.0, "erasing": False},
+    "ORNet, L_e + AE": {"entropy_weight": 0.0, "area_weight": 0.0},
+    "ORNet, L_e + L_w + L_a": {"erasing": False},
+    "ORNet, L_e + L_w + AE": {"area_weight": 0.0},
+    "ORNet, L_e + L_a + AE": {"entropy_weight": 0.0},
+    "ORNet, all, plain entropy": {"weighted": False},
+    "ORNet, all": {},
+}
+
+Train = Callable[[LightningModule, int], float]
+
+
+class Evaluator(nn.Module):
+    """A pretrained network with a linear layer on the mean of its last map."""
+
+    def __init__(self, backbone: FeatureList, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, nn.Linear(channels, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.backbone(images)[-1].mean((2, 3)))
+        return logits
+
+
+def trained_evaluator(
+    backbone: FeatureList, channels: list[int], num_classes: int, data: Images
+) -> Evaluator:
+    """Fit the linear layer to the training scenes; the network stays as it came."""
+    evaluator = Evaluator(deepcopy(backbone), channels[-1], num_classes).eval()
+    with torch.inference_mode():
+        pooled = torch.cat(
+            [
+                evaluator.backbone(data.images[start : start + 32])[-1].mean((2, 3))
+                for start in range(0, len(data), 32)
+            ]
+        )
+    pooled = pooled.clone()
+    optimizer = torch.optim.Adam(evaluator.head.parameters(), lr=1e-2, weight_decay=1e-4)
+    for _ in range(200):
+        optimizer.zero_grad()
+        cross_entropy(evaluator.head(pooled), data.labels).backward()
+        optimizer.step()
+    return evaluator.requires_grad_(False)
+
+
+def rows(
+    backbone: FeatureList,
+    channels: list[int],
+    num_classes: int,
+    data: Images,
+    epochs: int,
+    train: Train,
+) -> Iterator[tuple[str, Ornet, float]]:
+    """Yield the name of each row, its recipe and the seconds that its training took."""
+    evaluator = trained_evaluator(backbone, channels, num_classes, data)
+
+    def make(first: int, second: int, **settings: bool | float) -> Ornet:
+        return Ornet(
+            deepcopy(backbone),
+            channels,
+            num_classes,
+            evaluator=evaluator,
+            stage=STAGE,
+            generator_epochs=first,
+            refinement_epochs=second,
+            **settings,
+        )
+
+    stage_one = make(epochs // 2, 0)
+    seconds = train(stage_one, epochs // 2)
+    yield "ORNet, stage one", stage_one, seconds
+    for name, settings in COMPONENTS.items():
+        recipe = make(0, epochs - epochs // 2, **settings)
+        recipe.load_state_dict(stage_one.state_dict())
+        yield name, recipe, seconds + train(recipe, epochs - epochs // 2)

@@ -1,0 +1,150 @@
+"""The rows of the table: what each recipe is trained as, and what is switched at inference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from wsolrefine import minmax
+from wsolrefine.recipes import Csoa, Localization, Spa, Spol
+from wsolrefine.recipes.localization import chosen, map_of
+
+CAM = "CAM"
+
+
+class Cam(LightningModule):
+    """What every row is compared with: a linear classifier on the last map, and its CAM."""
+
+    def __init__(self, channels: Sequence[int], num_classes: int, *, epochs: int) -> None:
+        super().__init__()
+        self.classes = nn.Conv2d(channels[-1], num_classes, 1)
+        self.epochs = epochs
+
+    def training_step(self, batch: Any, batch_index: int) -> Tensor:
+        features, labels = batch
+        return cross_entropy(self.classes(features[-1]).mean((2, 3)), labels)
+
+    def forward(self, features: Sequence[Tensor], labels: Tensor | None = None) -> Localization:
+        maps = self.classes(features[-1])
+        logits = maps.mean((2, 3))
+        return Localization(logits, minmax(map_of(maps, chosen(logits, labels)).relu()))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+
+
+LAST_FOUR, LAST_THREE, MIDDLE, LAST = (
+    slice(-4, None),
+    slice(-3, None),
+    slice(-3, -1),
+    slice(-1, None),
+)
+
+
+class Training(NamedTuple):
+    """One training, and the rows that it gives: settings that are switched for inference."""
+
+    make: Callable[[Sequence[int], int, int], LightningModule]  # channels, classes, epochs
+    rows: dict[str, dict[str, Any]]
+    stages: slice = LAST_FOUR  # which of the backbone's maps the recipe sees
+
+
+def _spa(**settings: Any) -> Callable[[Sequence[int], int, int], Spa]:
+    def make(channels: Sequence[int], num_classes: int, epochs: int) -> Spa:
+        return Spa(
+            nn.Identity(),
+            channels,
+            num_classes,
+            stage=-1,
+            scg_stages=(-2, -1),
+            width=128,
+            epochs=epochs,
+            warmup_epochs=epochs // 5,
+            learning_rate=0.05,
+            **settings,
+        )
+
+    return make
+
+
+def _csoa(**settings: Any) -> Callable[[Sequence[int], int, int], Csoa]:
+    def make(channels: Sequence[int], num_classes: int, epochs: int) -> Csoa:
+        return Csoa(
+            nn.Identity(),
+            channels,
+            num_classes,
+            stage=-2,
+            auxiliary_stage=-3,
+            width=128,
+            epochs=epochs,
+            learning_rate=0.05,
+            **settings,
+        )
+
+    return make
+
+
+def _spol(segment: bool = False, **settings: Any) -> Callable[[Sequence[int], int, int], Spol]:
+    def make(channels: Sequence[int], num_classes: int, epochs: int) -> Spol:
+        cam_epochs = epochs // 2 if segment else epochs
+        return Spol(
+            nn.Identity(),
+            channels,
+            num_classes,
+            cam_epochs=cam_epochs,
+            segmentation_epochs=epochs - cam_epochs,
+            **settings,
+        )
+
+    return make
+
+
+PARTS: dict[str, list[Training]] = {
+    "cam": [
+        Training(
+            lambda channels, classes, epochs: Cam(channels, classes, epochs=epochs),
+            {CAM: {}},
+            LAST,
+        )
+    ],
+    # SPA, Table 6
+    "spa": [
+        Training(
+            _spa(restriction_weight=0.0),
+            {"SPA, neither": {"refine": False}, "SPA, SCG": {"refine": True}},
+            MIDDLE,
+        ),
+        Training(
+            _spa(), {"SPA, RAM": {"refine": False}, "SPA, RAM and SCG": {"refine": True}}, MIDDLE
+        ),
+    ],
+    # CSoA, Table 1
+    "csoa": [
+        Training(_csoa(confseg=False, coaug=False), {"CSoA, base": {}}, LAST_THREE),
+        Training(_csoa(coaug=False), {"CSoA, ConfSeg": {}}, LAST_THREE),
+        Training(_csoa(confseg=False), {"CSoA, CoAug": {}}, LAST_THREE),
+        Training(_csoa(), {"CSoA, both": {}}, LAST_THREE),
+    ],
+    # SPOL, Tables 2 to 4
+    "spol": [
+        Training(_spol(stages=1), {"SPOL, CAM of the last stage": {}}),
+        *(
+            Training(_spol(stages=stages, fusion=fusion), {f"SPOL, {fusion} of {stages}": {}})
+            for fusion in ("addition", "concatenation", "multiplication")
+            for stages in (2, 3, 4)
+        ),
+        Training(_spol(auxiliary=False), {"SPOL, without the auxiliary loss": {}}),
+        Training(_spol(attention=False), {"SPOL, without attention": {}}),
+        Training(_spol(True), {"SPOL, with segmentation": {}}),
+        Training(_spol(True, gaussian=False), {"SPOL, segmentation without Gaussian": {}}),
+        Training(
+            _spol(True, foreground=0.5, background=0.5),
+            {"SPOL, segmentation without double threshold": {}},
+        ),
+    ],
+}
