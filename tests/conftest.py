@@ -8,9 +8,14 @@ import torch
 from hypothesis import HealthCheck, settings
 
 COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("dev", max_examples=25, **COMMON)
-settings.register_profile("ci", max_examples=200, derandomize=True, **COMMON)
+# Of the same code the same examples, so that a failure can be had again; "search" looks further.
+settings.register_profile("dev", max_examples=25, derandomize=True, **COMMON)
+settings.register_profile("search", max_examples=200, print_blob=True, **COMMON)
 settings.load_profile(os.getenv("HYPOTHESIS_PROFILE", "dev"))
+
+# Tensors of tests are small: a second thread waits longer than it works, and takes the core of
+# another worker.
+torch.set_num_threads(1)
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 

@@ -70,7 +70,7 @@ SHARED_PAGES = {"wsolrefine.recipes.trained"} | {
     f"wsolrefine.{part}" for part in ("metrics", "data", "losses", "nn")
 }
 PUBLIC = dict.fromkeys((*SIGNATURES, *RECORDS), "wsolrefine") | {
-    name: f"wsolrefine.{module}" for module, names in OTHERS.items() for name in names
+    name: f"wsolrefine.{module}" for module, names in OTHERS.items() for name in sorted(names)
 }
 
 
@@ -131,7 +131,7 @@ def test_the_readme_has_the_two_commands():
         "python -m venv .venv && . .venv/bin/activate"
         ' && pip install -c constraints.txt ".[demo]" && wsolrefine demo\n'
     )
-    assert test == 'pip install -c constraints.txt -e ".[test]" && python -m pytest\n'
+    assert test == 'pip install -c constraints.txt -e ".[test]" && python -m pytest -n auto\n'
     assert README.index(demo) < README.index(test) < README.index("```python")
 
 
