@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, pstdev
+from typing import Any
 
 from torch import Tensor
 
 from benchmarks.quality_maps import prepared
 from benchmarks.quality_report import machine
 from benchmarks.recipe_edges import COLUMNS as EDGE_COLUMNS
+from benchmarks.recipe_rows import CAM
 from benchmarks.recipe_scenes import Split
 from wsolrefine.viz import contact_sheet, draw_boxes, overlay
 
-Rows = Mapping[str, Sequence[Mapping[str, float]]]
 COLUMNS = ("MaxBoxAccV2", "GT-known", "Top-1 Loc", "PxAP", "accuracy")
 TITLES = {
     "cam": "What all are compared with",
@@ -31,13 +31,13 @@ SHEETS = {
     "csoa": ("CAM", "CSoA, base", "CSoA, ConfSeg", "CSoA, both"),
     "spol": ("CAM", "SPOL, addition of 3", "SPOL, multiplication of 3", "SPOL, with segmentation"),
     "ornet": ("CAM", "ORNet, stage one", "ORNet, L_e", "ORNet, all"),
-    "sem_edges": (
+    "edges": (
         "CAM, hard negative suppression",
         "SEM, vanilla",
         "SEM, hard negative suppression",
     ),
 }
-SHOWN = 5  # scenes a picture
+SHOWN, STEP = 5, 7  # scenes a picture, and how far apart
 
 
 def line(name: str, rows: Sequence[Mapping[str, float]]) -> str:
@@ -51,15 +51,16 @@ def line(name: str, rows: Sequence[Mapping[str, float]]) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
-def table(parts: Mapping[str, Rows], cam: Sequence[Mapping[str, float]] | None) -> str:
+def table(parts: Mapping[str, Mapping[str, Any]]) -> str:
     """Return one table for each part as Markdown; the gain over the CAM where that was measured."""
+    cam = parts["cam"]["rows"][CAM] if "cam" in parts else None
     texts = []
-    for part, rows in parts.items():
+    for part, found in parts.items():
         columns = EDGE_COLUMNS if part == "edges" else COLUMNS
         gains = cam is not None and part not in ("cam", "edges")
         head = [TITLES[part], *columns, *(["gain over CAM"] if gains else [])]
         lines = [f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(head) - 1)}"]
-        for name, some in rows.items():
+        for name, some in found["rows"].items():
             text = line(name, some)
             if gains and cam is not None:
                 gain = 100 * (_mean(some, COLUMNS[0]) - _mean(cam, COLUMNS[0]))
@@ -73,50 +74,50 @@ def _mean(rows: Sequence[Mapping[str, float]], column: str) -> float:
     return fmean(row[column] for row in rows)
 
 
-def save(
-    options: argparse.Namespace, parts: Mapping[str, Rows], names: Sequence[str], seconds: float
-) -> None:
-    """Write recipes.json and recipes.md."""
-    shown = {key: value for key, value in vars(options).items() if isinstance(value, (int, list))}
-    record = {
-        "command": "python -m benchmarks.recipes",
-        **machine(),
-        "seconds": round(seconds),
-        "options": shown,
-        "classes": list(names),
-        "parts": parts,
-    }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "recipes.json").write_text(json.dumps(record, indent=1) + "\n")
-    settings = ", ".join(f"{key} {value}" for key, value in shown.items() if key != "parts")
-    about = (
-        f"`{record['command']}` in {seconds / 60:.0f} minutes: {settings}; "
-        f"classes {', '.join(names)}.\n"
-        + ", ".join(f"{key} {value}" for key, value in machine().items())
+def merged(path: Path, head: Mapping[str, Any], part: str, found: Mapping[str, Any]) -> Any:
+    """Add a part to the record at ``path``, write it, and return it.
+
+    Parts of a record with another head (machine, scenes, options) are dropped: what stands in one
+    table was measured on the same scenes in the same way.
+    """
+    record = json.loads(path.read_text()) if path.exists() else {}
+    earlier = record.pop("parts", {}) if record else {}
+    parts = {**(earlier if record == head else {}), part: found}
+    record = {**head, "parts": {name: parts[name] for name in TITLES if name in parts}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    return record
+
+
+def report(record: Mapping[str, Any]) -> str:
+    """Return the tables of a record, and how they were made, as Markdown."""
+    options = ", ".join(f"{key} {value}" for key, value in record["options"].items())
+    versions = ", ".join(f"{key} {record[key]}" for key in machine())
+    parts = ", ".join(
+        f"{part} {of['seconds'] / 60:.0f} minutes for {of['seeds']} seeds"
+        for part, of in record["parts"].items()
     )
-    text = f"{table(parts, parts.get('cam', {}).get('CAM'))}\n\n{about}.\n"
-    (options.out / "recipes.md").write_text(text)
+    return (
+        f"{table(record['parts'])}\n\n"
+        f"`{record['command']}`: {options}; classes {', '.join(record['classes'])}.\n"
+        f"{versions}.\n{parts}.\n"
+    )
 
 
-def draw(folder: Path, split: Split, shown: Mapping[str, Tensor]) -> None:
-    """Write a picture for each recipe: the same test scenes, and the maps of some of its rows."""
+def draw(folder: Path, part: str, split: Split, shown: Mapping[str, Tensor]) -> None:
+    """Write a picture of a part: test scenes, and the maps of some of the rows that were run."""
+    names = [name for name in SHEETS.get(part, ()) if name in shown]
+    if not names:
+        return
     folder.mkdir(parents=True, exist_ok=True)
     side = split.masks.shape[-1]
-    cases = [*range(0, min(len(split.labels), SHOWN * 7), 7)]
-    for recipe, wanted in SHEETS.items():
-        names = [name for name in wanted if name in shown]
-        if not names:
-            continue
-        scenes = [split.images[case].permute(1, 2, 0).numpy() for case in cases]
-        truth = [split.boxes[case][0] * side / split.sizes[case][0] for case in cases]
-        sheet = [[draw_boxes(s, box, width=2) for s, box in zip(scenes, truth, strict=True)]]
-        for name in names:
-            maps = prepared(shown[name][cases])
-            sheet.append([overlay(s, some) for s, some in zip(scenes, maps, strict=True)])
-        contact_sheet(
-            sheet,
-            ["" for _ in cases],
-            folder / f"recipe_{recipe}.webp",
-            captions=["true box", *names],
-            cell=1.1,
-        )
+    last = min(len(shown[name]) for name in names)
+    cases = [*range(0, min(last, SHOWN * STEP), STEP)]
+    scenes = [split.images[case].permute(1, 2, 0).numpy() for case in cases]
+    truth = [split.boxes[case][0] * side / split.sizes[case][0] for case in cases]
+    sheet = [[draw_boxes(s, box, width=2) for s, box in zip(scenes, truth, strict=True)]]
+    for name in names:
+        maps = prepared(shown[name][cases])
+        sheet.append([overlay(s, some) for s, some in zip(scenes, maps, strict=True)])
+    path = folder / f"recipe_{part}.webp"
+    contact_sheet(sheet, ["" for _ in cases], path, captions=["true box", *names], cell=1.1)

@@ -4,6 +4,7 @@
 
 The papers' own ablations in small: EfficientNet-Lite0, classes are folders of cut-outs, train,
 validation and test share neither a cut-out nor a background. Thresholds are chosen on validation.
+Parts may be run one by one: the record keeps those of earlier runs on the same scenes.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from torch.utils.data import DataLoader
 
 from benchmarks import recipe_edges, recipe_ornet
 from benchmarks.quality import at_thresholds_of, measure
-from benchmarks.recipe_report import draw, line, save, table
-from benchmarks.recipe_rows import CAM, PARTS, Cam
+from benchmarks.quality_report import machine
+from benchmarks.recipe_report import draw, line, merged, report
+from benchmarks.recipe_rows import PARTS, Cam, segmentation_from
 from benchmarks.recipe_scenes import Features, Images, Split, load, pretrained
 
 Figures = dict[str, float]
@@ -116,10 +118,13 @@ class Run:
         return self.edges() if part == "edges" else self.of_frozen_features(part, seed)
 
     def of_frozen_features(self, part: str, seed: int) -> Iterator[Row]:
+        trained: dict[str, Mapping[str, Tensor]] = {}
         for training in PARTS[part]:
             seed_everything(seed, verbose=False)
             channels = self.channels[training.stages]
             recipe = training.make(channels, len(self.names), self.options.epochs)
+            if training.after is not None:
+                recipe.load_state_dict(segmentation_from(trained[training.after]), strict=False)
             data = {name: some.only(training.stages) for name, some in self.features.items()}
             seconds = train(
                 recipe, data["train"], epochs=self.options.epochs, batch=self.options.batch
@@ -129,6 +134,7 @@ class Run:
                     setattr(recipe.settings, key, value)
                 yield name, {**figures(recipe, data, self.splits), "seconds": seconds}
                 self.shown.setdefault(name, located(recipe, data["test"])[1])
+                trained[name] = recipe.state_dict()
 
     def ornet(self) -> Iterator[Row]:
         side = recipe_ornet.SIDE
@@ -193,21 +199,30 @@ def main() -> None:
     options = parser.parse_args()
     warnings.filterwarnings("ignore", module="lightning")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    start = time.perf_counter()
     run = Run(options)
-    rows: dict[str, dict[str, list[Figures]]] = {}
+    same = ("train", "scenes", "epochs", "image_epochs", "edge_scenes", "edge_tests", "batch")
+    head = {
+        "command": "python -m benchmarks.recipes",
+        **machine(),
+        "options": {name: getattr(options, name) for name in same},
+        "classes": run.names,
+    }
+    record: dict[str, Any] = {}
     for part in options.parts:
-        of_part = rows.setdefault(part, {})
+        start = time.perf_counter()
+        rows: dict[str, list[Figures]] = {}
         seeds = options.seeds if part in PARTS else options.image_seeds
         for seed in range(seeds):
             for name, row in run.rows(part, seed):
-                of_part.setdefault(name, []).append(row)
+                rows.setdefault(name, []).append(row)
                 seconds = time.perf_counter() - start
                 print(f"{seconds:6.0f} s {line(name, [row])}", file=sys.stderr, flush=True)
-    print(table(rows, rows.get("cam", {}).get(CAM)))
-    save(options, rows, run.names, time.perf_counter() - start)
-    if options.pictures:
-        draw(options.pictures, run.splits["test"], run.shown)
+        found = {"seeds": seeds, "seconds": round(time.perf_counter() - start), "rows": rows}
+        record = merged(options.out / "recipes.json", head, part, found)
+        (options.out / "recipes.md").write_text(report(record))
+        if options.pictures:
+            draw(options.pictures, part, run.splits["test"], run.shown)
+    print(report(record))
 
 
 if __name__ == "__main__":

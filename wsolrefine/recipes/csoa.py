@@ -15,7 +15,6 @@ from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, interpolate
 
 from wsolrefine.functional.confseg import confseg
 from wsolrefine.functional.grid import resize
-from wsolrefine.functional.normalize import minmax
 from wsolrefine.losses import coaug_loss, confseg_loss
 from wsolrefine.nn import ConvolutionalHead
 from wsolrefine.recipes.localization import Localization, chosen, map_of
@@ -30,8 +29,8 @@ class Csoa(LightningModule):
         channels: of each of them.
         num_classes: number of classes.
         embedding: images (B, 3, H, W) to vectors (B, D), frozen; the paper's is AlexNet's features.
-            None takes the mean, weighted by the map, of one of the backbone's maps (our choice;
-            the paper allows a feature map in place of the image).
+            None takes one of the backbone's maps in place of the image, which the paper allows,
+            relative to its mean, and the mean of that times the map (our choice).
         embedding_stage: which one.
         stage: the map that the last classifier reads. The paper's networks keep 14x14 to their end;
             with a stride of 32 that is the last but one (our choice).
@@ -137,8 +136,9 @@ class Csoa(LightningModule):
 
     def _coaug_loss(self, source: Tensor, cam: Tensor, labels: Tensor) -> Tensor:
         confident = confseg(cam.detach()).confident.to(cam.dtype)
-        # The map is a weight on the image: it has to lie in [0, 1], which the paper leaves open.
-        weight = minmax(cam)
+        # The map is a weight on the image: it has to lie in [0, 1], which the paper leaves open. As
+        # at inference, and not by its minimum too: one pixel far below the others would do then.
+        weight = _relative(cam)
         source = source.detach()  # the map is to move, not what it is laid over
         size = (source.shape[-2], source.shape[-1])
         weight = resize(weight, size)[:, None]
@@ -158,9 +158,10 @@ class Csoa(LightningModule):
 
     def _embed(self, weight: Tensor, source: Tensor) -> Tensor:
         if self.embedding is None:
-            # Not the plain mean of the product: that is largest for a map of ones, object or not.
-            total = weight.sum((2, 3)).clamp_min(torch.finfo(weight.dtype).eps)
-            return (weight * source).sum((2, 3)) / total
+            # Relative to the image's mean, so that neither a map of ones nor a single pixel sets
+            # object and background apart the most: for a map that is 1 on a share a of the image
+            # the distance of the two is 2 a (1 - a) times that of their means.
+            return (weight * (source - source.mean((2, 3), keepdim=True))).mean((2, 3))
         vectors: Tensor = self.embedding(weight * source)
         return vectors.flatten(1)
 
