@@ -27,10 +27,15 @@ TITLES = {
     "edges": "SEM's edges (its Table 7)",
 }
 SHEETS = {
-    "spa": ("CAM", "SPA, neither", "SPA, RAM", "SPA, RAM and SCG"),
-    "csoa": ("CAM", "CSoA, base", "CSoA, ConfSeg", "CSoA, both"),
-    "spol": ("CAM", "SPOL, addition of 3", "SPOL, multiplication of 3", "SPOL, with segmentation"),
-    "ornet": ("CAM", "ORNet, stage one", "ORNet, L_e", "ORNet, all"),
+    "spa": ("SPA, neither", "SPA, RAM", "SPA, SCG", "SPA, RAM and SCG"),
+    "csoa": ("CSoA, base", "CSoA, ConfSeg", "CSoA, CoAug", "CSoA, both"),
+    "spol": (
+        "SPOL, CAM of the last stage",
+        "SPOL, addition of 3",
+        "SPOL, multiplication of 3",
+        "SPOL, with segmentation",
+    ),
+    "ornet": ("ORNet, stage one", "ORNet, L_e", "ORNet, all"),
     "edges": (
         "CAM, hard negative suppression",
         "SEM, vanilla",
