@@ -17,6 +17,7 @@ from benchmarks.recipe_rows import CAM
 from benchmarks.recipe_scenes import Split
 from wsolrefine.viz import contact_sheet, draw_boxes, overlay
 
+Rows = Mapping[str, Sequence[Mapping[str, float]]]
 COLUMNS = ("MaxBoxAccV2", "GT-known", "Top-1 Loc", "PxAP", "accuracy")
 TITLES = {
     "cam": "What all are compared with",
@@ -56,23 +57,19 @@ def line(name: str, rows: Sequence[Mapping[str, float]]) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
-def table(parts: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return one table for each part as Markdown; the gain over the CAM where that was measured."""
-    cam = parts["cam"]["rows"][CAM] if "cam" in parts else None
-    texts = []
-    for part, found in parts.items():
-        columns = EDGE_COLUMNS if part == "edges" else COLUMNS
-        gains = cam is not None and part not in ("cam", "edges")
-        head = [TITLES[part], *columns, *(["gain over CAM"] if gains else [])]
-        lines = [f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(head) - 1)}"]
-        for name, some in found["rows"].items():
-            text = line(name, some)
-            if gains and cam is not None:
-                gain = 100 * (_mean(some, COLUMNS[0]) - _mean(cam, COLUMNS[0]))
-                text += f" {gain:+.1f} |"
-            lines.append(text)
-        texts.append("\n".join(lines))
-    return "\n\n".join(texts)
+def table(part: str, rows: Rows, cam: Sequence[Mapping[str, float]] | None) -> str:
+    """Return the table of a part as Markdown; the gain over the CAM where that was measured."""
+    columns = EDGE_COLUMNS if part == "edges" else COLUMNS
+    gains = cam is not None and part not in ("cam", "edges")
+    head = [TITLES[part], *columns, *(["gain over CAM"] if gains else [])]
+    lines = [f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(head) - 1)}"]
+    for name, some in rows.items():
+        text = line(name, some)
+        if gains and cam is not None:
+            gain = 100 * (_mean(some, COLUMNS[0]) - _mean(cam, COLUMNS[0]))
+            text += f" {gain:+.1f} |"
+        lines.append(text)
+    return "\n".join(lines)
 
 
 def _mean(rows: Sequence[Mapping[str, float]], column: str) -> float:
@@ -95,18 +92,28 @@ def merged(path: Path, head: Mapping[str, Any], part: str, found: Mapping[str, A
 
 
 def report(record: Mapping[str, Any]) -> str:
-    """Return the tables of a record, and how they were made, as Markdown."""
+    """Return the tables of a record, and how they were made, as Markdown.
+
+    Each part is a section that a page can include by its name.
+    """
+    parts = record["parts"]
+    cam = parts["cam"]["rows"][CAM] if "cam" in parts else None
+    tables = [
+        f"<!-- --8<-- [start:{part}] -->\n{table(part, found['rows'], cam)}\n"
+        f"<!-- --8<-- [end:{part}] -->"
+        for part, found in parts.items()
+    ]
     options = ", ".join(f"{key} {value}" for key, value in record["options"].items())
     versions = ", ".join(f"{key} {record[key]}" for key in machine())
-    parts = ", ".join(
+    runs = ", ".join(
         f"{part} {of['seconds'] / 60:.0f} minutes for {of['seeds']} seeds"
-        for part, of in record["parts"].items()
+        for part, of in parts.items()
     )
-    return (
-        f"{table(record['parts'])}\n\n"
+    about = (
         f"`{record['command']}`: {options}; classes {', '.join(record['classes'])}.\n"
-        f"{versions}.\n{parts}.\n"
+        f"{versions}.\n{runs}.\n"
     )
+    return "\n\n".join([*tables, about])
 
 
 def draw(folder: Path, part: str, split: Split, shown: Mapping[str, Tensor]) -> None:

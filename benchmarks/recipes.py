@@ -146,7 +146,7 @@ class Run:
             self.channels,
             len(self.names),
             data["train"],
-            self.options.image_epochs,
+            self.options.ornet_epochs,
             trained,
         ):
             yield name, {**figures(recipe, data, self.splits), "seconds": seconds}
@@ -169,7 +169,7 @@ class Run:
             self.features["train"].some(few),
             self.splits["train"].some(few),
             self.preprocess,
-            self.options.image_epochs,
+            self.options.edge_epochs,
             trained,
         ):
             test = self.features["test"].some(some)
@@ -185,7 +185,8 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=600, help="scenes to train on")
     parser.add_argument("--scenes", type=int, default=249, help="of validation, and of test")
     parser.add_argument("--epochs", type=int, default=16, help="on frozen features")
-    parser.add_argument("--image-epochs", type=int, default=8, help="of ORNet and of edges")
+    parser.add_argument("--ornet-epochs", type=int, default=16, help="of ORNet's two stages")
+    parser.add_argument("--edge-epochs", type=int, default=5, help="of the edge head")
     parser.add_argument("--edge-scenes", type=int, default=240, help="to learn edges from")
     parser.add_argument("--edge-tests", type=int, default=80, help="to measure edges on")
     parser.add_argument("--batch", type=int, default=32)
@@ -198,7 +199,16 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="lightning")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     run = Run(options)
-    same = ("train", "scenes", "epochs", "image_epochs", "edge_scenes", "edge_tests", "batch")
+    same = (
+        "train",
+        "scenes",
+        "epochs",
+        "ornet_epochs",
+        "edge_epochs",
+        "edge_scenes",
+        "edge_tests",
+        "batch",
+    )
     head = {
         "command": "python -m benchmarks.recipes",
         **machine(),
