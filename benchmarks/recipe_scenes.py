@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 from torch.utils.data import Dataset
 
 from benchmarks.scenes import Scenes, Sources, load_sources, split_of
@@ -21,6 +22,7 @@ from wsolrefine.models import Preprocess, load_classifier
 from wsolrefine.nn import FeatureList, stage_channels
 
 SIDE = 224
+FINEST = 28  # side of a map that is trained on: twice the side would take four times as long
 LEAST_STAMPS = {"train": 5, "validation": 3, "test": 3}  # of a class
 
 
@@ -120,8 +122,8 @@ class Features(Dataset[tuple[list[Tensor], Tensor]]):
         return cls([torch.cat(some) for some in zip(*parts, strict=True)], split.labels)
 
     def only(self, stages: slice) -> Self:
-        """Return the same scenes with some of the maps."""
-        return type(self)(self.stages[stages], self.labels)
+        """Return the same scenes with some of the maps, none of them finer than ``FINEST``."""
+        return type(self)([_coarse(stage) for stage in self.stages[stages]], self.labels)
 
     def some(self, indices: list[int]) -> Self:
         """Return all maps of these scenes."""
@@ -132,6 +134,11 @@ class Features(Dataset[tuple[list[Tensor], Tensor]]):
 
     def __getitems__(self, indices: list[int]) -> tuple[list[Tensor], Tensor]:
         return [stage[indices].float() for stage in self.stages], self.labels[indices]
+
+
+def _coarse(stage: Tensor) -> Tensor:
+    step = stage.shape[-1] // FINEST
+    return avg_pool2d(stage.float(), step).half() if step > 1 else stage
 
 
 class Images(Dataset[tuple[Tensor, Tensor]]):

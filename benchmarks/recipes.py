@@ -219,15 +219,14 @@ def main() -> None:
     for part in options.parts:
         start = time.perf_counter()
         rows: dict[str, list[Figures]] = {}
-        seeds = options.seeds if part in PARTS else options.image_seeds
-        for seed in range(seeds):
+        for seed in range(options.seeds if part in PARTS else options.image_seeds):
             for name, row in run.rows(part, seed):
                 rows.setdefault(name, []).append(row)
                 seconds = time.perf_counter() - start
                 print(f"{seconds:6.0f} s {line(name, [row])}", file=sys.stderr, flush=True)
-        found = {"seeds": seeds, "seconds": round(time.perf_counter() - start), "rows": rows}
-        record = merged(options.out / "recipes.json", head, part, found)
-        (options.out / "recipes.md").write_text(report(record))
+            found = {"seeds": seed + 1, "seconds": round(time.perf_counter() - start), "rows": rows}
+            record = merged(options.out / "recipes.json", head, part, found)
+            (options.out / "recipes.md").write_text(report(record))
         if options.pictures:
             draw(options.pictures, part, run.splits["test"], run.shown)
     print(report(record))
