@@ -132,4 +132,5 @@ def draw(folder: Path, part: str, split: Split, shown: Mapping[str, Tensor]) -> 
         maps = prepared(shown[name][cases])
         sheet.append([overlay(s, some) for s, some in zip(scenes, maps, strict=True)])
     path = folder / f"recipe_{part}.webp"
-    contact_sheet(sheet, ["" for _ in cases], path, captions=["true box", *names], cell=1.1)
+    titles = [f"scene {case}" for case in cases]
+    contact_sheet(sheet, titles, path, captions=["true box", *names], cell=0.9)
