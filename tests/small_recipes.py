@@ -15,7 +15,7 @@ SMALL = {
     "Spa": {"width": 8, "epochs": 2, "warmup_epochs": 1},
     "Ornet": {"width": 8, "evaluator_epochs": 1, "generator_epochs": 1, "refinement_epochs": 1},
     "Csoa": {"width": 8, "epochs": 2},
-    "SemEdges": {"width": 8, "classifier_epochs": 1, "edge_epochs": 1},
+    "SemEdges": {"width": 8, "edge_size": (16, 16), "classifier_epochs": 1, "edge_epochs": 1},
     "Spol": {"width": 8, "cam_epochs": 1, "segmentation_epochs": 1},
 }
 HARMLESS = (  # what Lightning says of small runs, of frozen parts, and makes other libraries say

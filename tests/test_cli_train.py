@@ -35,6 +35,7 @@ TINY = [
     *("--backbone", BACKBONE, "--batch-size", 5, "--size", 40, "--crop", 32, "--device", "cpu"),
     *("--set", "width=8"),
 ]
+SMALL_EDGES = ["--set", "edge_size=16,16"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -137,7 +138,7 @@ PHASES = {  # epochs by phase, and the first epoch of each phase but the first
     "spa": (["--epochs", 3, "--set", "warmup_epochs=1"], [1]),
     "csoa": (["--epochs", 2], [1]),
     "ornet": (["--epochs", 3], [1, 2]),
-    "sem_edges": (["--epochs", 2], [1]),
+    "sem_edges": (["--epochs", 2, *SMALL_EDGES], [1]),
     "spol": (["--epochs", 3], [1, 2]),
 }
 
@@ -604,7 +605,7 @@ def test_refine_with_several_classes_and_thresholds(call, spol, photos, tmp_path
 
 
 def test_refine_of_edges_gives_no_boxes(call, train, photos, tmp_path):
-    train("sem_edges", "--epochs", 2)
+    train("sem_edges", "--epochs", 2, *SMALL_EDGES)
     recipe = ["--recipe", tmp_path / "run/sem_edges.safetensors", "--model", BACKBONE]
     said = call("refine", photos, *recipe, "--out", tmp_path / "out")
     assert "2 refined." in said  # and not: without any object
@@ -674,7 +675,7 @@ def _as_evaluate(map):
 
 
 def test_evaluate_measures_edges_on_masks(evaluate, train, tmp_path, cub):
-    train("sem_edges", "--epochs", 2)
+    train("sem_edges", "--epochs", 2, *SMALL_EDGES)
     recipe = ["--recipe", tmp_path / "run/sem_edges.safetensors", "--model", BACKBONE]
     found = evaluate(*recipe, "--limit", 3)
     figures = found["figures"]["boundary"]

@@ -1,9 +1,11 @@
 """The readers of data sets on miniature copies of the real layouts."""
 
 import pickle
+import re
 import shutil
 from multiprocessing.reduction import ForkingPickler
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from tests import miniature
 from tests.test_project import HEAVY, run_python
-from wsolrefine.data import CUB, ILSVRC, Annotation, OpenImages, WsolEvaluation
+from wsolrefine.data import CUB, ILSVRC, Annotation, ImageFolder, OpenImages, WsolEvaluation
+from wsolrefine.data._images import open_rgb
 
 
 def open_cub(written, split):
@@ -150,6 +153,55 @@ def test_pixels_are_those_that_are_stored(tmp_path):
     gray.save(tmp_path / "a.jpg", exif=turned)
     (image, _), *_ = WsolEvaluation(tmp_path, images=tmp_path)
     assert (image.size, image.mode) == ((6, 4), "RGB")
+
+
+def save_deep(file, values, *, big_endian=False):
+    """Write gray of 16 bits as PNG, PGM, or TIFF of either byte order."""
+    if file.suffix == ".pgm":
+        head = f"P5 {values.shape[1]} {values.shape[0]} 65535\n".encode()
+        file.write_bytes(head + values.astype(">u2").tobytes())
+    else:
+        Image.fromarray(values.astype(">u2" if big_endian else "<u2")).save(file)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.pgm", "a.tif", "big.tif"])
+def test_gray_of_16_bits_is_scaled_to_8(tmp_path, name):
+    """All of the range, each value to the nearest of the 256 levels."""
+    values = np.arange(65536).reshape(256, 256)
+    save_deep(tmp_path / name, values, big_endian=name == "big.tif")
+    image = open_rgb(tmp_path / name)
+    assert image.mode == "RGB"
+    expected = np.rint(values / 257)[..., None].repeat(3, 2)
+    assert np.array_equal(np.asarray(image), expected)
+    assert expected.max() == 255
+
+
+def test_gray_of_16_bits_is_turned_upright_in_folders(tmp_path):
+    (tmp_path / "birds").mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    values = 257 * np.arange(24, dtype=np.uint16).reshape(4, 6)
+    Image.fromarray(values).save(tmp_path / "birds/a.png", exif=turned)
+    (image, _), *_ = ImageFolder(tmp_path)
+    assert np.array_equal(np.asarray(image)[..., 0], np.rot90(values // 257, -1))
+
+
+def test_of_colours_of_16_bits_the_upper_8_are_read(tmp_path):
+    values = np.random.default_rng(0).integers(0, 65536, (4, 6, 3), np.uint16)
+    cv2.imwrite(str(tmp_path / "a.png"), values[..., ::-1])
+    assert np.array_equal(np.asarray(open_rgb(tmp_path / "a.png")), values >> 8)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "mode", "suffix"),
+    [(np.int32, "I", "tif"), (np.float32, "F", "tif"), (np.float32, "F", "pfm")],
+)
+def test_gray_whose_white_nobody_knows_is_refused(tmp_path, dtype, mode, suffix):
+    file = tmp_path / f"a.{suffix}"
+    Image.fromarray(np.ones((2, 3), dtype)).save(file)
+    message = f"{file}: expected an image of 8 or 16 bits, got mode {mode}"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        open_rgb(file)
 
 
 def test_lists_without_boxes_and_sizes(written, tmp_path):

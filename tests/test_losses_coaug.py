@@ -29,6 +29,8 @@ def test_matches_a_double_loop(batch, gamma, delta):
     expected = reference.coaug(*(each.numpy() for each in batch), gamma, delta)
     assert_close(out, torch.from_numpy(expected))
     assert_close(coaug_loss(*batch, gamma=gamma, delta=delta), out.mean())
+    total = coaug_loss(*batch, gamma=gamma, delta=delta, reduction="sum")  # Eqs. 9-12
+    assert_close(total.item(), float(expected.sum()))
     assert torch.equal(coaug_loss(*batch), coaug_loss(*batch, gamma=1.0, delta=1.0))
 
 
@@ -76,6 +78,7 @@ def test_without_pairs_the_loss_is_zero(count):
     assert loss.item() == 0
     loss.backward()
     assert all(each.grad is None or not each.grad.any() for each in embeddings)
+    assert coaug_loss(*embeddings, label, reduction="sum").item() == 0
     assert coaug_loss(*embeddings, label, reduction="none").shape == (0,)
 
 
@@ -106,6 +109,14 @@ def test_a_denominator_of_rounding_is_no_denominator():
     assert coaug_loss(foreground, background, confident, label).item() == 0
     # A small one that is no rounding counts.
     assert coaug_loss(foreground, background + 1e-3, confident, label).item() > 1000
+
+
+def test_rounding_is_that_of_the_largest_embedding():
+    """A map that is nowhere positive: object and background both zero, but for rounding."""
+    foreground, background = torch.zeros(2, 4), torch.full((2, 4), 1e-8)
+    label = torch.tensor([0, 0])
+    assert coaug_loss(foreground, background, torch.ones(2, 4), label).item() == 0
+    assert coaug_loss(foreground, background, background / 2, label).item() == 1
 
 
 def test_pairs_with_a_denominator_are_untouched_by_one_without():

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.strategies import generator
 from wsolrefine import losses as L
 
+REDUCTIONS = ["mean", "sum", "none"]
 HALVES = [torch.float16, torch.bfloat16]
 DTYPES = [torch.float32, torch.float64, *HALVES]
 
@@ -155,19 +157,21 @@ def test_every_loss_is_here():
 def test_shape_dtype_and_device_and_arguments_unchanged(case, dtype, device):
     inputs = case.inputs(dtype=dtype, device=device)
     before = [tensor.clone() for tensor in inputs]
-    values, mean = case(inputs, "none"), case(inputs)
+    values, *scalars = (case(inputs, reduction) for reduction in reversed(REDUCTIONS))
     assert values.shape == case.values(4)
-    assert mean.shape == ()
-    for out in (values, mean):
+    assert [scalar.shape for scalar in scalars] == [(), ()]
+    for out in (values, *scalars):
         assert (out.dtype, out.device) == (dtype, inputs[0].device)
         assert out.isfinite().all()
     assert all(map(torch.equal, inputs, before))
 
 
 @every_case
-def test_the_mean_is_that_of_the_values(case):
+def test_mean_and_sum_are_those_of_the_values(case):
     inputs = case.inputs()
-    assert_close(case(inputs), case(inputs, "none").mean())
+    values = case(inputs, "none")
+    assert_close(case(inputs), values.mean())
+    assert_close(case(inputs, "sum"), values.sum())
     assert case(inputs) > 0
 
 
@@ -186,7 +190,7 @@ def test_half_precision_is_computed_in_single_precision(case, dtype):
     leaves = [inputs[n].requires_grad_() for n in case.gradient]
     others = [single[n].requires_grad_() for n in case.gradient]
     step = torch.finfo(dtype).eps
-    for reduction in ("mean", "none"):
+    for reduction in REDUCTIONS:
         out, expected = case(inputs, reduction), case(single, reduction)
         assert_close(out, expected.to(dtype), rtol=step, atol=step / 8)
     gradients = torch.autograd.grad(case(inputs, "none").sum(), leaves)
@@ -199,7 +203,7 @@ def test_half_precision_is_computed_in_single_precision(case, dtype):
 def test_single_precision_is_close_to_double(case):
     inputs = case.inputs(dtype=torch.float32)
     double = [t.double() if t.is_floating_point() else t for t in inputs]
-    for reduction in ("mean", "none"):
+    for reduction in REDUCTIONS:
         expected = case(double, reduction).float()
         assert_close(case(inputs, reduction), expected, rtol=1e-5, atol=1e-6)
 
@@ -257,6 +261,7 @@ def test_an_empty_batch(case):
     """No values; their mean is NaN as torch's is, but for pairs, of which one image has none too."""
     inputs = case.inputs(0)
     assert case(inputs, "none").shape == (0, *case.values(4)[1:])
+    assert case(inputs, "sum").item() == 0
     mean = case(inputs)
     assert mean.item() == 0 if case.name == "coaug_loss" else mean.isnan()
 
@@ -304,18 +309,26 @@ def test_compiles_without_graph_breaks(case):
 def test_reads_no_values(case):
     """A tensor on the meta device has none: what passes there never waits for a GPU."""
     inputs = case.inputs()
-    for reduction in ("mean", "none"):
+    for reduction in REDUCTIONS:
         out = case([tensor.to("meta") for tensor in inputs], reduction)
         assert out.shape == case(inputs, reduction).shape
 
 
 @every_case
-@pytest.mark.parametrize("reduction", ["sum", "Mean", None])
-def test_unknown_reductions(case, reduction):
-    message = f"reduction: expected 'mean' or 'none', got {reduction!r}"
+@pytest.mark.parametrize("reduction", ["max", "Mean", None])
+def test_unknown_reductions_raise_before_any_work(case, reduction):
+    message = f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}"
     for batch in (1, 4):
-        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-            case(case.inputs(batch), reduction)
+        inputs = case.inputs(batch)
+        with Idle(), pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            case(inputs, reduction)
+
+
+class Idle(TorchDispatchMode):
+    """Where no tensor is computed with."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        raise AssertionError(f"{operation} was called")
 
 
 @every_case
@@ -363,6 +376,17 @@ def test_wrong_labels(case, label, error, message):
     message = message.format(first=case.names[0])
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         case([*case.inputs()[:-1], label])
+
+
+@pytest.mark.parametrize("case", [c for c in LABELLED if c.name != "coaug_loss"], **IDS)
+@pytest.mark.parametrize("wrong", [-100, -1, 3, 2**40])
+def test_labels_out_of_range(case, wrong):
+    """Also -100, which torch's cross entropy ignores. Pairs only ask whether labels are equal."""
+    message = f"label: expected 0 to 2 as {case.names[0]}, got {wrong}"
+    *inputs, label = case.inputs()
+    label[2] = wrong
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        case([*inputs, label])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

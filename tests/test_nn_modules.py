@@ -27,7 +27,7 @@ from wsolrefine.nn import (
     MultiplicativeChannelAttention,
 )
 
-CLASSES, WIDTH = 5, 6
+CLASSES, WIDTH, GRID = 5, 6, (9, 12)
 IMAGES = torch.rand(3, 3, SIDE, SIDE, generator=generator(0))
 
 
@@ -54,7 +54,7 @@ MODULES = {
         1, ActivationGenerator(channels[1], CLASSES, width=WIDTH)
     ),
     "head": lambda channels: OnStage(-1, ConvolutionalHead(channels[-1], CLASSES, width=WIDTH)),
-    "edges": lambda channels: EdgeHead(channels, width=WIDTH),
+    "edges": lambda channels: WithMap(EdgeHead(channels, width=WIDTH, size=GRID)),
 }
 every_module = pytest.mark.parametrize("name", MODULES)
 every_backbone = pytest.mark.parametrize("kind", BACKBONES)
@@ -69,6 +69,17 @@ class OnStage(nn.Module):
 
     def forward(self, features):
         return self.module(features[self.stage])
+
+
+class WithMap(nn.Module):
+    """Hand stages to a module that takes a localization map too: the mean of the deepest stage."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, features):
+        return self.module(features, features[-1].detach().mean(1).sigmoid())
 
 
 def tensors(output):
@@ -93,7 +104,7 @@ def expected_shapes(name, features):
         "attention": channels,
         "generator": [(count, *channels[1][2:]), (count, CLASSES)],
         "head": [(count, CLASSES, *channels[-1][2:])],
-        "edges": [(count, *channels[0][2:])],
+        "edges": [(count, *GRID)],
     }.get(name, [fused, fused])
 
 
@@ -177,6 +188,13 @@ def test_a_training_batch_of_one_works_or_says_why_not(name):
         assert all(output.isfinite().all() for output in tensors(module.train()(one)))
 
 
+def test_edges_of_a_stage_of_one_pixel_need_two_images_in_training():
+    head, features = EdgeHead([4], width=4, size=GRID), [torch.rand(1, 4, 1, 1)]
+    with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+        head.train()(features, torch.rand(1, 2, 2))
+    assert head.eval()(features, torch.rand(1, 2, 2)).isfinite().all()
+
+
 def test_without_attention_fusion_trains_on_a_batch_of_one():
     _, features = built("mff", "plain")
     network = MFFNet([8, 12], 2, stages=2, width=4, attention=False).train()
@@ -256,6 +274,26 @@ def test_class_maps_are_the_formula():
     np.testing.assert_allclose(head(features).detach().numpy(), expected, rtol=1e-9, atol=1e-12)
 
 
+@settings(max_examples=15)
+@given(
+    shapes=stage_lists,
+    grid=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    size=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    width=st.integers(1, 3),
+    seed=SEEDS,
+)
+def test_edges_are_the_formula(shapes, grid, size, width, seed):
+    head = EdgeHead([shape[0] for shape in shapes], width=width, size=size)
+    randomize(head, seed).double().eval()
+    features = drawn(shapes, seed)
+    maps = torch.rand(2, *grid, generator=generator(seed), dtype=torch.float64)
+    expected = reference.edge_logits(
+        [one.numpy() for one in features], maps.numpy(), reference.arrays(head), size
+    )
+    found = head(features, maps).detach().numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
 def test_activation_is_the_formula_of_the_last_layers():
     """Eq. 2 after the encoder-decoder, whose layers the paper does not give, and Eq. 4."""
     module = randomize(ActivationGenerator(4, CLASSES, width=WIDTH)).double().eval()
@@ -297,6 +335,29 @@ def test_attention_lies_between_closed_and_open():
         assert_close(ratio, ratio[:, :, :1, :1].expand_as(ratio))
 
 
+def test_the_edge_head_is_the_paper_s():
+    """Sec. 4.1.3: 3x3 to 128 channels with batch norm, a grid of 160, one more input, 3 layers."""
+    head = EdgeHead([4, 8])
+    for number, adapt in zip((4, 8), head.adapt, strict=True):
+        assert [type(layer) for layer in adapt] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+        assert adapt[0].weight.shape == (128, number, 3, 3)
+        assert adapt[0].bias is None
+    top = [layer.weight.shape for layer in head.read if isinstance(layer, nn.Conv2d)]
+    assert top == [(128, 257, 3, 3), (128, 128, 3, 3), (1, 128, 1, 1)]
+    assert head.size == (160, 160)
+
+
+def test_edges_depend_on_the_map_and_pass_gradients_to_it():
+    head = randomize(EdgeHead([4], width=4, size=GRID)).eval()
+    features = [torch.rand(2, 4, 5, 5)]
+    maps = torch.rand(2, 3, 3, requires_grad=True)
+    logits = head(features, maps)
+    assert not torch.equal(logits, head(features, torch.zeros(2, 3, 3)))
+    logits[0].sum().backward()
+    assert maps.grad[0].all()
+    assert not maps.grad[1].any()
+
+
 @pytest.mark.parametrize("name", ["mff", "head"])
 def test_dropout_acts_in_training_alone(name):
     module, features = built(name, "plain")
@@ -319,7 +380,7 @@ def test_any_grid_down_to_one_pixel():
         features = [torch.rand(2, 4, *size), torch.rand(2, 6, 1, 1)]
         for module in (
             MFFNet([4, 6], 2, stages=2, width=4),
-            EdgeHead([4, 6], width=4),
+            WithMap(EdgeHead([4, 6], width=4, size=size)),
             OnStage(0, ActivationGenerator(4, 2, width=4)),
             OnStage(0, ConvolutionalHead(4, 2, width=4)),
         ):
@@ -335,6 +396,8 @@ def test_any_grid_down_to_one_pixel():
     [
         (lambda: MultiplicativeChannelAttention([]), "channels: expected at least one stage, got"),
         (lambda: EdgeHead([]), "channels: expected at least one stage, got none"),
+        (lambda: EdgeHead([4], size=(0, 4)), r"size: expected two numbers >= 1, got \(0, 4\)"),
+        (lambda: EdgeHead([4], size=(4,)), r"size: expected two numbers >= 1, got \(4,\)"),
         (lambda: MFFNet([4, 8], 2), "stages: expected a number from 1 to 2, got 3"),
         (lambda: MFFNet([4], 2, stages=0), "stages: expected a number from 1 to 1, got 0"),
         (
@@ -357,6 +420,18 @@ def test_wrong_lists_of_stages_raise(name):
         module([features[0], features[1][0], *features[2:]])
     with pytest.raises(ValueError, match=r"features\[3\]: expected shape .* with B=3"):
         module([*features[:3], features[3][:1]])
+
+
+def test_wrong_maps_raise():
+    head, features = EdgeHead([4], width=4, size=GRID), [torch.rand(2, 4, 5, 5)]
+    with pytest.raises(ValueError, match=r"maps: expected shape \(B, H, W\) with B=2 from feat"):
+        head(features, torch.rand(3, 5, 5))
+    with pytest.raises(ValueError, match=r"maps: expected shape \(B, H, W\), got \(2, 1, 5, 5\)"):
+        head(features, torch.rand(2, 1, 5, 5))
+    with pytest.raises(TypeError, match=r"maps: expected a floating-point dtype, got torch\.int64"):
+        head(features, torch.ones(2, 5, 5, dtype=torch.int64))
+    with pytest.raises(TypeError, match=r"maps: expected torch\.float32 as features\[0\], got"):
+        head(features, torch.rand(2, 5, 5, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("name", ["generator", "head"])

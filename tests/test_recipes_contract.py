@@ -66,10 +66,12 @@ def test_the_loss_is_a_finite_number_with_unlike_backbones(name, epoch, kind):
 @every_recipe
 def test_without_labels_the_predicted_class_is_shown(name):
     recipe = small(name).eval()
+    if name == "SemEdges":  # untrained, its class maps are below 0, and no CAM shows that
+        recipe.classes.bias.data += 1
     predicted, other = recipe(IMAGES).logits.argmax(1), 1 - recipe(IMAGES).logits.argmax(1)
     assert_close(recipe(IMAGES), recipe(IMAGES, predicted), rtol=0, atol=0)
     assert_close(recipe(IMAGES).logits, recipe(IMAGES, other).logits, rtol=0, atol=0)
-    of_classes = name in ("Spa", "Csoa")  # the others end in a map that knows of no class
+    of_classes = name in ("Spa", "Csoa", "SemEdges")  # the others' map knows of no class
     assert torch.equal(recipe(IMAGES).maps, recipe(IMAGES, other).maps) is not of_classes
 
 
@@ -237,7 +239,7 @@ def test_what_is_frozen_stays_in_evaluation_mode_through_train(name):
     assert (
         moved
         == {
-            "SemEdges": set(),
+            "SemEdges": {"edges"},
             "Spol": {"segmentation_backbone", "segmentation_network"},
             "Ornet": {"backbone", "generator", "shallow"},
         }[name]
@@ -261,6 +263,17 @@ def test_a_step_in_half_precision_is_finite(name, epoch, dtype):
         found = recipe.eval()(IMAGES, LABELS)
     assert found.logits.isfinite().all()
     assert 0 <= found.maps.min() <= found.maps.max() <= 1
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_edges_of_maps_that_autocast_leaves_in_full_precision(epoch):
+    """A layer norm's output: the class maps of it are in half precision, the features are not."""
+    recipe = small("SemEdges", "tokens")
+    recipe.prepare(epoch)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert recipe.backbone(IMAGES)[-1].dtype == torch.float32
+        assert recipe.loss(IMAGES, LABELS, epoch=epoch).isfinite()
+        assert recipe.eval()(IMAGES).maps.isfinite().all()
 
 
 @every_phase
@@ -320,6 +333,8 @@ def test_an_image_of_nan_spoils_no_other(name):
         ("Spa", {"scg_stages": (-2, 4)}, "scg_stages: expected an index of 4 stages, got 4"),
         ("Csoa", {"auxiliary_stage": 4}, "auxiliary_stage: expected an index of 4 stages, got 4"),
         ("SemEdges", {"sem_stage": 9}, "sem_stage: expected an index of 4 stages, got 9"),
+        ("SemEdges", {"edge_stages": 0}, "edge_stages: expected a number >= 1, got 0"),
+        ("SemEdges", {"edge_size": (0, 8)}, r"size: expected two numbers >= 1, got \(0, 8\)"),
         ("Spol", {"stages": 5}, "stages: expected a number from 1 to 4, got 5"),
         ("Spol", {"fusion": "mean"}, "fusion: expected 'multiplication', 'addition' or"),
         ("Ornet", {"stage": 4}, "stage: expected an index of 4 stages, got 4"),

@@ -1,10 +1,13 @@
 """The papers' equations, put together anew from the parts of a recipe."""
 
+import re
+
 import pytest
 import torch
 from torch.nn.functional import avg_pool2d, cross_entropy, interpolate
 from torch.testing import assert_close
 
+from tests import zoo
 from tests.backbones import (
     SIDE,
     objects,
@@ -12,7 +15,9 @@ from tests.backbones import (
     overlap,
 )
 from tests.small_recipes import small
-from wsolrefine import confseg, gppl, minmax, scg, sem
+from tests.strategies import generator
+from tests.zoo import seeded
+from wsolrefine import confseg, conv_crf, gppl, minmax, scg, sem
 from wsolrefine.losses import (
     area_loss,
     coaug_loss,
@@ -22,13 +27,14 @@ from wsolrefine.losses import (
     restricted_activation_loss,
     weighted_entropy_loss,
 )
+from wsolrefine.nn import FeatureList
 
 IMAGES, LABELS, MASKS = objects(4)
 
 
-def without_dropout(name, **settings):
+def without_dropout(name, backbone=None, **settings):
     """In training, but for what is random; batch norm as in evaluation."""
-    return small(name, **settings).eval()
+    return small(name, backbone, **settings).eval()
 
 
 def centre(recipe):
@@ -100,6 +106,101 @@ def test_ornet_stage_one_multiplies_the_shallow_features():
     assert_close(recipe(IMAGES).maps, activation.probability)
 
 
+def test_ornet_masks_maps_whose_channels_come_last():
+    model = seeded(zoo.Swin)
+    recipe = without_dropout("Ornet", FeatureList(model, ["layers.1", "layers.3"]), stage=0)
+    shallow = model.layers[:2](model.patch_embed(IMAGES).permute(0, 2, 3, 1))
+    activation = recipe.generator(shallow.permute(0, 3, 1, 2))
+    deep = model.layers[2:](shallow * activation.probability[..., None])
+    check_stage_one(recipe, activation, deep.mean((1, 2)))
+
+
+def test_ornet_masks_tokens_and_leaves_the_class_token():
+    model = seeded(zoo.ViT, image_size=(SIDE, SIDE), patch=4)
+    recipe = without_dropout("Ornet", FeatureList(model, ["blocks.0", "blocks.2"]), stage=0)
+    tokens = torch.cat([model.prefix_tokens.expand(4, -1, -1), model.patch_embed(IMAGES)], 1)
+    shallow = model.blocks[0](tokens + model.pos_embed)
+    activation = recipe.generator(shallow[:, 1:].mT.unflatten(2, (SIDE // 4, SIDE // 4)))
+    patches = shallow[:, 1:] * activation.probability.flatten(1)[..., None]
+    deep = model.blocks[1:](torch.cat([shallow[:, :1], patches], 1))[:, 1:]
+    check_stage_one(recipe, activation, deep.mean(1))
+
+
+def check_stage_one(recipe, activation, pooled):
+    """Compare the loss, and what the generator learns from it, with what was put together."""
+    expected = cross_entropy(recipe.head(pooled), LABELS)
+    expected = expected + cross_entropy(activation.auxiliary_logits, LABELS)
+    loss = recipe.loss(IMAGES, LABELS, epoch=1)
+    assert_close(loss, expected)
+    learned = list(recipe.generator.parameters())
+    gradients = torch.autograd.grad(loss, learned)
+    assert_close(gradients, torch.autograd.grad(expected, learned))
+    assert_close(recipe(IMAGES).maps, activation.probability)
+
+
+class Calling(torch.nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, maps):
+        return self.function(maps)
+
+
+class Wrapping(torch.nn.Module):
+    """Two convolutions, between them a layer that returns the maps inside of something."""
+
+    def __init__(self, wrap, unwrap):
+        super().__init__()
+        self.first, self.last = torch.nn.Conv2d(3, 6, 3), torch.nn.Conv2d(6, 8, 3)
+        self.wrapped, self.unwrap = Calling(wrap), unwrap
+
+    def forward(self, images):
+        maps = self.first(images)
+        return [maps, self.last(self.unwrap(self.wrapped(maps)))]
+
+
+def wrapping(wrap, unwrap):
+    """Return ORNet on such a backbone."""
+    backbone = seeded(Wrapping, wrap, unwrap)
+    return without_dropout("Ornet", backbone, stage=0, layer="wrapped")
+
+
+@pytest.mark.parametrize(
+    ("wrap", "unwrap"),
+    [
+        (lambda maps: (None, maps, 1), lambda found: found[1]),
+        (lambda maps: [maps, -maps], lambda found: found[0] + 0 * found[1]),
+    ],
+)
+def test_ornet_masks_the_first_tensor_of_several_outputs(wrap, unwrap):
+    plain = wrapping(lambda maps: maps, lambda found: found)
+    expected = plain.loss(IMAGES, LABELS, epoch=1)
+    assert_close(wrapping(wrap, unwrap).loss(IMAGES, LABELS, epoch=1), expected)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "unwrap", "error", "message"),
+    [
+        (
+            lambda maps: {"maps": maps},
+            lambda found: found["maps"],
+            TypeError,
+            "layer: expected a tensor, or a tuple or list with one, from 'wrapped', got dict",
+        ),
+        (
+            lambda maps: maps.flatten(1),
+            lambda found: found.unflatten(1, (6, 30, 30)),
+            ValueError,
+            "layers: expected an output with a grid from 'wrapped', got shape (4, 5400)",
+        ),
+    ],
+)
+def test_ornet_refuses_what_it_cannot_mask(wrap, unwrap, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        wrapping(wrap, unwrap).loss(IMAGES, LABELS, epoch=1)
+
+
 @pytest.mark.parametrize("weighted", [True, False])
 def test_ornet_stage_two_is_evaluation_entropy_and_area(weighted):
     settings = {"entropy_weight": 0.8, "area_weight": 0.3, "weighted": weighted, "erasing": False}
@@ -165,20 +266,25 @@ class Flat(torch.nn.Module):
 def test_csoa_embeds_three_parts_of_each_image(given):
     embedding = Flat() if given else None
     settings = {"gamma": 0.7, "delta": 1.3, "coaug_weight": 0.4, "confseg": False}
-    recipe = without_dropout("Csoa", embedding=embedding, embedding_stage=0, **settings)
+    recipe = centre(without_dropout("Csoa", embedding=embedding, embedding_stage=0, **settings))
     class_maps, auxiliary_maps = csoa_parts(recipe)
     plain = sum(cross_entropy(maps.mean((2, 3)), LABELS) for maps in (class_maps, auxiliary_maps))
     cam = of_labels(class_maps)
     source = IMAGES if given else recipe.backbone(IMAGES)[0]
     size = source.shape[-2:]
-    weight = interpolate(minmax(cam)[:, None], size, mode="bilinear")
+    relative = cam.relu() / cam.amax((1, 2), keepdim=True)
+    weight = interpolate(relative[:, None], size, mode="bilinear")
     confident = interpolate(confseg(cam).confident[:, None].float(), size, mode="nearest")
 
-    def embed(part):  # Eqs. 8 and 10; without an embedding the weighted mean of the features
-        values = part * source
+    def embed(part):  # Eqs. 8 and 10; without an embedding the mean of centred features
         if given:
-            return embedding(values).flatten(1)
-        return values.sum((2, 3)) / part.sum((2, 3))
+            return embedding(part * source).flatten(1)
+        return torch.stack(
+            [
+                (w * (values - values.mean((1, 2), keepdim=True))).mean((1, 2))
+                for w, values in zip(part, source, strict=True)
+            ]
+        )
 
     metric = coaug_loss(
         *(embed(part) for part in (weight, 1 - weight, (1 - weight) * confident)),
@@ -228,15 +334,40 @@ def test_edges_are_learned_from_the_map_of_the_label(refine, monkeypatch):
     )
     recipe = without_dropout("SemEdges", refine=refine, num_seeds=147, map_threshold=0.4)
     stages = recipe.backbone(IMAGES)
-    recipe.pseudo_boundaries(IMAGES, stages, LABELS)
-    ((found, colours, threshold),) = handed
     maps = minmax(of_labels(recipe.classes(stages[-1])).relu())
     if refine:  # 147 of 28 x 28 pixels is 3 of 4 x 4
         maps = sem(maps, stages[-2], num_seeds=3)
+    assert_close(recipe.maps(stages, LABELS), maps)
+    assert not recipe.maps(stages, LABELS).requires_grad
+    recipe.loss(IMAGES, LABELS, epoch=1)
+    ((found, colours, threshold),) = handed
     assert_close(found, interpolate(maps[:, None], (SIDE, SIDE), mode="bilinear")[:, 0])
     assert_close(colours.amin((1, 2, 3)), torch.zeros(4))
     assert_close(colours.amax((1, 2, 3)), torch.ones(4))
     assert threshold == 0.4
+
+
+@pytest.mark.parametrize("refine", [True, False])
+def test_the_edge_head_is_given_the_map_of_the_class(refine):
+    """In training that of the label, otherwise of the class asked for, or predicted."""
+    recipe = without_dropout("SemEdges", refine=refine, edge_stages=2)
+    recipe.classes.bias.data += 1  # untrained, its class maps are below 0, and no CAM shows that
+    stages = recipe.backbone(IMAGES)
+    logits = recipe.classes(stages[-1]).mean((2, 3))
+    predicted = logits.argmax(1)
+    given, head = [], recipe.edges.forward
+    recipe.edges.forward = lambda *passed: given.append(passed) or head(*passed)
+    recipe.loss(IMAGES, LABELS, epoch=1)
+    recipe(IMAGES)
+    recipe(IMAGES, 1 - predicted)
+    for (features, maps), labels in zip(given, (LABELS, predicted, 1 - predicted), strict=True):
+        assert_close(list(features), list(stages[:2]))
+        assert_close(maps, recipe.maps(stages, labels))
+        assert not maps.requires_grad
+    assert not torch.equal(given[1][1], given[2][1])
+    probability = recipe.probability(stages, given[1][1], (SIDE, SIDE))
+    edges = interpolate(head(*given[1])[:, None], (SIDE, SIDE), mode="bilinear")[:, 0].sigmoid()
+    assert_close(probability, edges)
 
 
 def test_the_crf_draws_a_blurred_map_to_the_object():
@@ -248,6 +379,40 @@ def test_the_crf_draws_a_blurred_map_to_the_object():
     assert (overlap(found, MASKS, 0.5) > overlap(maps, MASKS, 0.5) + 0.02).all()
     smaller, larger = ((_follow(maps, IMAGES, threshold) > 0.5).sum() for threshold in (0.9, 0.1))
     assert smaller <= (found > 0.5).sum() <= larger
+
+
+def drawn(maps, image, *scales):
+    """Draw a map to the edges of its image, on these scales one after the other."""
+    unary = torch.stack([(1 - maps).log(), maps.log()], 1)
+    size = maps.shape[1:]
+    for scale in scales:
+        coarse = [side // scale for side in size]
+        small = [
+            interpolate(each, coarse, mode="bilinear", antialias=True) for each in (unary, image)
+        ]
+        probability = conv_crf(*small, kernel_size=11)
+        unary = interpolate(probability.clamp_min(1e-4).log(), size, mode="bilinear")
+    return interpolate(probability, size, mode="bilinear")[:, 1]
+
+
+def test_the_crf_goes_from_coarse_to_fine():
+    """The map ends 18 pixels inside of the object, the window reaches over 5 pixels of its scale.
+
+    Every scale counts: the coarsest finds the object, the next ones its border.
+    """
+    from wsolrefine.recipes.sem_edges import _follow
+
+    masks = torch.zeros(1, 128, 128, dtype=torch.bool)
+    masks[:, 33:95, 33:95] = True
+    red, blue = torch.tensor([[0.8, 0.2, 0.2], [0.2, 0.4, 0.7]])[..., None, None]
+    image = torch.where(masks[:, None], red, blue)
+    image = image + 0.1 * torch.rand(1, 3, 128, 128, generator=generator(0))
+    maps = torch.full((1, 128, 128), 0.4)
+    maps[:, 33:77, 33:77] = 0.9
+    assert overlap(_follow(maps, image, 0.5), masks, 0.5) > 0.98
+    without = {(1,): 0.6, (2, 1): 0.6, (4, 1): 0.95, (4, 2): 0.95}
+    for scales, most in without.items():
+        assert overlap(drawn(maps, image, *scales), masks, 0.5) < most
 
 
 def test_images_are_normalised_back_before_the_crf(monkeypatch):

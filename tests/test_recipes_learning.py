@@ -76,24 +76,34 @@ def test_spa():
 
 
 def test_ornet():
+    """Epochs and entropy are the defaults. An epoch is one step here, where it is hundreds in use.
+
+    In so few steps a tenth of the rate in the second phase, and an area weighed by 0.02, leave the
+    map as it was (overlaps of 0.3).
+    """
     recipe, losses = learned(
         "Ornet",
         evaluator=Colours(),
         stage=0,
         layer="stages.0",
-        generator_epochs=20,
-        refinement_epochs=80,
-        entropy_weight=0.5,
-        area_weight=2.0,
+        generator_epochs=70,
+        refinement_epochs=30,
+        area_weight=5.0,
         refinement_factor=1.0,
         rate=0.03,
     )
-    assert losses[19] < losses[0] * 0.8
-    assert losses[-1] < losses[20] * 0.8
+    assert losses[69] < losses[0] * 0.8
+    assert losses[-1] < losses[70] * 0.8
     check(recipe, least=0.6)
 
 
 def test_csoa():
+    """Epochs, threshold and all of ConfSeg are the defaults. An epoch is one step here.
+
+    In so few steps nothing is learned before the default decay stops the rate, nor with half of the
+    few channels dropped, and the default's 1024 take minutes. CoAug, weighed by 1, is a ratio of
+    small distances between dots of colour that outgrows the cross entropy: no class is learned.
+    """
     recipe, losses = learned(
         "Csoa",
         stage=-1,
@@ -102,8 +112,7 @@ def test_csoa():
         dropout=0.0,
         epochs=100,
         decay=1.0,
-        coaug_weight=0.1,
-        map_threshold=0.5,
+        coaug_weight=0.03,
         rate=0.02,
     )
     assert min(losses[-20:]) < losses[0] / 3
@@ -132,12 +141,14 @@ def test_edges_lie_on_the_outline():
         images=4,
         sem_stage=-1,
         width=16,
-        classifier_epochs=20,
+        edge_size=(32, 32),
+        decay=1.0,
+        classifier_epochs=60,
         edge_epochs=40,
-        rate=0.02,
+        rate=0.005,
     )
-    assert losses[19] < losses[0] * 0.8
-    assert losses[-1] < losses[20] / 2
+    assert losses[59] < losses[0] * 0.8
+    assert losses[-1] < losses[60] / 2
     masks = MASKS[:4]
     with torch.no_grad():
         edges = recipe(IMAGES[:4]).maps > recipe.threshold

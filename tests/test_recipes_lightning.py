@@ -1,6 +1,7 @@
 """The recipes under Lightning: phases, frozen parts, checkpoints, an interrupted run."""
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from tests.backbones import (
     one_thread,  # noqa: F401
 )
 from tests.small_recipes import SMALL, fit, loader, small
+from wsolrefine import recipes
 
 every_recipe = pytest.mark.parametrize("name", SMALL)
 # Two epochs a phase; interrupted within a phase, and where one ends.
@@ -123,7 +125,7 @@ def test_a_given_evaluator_keeps_weights_and_statistics():
 
 @pytest.mark.parametrize("name", ["Ornet", "Csoa", "Spa", "Spol", "SemEdges"])
 def test_learning_rates_follow_the_paper(name):
-    """New layers learn faster than pretrained ones; ORNet's cosine starts again in each phase."""
+    """New layers learn faster than pretrained ones; schedules start again in each phase."""
     from lightning import Callback
 
     rates = []
@@ -137,10 +139,48 @@ def test_learning_rates_follow_the_paper(name):
     pretrained, new = zip(*rates, strict=True)
     factors = {
         "Ornet": [1, 1, 0.5, 0.1, 0.05],
+        "SemEdges": [1, 0.1] * 2,
         "Csoa": [1, 0.95, 0.95**2],
     }.get(name, [1] * recipe.epochs)
     assert pretrained == pytest.approx([0.002 * factor for factor in factors])
     assert new == pytest.approx([0.01 * factor for factor in factors])
+
+
+@pytest.mark.parametrize(("sgd", "kind"), [(False, torch.optim.Adam), (True, torch.optim.SGD)])
+def test_edges_are_learned_on_the_schedule_of_the_paper(sgd, kind):
+    """Sec. 4.1.3: five epochs, a tenth of the rate after the second; ten times the rate on top."""
+    rates = {"learning_rate": 0.01, "backbone_learning_rate": 0.001} if sgd else {}
+    recipe = small("SemEdges", classifier_epochs=0, edge_epochs=5, sgd=sgd, **rates)
+    found = recipe.configure_optimizers()
+    optimizer, schedule = found["optimizer"], found["lr_scheduler"]
+    assert type(optimizer) is kind
+    below, top = ({id(p) for p in group["params"]} for group in optimizer.param_groups)
+    assert {id(p) for p in recipe.edges.adapt.parameters()} <= below
+    assert {id(p) for p in recipe.edges.read.parameters()} <= top
+    if sgd:
+        assert [optimizer.defaults[key] for key in ("momentum", "weight_decay")] == [0.9, 5e-4]
+    seen = []
+    for _ in range(5):
+        seen.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        schedule.step()
+    slow = 0.001 if sgd else 0.0001
+    factors = [1, 1, 0.1, 0.1, 0.1]
+    assert seen == [pytest.approx([slow * factor, 10 * slow * factor]) for factor in factors]
+
+
+def test_the_edge_head_of_the_recipe_is_the_paper_s():
+    parameters = inspect.signature(recipes.SemEdges).parameters
+    paper = {"edge_epochs": 5, "edge_stages": 4, "width": 128, "edge_size": (160, 160)}
+    assert paper == {key: parameters[key].default for key in paper}
+    recipe = recipes.SemEdges(torch.nn.Identity(), [4, 8, 8, 8, 16], 2)
+    assert [adapt[0].weight.shape[:2] for adapt in recipe.edges.adapt] == [
+        (128, 4),
+        *[(128, 8)] * 3,
+    ]
+    assert recipe.edges.size == (160, 160)
+    fewer = recipes.SemEdges(torch.nn.Identity(), [4, 8], 2, sem_stage=-1)
+    assert len(fewer.edges.adapt) == 2
 
 
 @every_recipe

@@ -82,6 +82,19 @@ def output_tensor(name: str, output: Any) -> Tensor:
     return tensor
 
 
+def with_tensor(name: str, output: Any, tensor: Tensor) -> Any:
+    """Return a layer's output with this in place of its first tensor, or raise."""
+    if isinstance(output, Tensor):
+        return tensor
+    if type(output) not in (tuple, list):
+        kind = type(output).__name__
+        raise TypeError(
+            f"layer: expected a tensor, or a tuple or list with one, from {name!r}, got {kind}"
+        )
+    at = next(index for index, item in enumerate(output) if isinstance(item, Tensor))
+    return type(output)([*output[:at], tensor, *output[at + 1 :]])
+
+
 def logits_of(output: Any) -> Tensor:
     """Return the class scores, (B, num_classes), that a model's output holds."""
     # Some models return several things; their class scores go by this name.

@@ -34,6 +34,16 @@ def lay_out(tensor: Tensor, image_size: tuple[int, int]) -> Tensor | None:
     return None
 
 
+def laid_out(name: str, tensor: Tensor, image_size: tuple[int, int]) -> Tensor:
+    """Return the output of the layer of that name as a view (B, C, h, w), or raise."""
+    maps = lay_out(tensor, image_size)
+    if maps is None:
+        raise ValueError(
+            f"layers: expected an output with a grid from {name!r}, got shape {tuple(tensor.shape)}"
+        )
+    return maps
+
+
 @lru_cache(maxsize=1024)
 def _token_grid(count: int, image_size: tuple[int, int]) -> tuple[int, int] | None:
     """Return the grid that fits that many tokens best."""

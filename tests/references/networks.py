@@ -5,6 +5,8 @@
 
 import numpy as np
 
+from tests.references.resize import resize
+
 
 def arrays(module):
     return {name: tensor.double().numpy() for name, tensor in module.state_dict().items()}
@@ -97,3 +99,16 @@ def class_maps(features, weights):
     values = relu(convolve(features, weights, "1", padding=1))
     values = relu(convolve(values, weights, "4", padding=1))
     return convolve(values, weights, "6")
+
+
+def edge_logits(features, maps, weights, size):
+    """SEM: conv3x3, BN and ReLU of each stage, one grid, then three convolutions with the map."""
+    joined = []
+    for i, stage in enumerate(features):
+        adapted = convolve(stage, weights, f"adapt.{i}.0", padding=1)
+        adapted = relu(normalize(adapted, weights, f"adapt.{i}.1"))
+        joined.append(np.array([[resize(one, size) for one in image] for image in adapted]))
+    joined.append(np.array([[resize(one, size)] for one in maps]))
+    values = relu(convolve(np.concatenate(joined, 1), weights, "read.0", padding=1))
+    values = relu(convolve(values, weights, "read.2", padding=1))
+    return convolve(values, weights, "read.4")[:, 0]

@@ -38,10 +38,35 @@ def opened(path: Path, kind: str = "an image") -> Iterator[Image]:
             raise ValueError(f"{path}: expected {kind}, got a damaged one ({why})") from None
 
 
-def open_rgb(path: Path) -> Image:
-    """Read an image as 8-bit RGB, as it is stored: a rotation in its EXIF data is not applied."""
+def open_rgb(path: Path, *, upright: bool = False) -> Image:
+    """Read an image as 8-bit RGB.
+
+    Gray of 16 bits is scaled to 8, ``value / 257`` rounded; of colours of 16 bits Pillow gives the
+    upper 8.
+
+    Args:
+        path: its file.
+        upright: turn it as its EXIF data says; False: as it is stored.
+
+    Raises:
+        OSError: there is no such file, or it may not be read.
+        ValueError: it is no image, or a damaged one, or one of far too many pixels; or gray of 32
+            bits, of which nobody knows what is white.
+
+    """
+    from PIL import Image, ImageOps
+
     with opened(path) as image:
-        return image.convert("RGB")
+        mode, format = image.mode, image.format
+        stored = ImageOps.exif_transpose(image) if upright else image
+        if not mode.startswith(("I", "F")):
+            return stored.convert("RGB")
+        values = np.asarray(stored)
+    # Pillow opens 16 bits as I;16, but PGM and, in older versions, PNG as I.
+    if not (mode.startswith("I;16") or (mode == "I" and format in ("PNG", "PPM"))):
+        raise ValueError(f"{path}: expected an image of 8 or 16 bits, got mode {mode}")
+    levels = (values.astype(np.int32) + 128) // 257
+    return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -6,15 +6,12 @@ import os
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from wsolrefine.data._images import opened
+from wsolrefine.data._images import open_rgb, opened
 from wsolrefine.data._reader import Reader, Transform, as_boxes, check_folder
 from wsolrefine.data.annotation import Annotation
 from wsolrefine.data.score_maps import SUFFIXES
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 ORIENTATION = 0x0112  # the EXIF tag
 ON_ITS_SIDE = {5, 6, 7, 8}
@@ -75,7 +72,7 @@ class ImageFolder(Reader):
         super().__init__(base, annotations, [folder.name for folder in classes], transform)
 
     def __getitem__(self, index: int) -> tuple[Any, Annotation]:
-        image: Any = _open_upright(self.image_path(index))
+        image: Any = open_rgb(self.image_path(index), upright=True)
         if self._transform is not None:
             image = self._transform(image)
         return image, self.annotations[index]
@@ -86,13 +83,6 @@ class ImageFolder(Reader):
             if image.getexif().get(ORIENTATION) in ON_ITS_SIDE:
                 return image.width, image.height
             return image.height, image.width
-
-
-def _open_upright(path: Path) -> Image:
-    from PIL import ImageOps
-
-    with opened(path) as image:
-        return ImageOps.exif_transpose(image).convert("RGB")
 
 
 def _is_image(path: Path) -> bool:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_tensors
 from wsolrefine.functional.normalize import working
-from wsolrefine.losses._reduce import Reduction, reduced
+from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
 
 def area_loss(
@@ -17,10 +17,10 @@ def area_loss(
     Args:
         probability: activation in [0, 1], any shape.
         logits: ``probability`` holds the values before the sigmoid.
-        reduction: ``mean`` over all pixels, or ``none`` for the activation itself.
+        reduction: ``mean`` over all pixels, ``sum``, or ``none`` for the activation itself.
 
     Returns:
-        The loss, in [0, 1]; differentiable.
+        The loss, in [0, 1] unless summed; differentiable.
 
     Raises:
         TypeError: ``probability`` is not a floating-point tensor.
@@ -36,6 +36,7 @@ def area_loss(
         ICCV 2021, Eq. 16.
 
     """
+    check_reduction(reduction)
     check_tensors(probability=(probability, "..."))
     values = working(probability)
     return reduced(values.sigmoid() if logits else values, reduction, probability.dtype)

@@ -8,7 +8,7 @@ from torch.linalg import vector_norm
 
 from wsolrefine._check import check_tensors
 from wsolrefine.functional.normalize import working
-from wsolrefine.losses._reduce import Reduction, check_label, reduced
+from wsolrefine.losses._reduce import Reduction, check_label, check_reduction, reduced
 
 
 def coaug_loss(
@@ -38,12 +38,13 @@ def coaug_loss(
         label: class of each image, int64, ``(B,)``.
         gamma: weight of ``back``. The paper gives no value; 1 is our choice.
         delta: weight of ``d`` between classes. Likewise.
-        reduction: ``mean`` over pairs, which does not grow with the batch as the paper's sum does,
-            or ``none`` for one value a pair, ``(B (B - 1) / 2,)``, in the order (0, 1), (0, 2), ...
+        reduction: ``mean`` over pairs; ``sum``, the paper's, which grows with the square of the
+            batch; or ``none`` for one value a pair, ``(B (B - 1) / 2,)``, in the order (0, 1),
+            (0, 2), ...
 
     Returns:
         The loss, zero without pairs; differentiable. A pair whose denominator is zero up to
-        rounding has no direction to move in and counts as zero.
+        rounding of the embeddings has no direction to move in and counts as zero.
 
     Raises:
         TypeError: an embedding is not a floating-point tensor, dtypes differ, or ``label`` is not
@@ -65,6 +66,7 @@ def coaug_loss(
         Augmentation", WACV 2021, Eqs. 9-12.
 
     """
+    check_reduction(reduction)
     check_tensors(
         foreground=(foreground, "B D"),
         background=(background, "B D"),
@@ -72,15 +74,16 @@ def coaug_loss(
     )
     check_label(label, foreground, "foreground")
     objects, others = working(foreground), working(background)
+    confident = working(confident_background)
     cam = vector_norm(objects - others, dim=1)
-    back = vector_norm(others - working(confident_background), dim=1)
+    back = vector_norm(others - confident, dim=1)
     m, n = torch.triu_indices(len(label), len(label), 1, device=label.device)
     distance = vector_norm(objects[m] - objects[n], dim=1)
     backs, cams = gamma * (back[m] + back[n]), (cam[m] + cam[n]) / 2
     same = label[m] == label[n]
     numerator = torch.where(same, backs + distance, backs)
     denominator = torch.where(same, cams, delta * distance + cams)
-    size = vector_norm(objects, dim=1) + vector_norm(others, dim=1)
+    size = sum(vector_norm(each, dim=1) for each in (objects, others, confident))
     usable = ~(denominator <= 8 * torch.finfo(foreground.dtype).eps * (size[m] + size[n]))
     values = torch.where(usable, numerator / denominator.where(usable, 1.0), 0.0)
     if reduction == "mean" and not len(values):

@@ -7,7 +7,7 @@ from torch import Tensor
 from wsolrefine._check import check_tensors
 from wsolrefine.functional.confseg import confseg
 from wsolrefine.functional.normalize import working
-from wsolrefine.losses._reduce import Reduction, reduced
+from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
 
 def confseg_loss(auxiliary_map: Tensor, cam: Tensor, *, reduction: Reduction = "mean") -> Tensor:
@@ -20,7 +20,7 @@ def confseg_loss(auxiliary_map: Tensor, cam: Tensor, *, reduction: Reduction = "
         auxiliary_map: the label's map of the classifier on the earlier layer, ``(B, h, w)``.
         cam: the label's map of the classifier on the last layer, ``(B, h, w)``, as computed: its
             scale is that of the loss.
-        reduction: ``mean`` over images, or ``none`` for one value an image, ``(B,)``.
+        reduction: ``mean`` over images, ``sum``, or ``none`` for one value an image, ``(B,)``.
 
     Returns:
         The loss, a sum over pixels. Gradients reach ``auxiliary_map`` alone: the CAM is the
@@ -41,6 +41,7 @@ def confseg_loss(auxiliary_map: Tensor, cam: Tensor, *, reduction: Reduction = "
         Augmentation", WACV 2021, Eq. 5. The paper does not say how to average over images.
 
     """
+    check_reduction(reduction)
     check_tensors(auxiliary_map=(auxiliary_map, "B h w"), cam=(cam, "B h w"))
     confident = confseg(cam.detach()).confident
     distance = (working(auxiliary_map) - working(cam.detach())).abs()

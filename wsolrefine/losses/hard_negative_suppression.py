@@ -8,7 +8,7 @@ from torch.nn.functional import logsigmoid
 
 from wsolrefine._check import check_tensors
 from wsolrefine.functional.normalize import working
-from wsolrefine.losses._reduce import Reduction, reduced
+from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
 
 def hard_negative_suppression_loss(
@@ -36,7 +36,7 @@ def hard_negative_suppression_loss(
         negative_weight: the paper's lambda, for which it gives no value.
         suppression: False leaves the term with P out, the vanilla loss.
         logits: ``probability`` holds the values before the sigmoid; use it in half precision.
-        reduction: ``mean`` over all pixels, or ``none``.
+        reduction: ``mean`` over all pixels, ``sum``, or ``none``.
 
     Returns:
         The loss; differentiable, also through P. Without a boundary pixel alpha is 0 and so is
@@ -59,6 +59,7 @@ def hard_negative_suppression_loss(
         sign.
 
     """
+    check_reduction(reduction)
     check_tensors(probability=(probability, "..."))
     if not isinstance(boundary, Tensor):
         raise TypeError(f"boundary: expected a torch.Tensor, got {type(boundary).__name__}")

@@ -8,7 +8,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from wsolrefine._check import check_tensors
 from wsolrefine.functional.normalize import working
-from wsolrefine.losses._reduce import Reduction, reduced
+from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
 
 def masked_bce_loss(
@@ -22,7 +22,7 @@ def masked_bce_loss(
             object; what :func:`wsolrefine.pseudo_label` returns.
         ignore_index: label of pixels that cost nothing.
         reduction: ``mean`` over all pixels, the ignored ones included, so that an image with few
-            labels weighs less; or ``none``.
+            labels weighs less; ``sum``; or ``none``.
 
     Returns:
         The loss; differentiable in ``logits``. Zero when every pixel is ignored.
@@ -43,6 +43,7 @@ def masked_bce_loss(
         Eq. 7.
 
     """
+    check_reduction(reduction)
     check_tensors(logits=(logits, "..."))
     if not isinstance(target, Tensor):
         raise TypeError(f"target: expected a torch.Tensor, got {type(target).__name__}")

@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 
 from wsolrefine._check import check_tensors
 from wsolrefine.functional.normalize import working
-from wsolrefine.losses._reduce import Reduction, check_label, reduced
+from wsolrefine.losses._reduce import Reduction, check_label, check_reduction, reduced
 
 
 def multiplicative_loss(
@@ -26,17 +26,18 @@ def multiplicative_loss(
     Args:
         deep_logits: class scores of the deepest stage alone, ``(B, K)``.
         fused_logits: class scores of the product of stages, ``(B, K)``.
-        label: class of each image, int64, ``(B,)``.
+        label: class of each image, int64, ``(B,)``, from 0 to K - 1.
         distill: the released loss for CUB, in which the deep prediction teaches the fused one:
             ``(CE(deep, label) + CE(fused, softmax(deep))) / 2``, the teacher without a gradient.
-        reduction: ``mean`` over images, or ``none``, ``(B,)``.
+        reduction: ``mean`` over images, ``sum``, or ``none``, ``(B,)``.
 
     Returns:
         The loss; differentiable in both logits.
 
     Raises:
         TypeError: logits are not floating-point tensors, dtypes differ, or ``label`` is not int64.
-        ValueError: shapes or devices disagree, or ``reduction`` is unknown.
+        ValueError: shapes or devices disagree, a label is out of range (on a GPU torch fails
+            instead, later), or ``reduction`` is unknown.
 
     Example:
         >>> import torch
@@ -51,13 +52,19 @@ def multiplicative_loss(
         Sec. 3.5; ``distill`` follows the released code, which differs.
 
     """
+    check_reduction(reduction)
     check_tensors(deep_logits=(deep_logits, "B K"), fused_logits=(fused_logits, "B K"))
-    check_label(label, deep_logits, "deep_logits")
+    check_label(label, deep_logits, "deep_logits", classes=deep_logits.shape[1])
     deep, fused = working(deep_logits), working(fused_logits)
-    of_deep = cross_entropy(deep, label, reduction="none")
+    of_deep = _cross_entropy(deep, label)
     if distill:
         of_fused = cross_entropy(fused, deep.detach().softmax(1), reduction="none")
         values = (of_deep + of_fused) / 2
     else:
-        values = of_deep + cross_entropy(fused, label, reduction="none")
+        values = of_deep + _cross_entropy(fused, label)
     return reduced(values, reduction, deep_logits.dtype)
+
+
+def _cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """Return that of each image; torch's would take the label -100 for one to be ignored."""
+    return -logits.log_softmax(1).gather(1, label[:, None])[:, 0]

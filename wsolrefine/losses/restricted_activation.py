@@ -7,7 +7,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_tensors
 from wsolrefine.functional.normalize import rescale, rounding, working
-from wsolrefine.losses._reduce import Reduction, check_label, reduced
+from wsolrefine.losses._reduce import Reduction, check_label, check_reduction, reduced
 
 
 def restricted_activation_loss(
@@ -28,21 +28,23 @@ def restricted_activation_loss(
 
     Args:
         logit_map: class maps before any softmax, ``(B, K, h, w)`` with K >= 2.
-        label: class of each image, int64, ``(B,)``.
+        label: class of each image, int64, ``(B,)``, from 0 to K - 1.
         threshold: below it a pixel is background. The standard deviation of a softmax over K
             classes is at most ``sqrt(K - 1) / K``: 0.07 for 200 classes.
         gap: added to ``threshold``, above it a pixel is object.
         released: take the authors' ``v`` instead: the unbiased variance, min-maxed over each
             image, so that ``threshold`` and ``gap`` are fractions whatever the number of classes.
-        reduction: ``mean`` over images, or ``none`` for one value an image, ``(B,)``.
+        reduction: ``mean`` over images, ``sum``, or ``none`` for one value an image, ``(B,)``.
 
     Returns:
-        The loss, in [0, 1]. Gradients reach the label's map alone: the masks are constants. An
-        image on which all classes are equal everywhere is background; NaN or inf give NaN.
+        The loss, in [0, 1] unless summed. Gradients reach the label's map alone: the masks are
+        constants. An image on which all classes are equal everywhere is background; NaN or inf give
+        NaN.
 
     Raises:
         TypeError: ``logit_map`` is not a floating-point tensor or ``label`` not int64.
-        ValueError: shapes or devices disagree, K is 1, or ``reduction`` is unknown.
+        ValueError: shapes or devices disagree, K is 1, a label is out of range (on a GPU torch
+            fails instead, later), or ``reduction`` is unknown.
 
     Example:
         >>> import torch
@@ -56,8 +58,9 @@ def restricted_activation_loss(
         Eqs. 2-5. ``released`` follows the released code, which differs from Eq. 3.
 
     """
+    check_reduction(reduction)
     check_tensors(logit_map=(logit_map, "B K h w"))
-    check_label(label, logit_map, "logit_map")
+    check_label(label, logit_map, "logit_map", classes=logit_map.shape[1])
     if logit_map.shape[1] < 2:
         raise ValueError(
             f"logit_map: expected at least 2 classes, got shape {tuple(logit_map.shape)}"

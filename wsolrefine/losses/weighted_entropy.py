@@ -8,7 +8,7 @@ from torch.nn.functional import softplus
 
 from wsolrefine._check import check_tensors
 from wsolrefine.functional.normalize import working
-from wsolrefine.losses._reduce import Reduction, reduced
+from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
 
 def entropy_loss(
@@ -19,10 +19,10 @@ def entropy_loss(
     Args:
         probability: activation in [0, 1], any shape.
         logits: ``probability`` holds the values before the sigmoid; use it in half precision.
-        reduction: ``mean`` over all pixels, or ``none``.
+        reduction: ``mean`` over all pixels, ``sum``, or ``none``.
 
     Returns:
-        The loss, 0 for activations of 0 and 1 and ln 2 for 0.5, which is a stationary point.
+        The loss, for a pixel of 0 or 1 it is 0, and ln 2 for one of 0.5, a stationary point.
         Differentiable; probabilities within rounding of 0 or 1 have no gradient.
 
     Raises:
@@ -39,6 +39,7 @@ def entropy_loss(
         ICCV 2021, Eqs. 11-13.
 
     """
+    check_reduction(reduction)
     check_tensors(probability=(probability, "..."))
     return reduced(_entropy(working(probability), logits)[1], reduction, probability.dtype)
 
@@ -63,11 +64,11 @@ def weighted_entropy_loss(
         std: of the weight. The paper calls it a variance and uses it as a standard deviation.
         detach_weight: take the weight as a constant in the gradient.
         logits: ``probability`` holds the values before the sigmoid; use it in half precision.
-        reduction: ``mean`` over all pixels, or ``none``.
+        reduction: ``mean`` over all pixels, ``sum``, or ``none``.
 
     Returns:
-        The loss, at most ln 2; with ``mean`` 0.5 that is reached at 0.5, a stationary point.
-        Differentiable.
+        The loss, at most ln 2 a pixel; with ``mean`` 0.5 that is reached at 0.5, a stationary
+        point. Differentiable.
 
     Raises:
         TypeError: ``probability`` is not a floating-point tensor.
@@ -83,6 +84,7 @@ def weighted_entropy_loss(
         ICCV 2021, Eqs. 12, 14, 15.
 
     """
+    check_reduction(reduction)
     check_tensors(probability=(probability, "..."))
     if not std > 0:
         raise ValueError(f"std: expected a number above 0, got {std}")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors
 from wsolrefine._forward import Hook, evaluation, hooked, output_tensor, submodule
-from wsolrefine._layout import lay_out
+from wsolrefine._layout import laid_out
 
 
 class FeatureList(nn.Module):
@@ -126,13 +126,7 @@ def stage_channels(backbone: nn.Module, images: Tensor) -> list[int]:
 def _map(name: str, outputs: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
     if name not in outputs:
         raise ValueError(f"layers: expected layers that run, got {name!r}, which did not")
-    maps = lay_out(outputs[name], size)
-    if maps is None:
-        raise ValueError(
-            f"layers: expected an output with a grid from {name!r}, "
-            f"got shape {tuple(outputs[name].shape)}"
-        )
-    return maps
+    return laid_out(name, outputs[name], size)
 
 
 class _Done(Exception):  # noqa: N818 (no error: the way out of a forward pass)

@@ -1,4 +1,4 @@
-"""Heads: class maps of one stage, and edges from all of them."""
+"""Heads: class maps of one stage, and edges from several."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine._check import check_features, check_tensors
-from wsolrefine.functional.grid import largest_grid, resize
+from wsolrefine.functional.grid import resize
 
 
 class ConvolutionalHead(nn.Sequential):
@@ -57,49 +57,74 @@ class ConvolutionalHead(nn.Sequential):
 
 
 class EdgeHead(nn.Module):
-    """Edge scores from all stages: each adapted by a convolution, enlarged, and read together.
+    """Edge scores from several stages and a localization map, read together on one grid.
 
-    The layers after the enlargement are our choice; the paper only names the two steps before.
+    Each stage passes a 3x3 convolution with batch norm and ReLU to ``width`` channels and is
+    resized to ``size``; all of them and the map go through three convolutions. The paper does not
+    say more of these than that there are three. Ours are 3x3, 3x3 and 1x1, of ``width``, ``width``
+    and one channel, with a ReLU between.
 
     Args:
         channels: of each stage.
         width: channels that each stage is brought to.
+        size: the grid, height and width.
 
     Raises:
-        ValueError: ``channels`` is empty.
+        ValueError: ``channels`` is empty, or ``size`` is not two numbers >= 1. In training mode a
+            batch of one with a stage of one pixel raises, for batch norm has nothing to take a
+            variance of.
 
     Example:
         >>> import torch
-        >>> head = EdgeHead([4, 8]).eval()
-        >>> head([torch.rand(2, 4, 8, 8), torch.rand(2, 8, 4, 4)]).shape
-        torch.Size([2, 8, 8])
+        >>> head = EdgeHead([4, 8], size=(16, 16)).eval()
+        >>> stages = [torch.rand(2, 4, 8, 8), torch.rand(2, 8, 4, 4)]
+        >>> head(stages, torch.rand(2, 4, 4)).shape
+        torch.Size([2, 16, 16])
 
     Reference:
-        Zhang et al., "Rethinking Localization Map", 2020, Sec. 3.3 and Fig. 4.
+        Zhang et al., "Rethinking Localization Map", 2020, Sec. 4.1.3 and Fig. 4.
 
     """
 
-    def __init__(self, channels: Sequence[int], *, width: int = 32) -> None:
+    def __init__(
+        self, channels: Sequence[int], *, width: int = 128, size: tuple[int, int] = (160, 160)
+    ) -> None:
         super().__init__()
         if not channels:
             raise ValueError("channels: expected at least one stage, got none")
+        if len(size) != 2 or min(size) < 1:
+            raise ValueError(f"size: expected two numbers >= 1, got {size}")
+        self.size = (size[0], size[1])
         self.adapt = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(number, width, 1), nn.ReLU()) for number in channels
+            nn.Sequential(
+                nn.Conv2d(number, width, 3, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(),
+            )
+            for number in channels
         )
         self.read = nn.Sequential(
-            nn.Conv2d(len(channels) * width, width, 3, padding=1),
+            nn.Conv2d(len(channels) * width + 1, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(width, 1, 1),
         )
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Return logits ``(B, H, W)`` of edges on the finest grid of the stages."""
+    def forward(self, features: Sequence[Tensor], maps: Tensor) -> Tensor:
+        """Return logits of edges, ``(B, *size)``.
+
+        Args:
+            features: the stages, ``(B, C, h, w)`` each.
+            maps: where the object is, in [0, 1], ``(B, h, w)`` on a grid of any size.
+
+        """
         layers = check_features(features)
         if len(layers) != len(self.adapt):
             raise ValueError(f"features: expected {len(self.adapt)} stages, got {len(layers)}")
-        size = largest_grid(layers)
+        check_tensors(**{"features[0]": (layers[0], "B C h w"), "maps": (maps, "B H W")})
         adapted = [
-            resize(step(stage), size) for step, stage in zip(self.adapt, layers, strict=True)
+            resize(step(stage), self.size) for step, stage in zip(self.adapt, layers, strict=True)
         ]
-        logits: Tensor = self.read(torch.cat(adapted, 1))
+        logits: Tensor = self.read(torch.cat([*adapted, resize(maps, self.size)[:, None]], 1))
         return logits[:, 0]

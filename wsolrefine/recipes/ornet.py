@@ -14,7 +14,8 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from wsolrefine._forward import hooked
+from wsolrefine._forward import hooked, output_tensor, with_tensor
+from wsolrefine._layout import laid_out
 from wsolrefine.functional.erasing import attentive_erasing
 from wsolrefine.functional.grid import resize
 from wsolrefine.losses import area_loss, entropy_loss, weighted_entropy_loss
@@ -54,6 +55,8 @@ class Ornet(LightningModule):
         refinement_factor: times the rates in stage two (0.0001 / 0.001: Sec. 4.1).
 
     Raises:
+        TypeError: (in ``generator_loss``) the layer returns neither a tensor nor a tuple or list
+            that holds one, so that nothing can take its place.
         ValueError: ``stage`` names a map that the backbone does not return, or ``layer`` is
             missing.
 
@@ -124,12 +127,19 @@ class Ornet(LightningModule):
         return cross_entropy(self.evaluator(images), labels)
 
     def generator_loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of stage one, Eqs. 5 and 6: the map multiplies the shallow features."""
-        found: list[Activation] = []
+        """Return the loss of stage one, Eqs. 5 and 6: the map multiplies the shallow features.
 
-        def mask(module: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor:
-            found.append(self.generator(output))
-            return output * found[-1].probability[:, None].to(output.dtype)
+        Tokens before the first patch, such as a class token, have no place on the map and stay.
+        """
+        found: list[Activation] = []
+        size = (images.shape[-2], images.shape[-1])
+
+        def mask(module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+            features = output_tensor(self.layer, output)
+            found.append(self.generator(laid_out(self.layer, features, size)))
+            masked = features.clone()  # multiplied through a view, whatever its layout
+            laid_out(self.layer, masked, size).mul_(found[-1].probability[:, None].to(masked.dtype))
+            return with_tensor(self.layer, output, masked)
 
         with hooked(self.backbone, [(self.layer, mask)]):
             deep = self.backbone(images)[-1]

@@ -22,7 +22,7 @@ from wsolrefine.functional.sem import sem
 from wsolrefine.losses import hard_negative_suppression_loss
 from wsolrefine.metrics import suppress_non_maxima
 from wsolrefine.nn import EdgeHead
-from wsolrefine.recipes.localization import Localization, map_of
+from wsolrefine.recipes.localization import Localization, chosen, map_of
 from wsolrefine.recipes.training import check_stages, freeze, phase_at, two_speeds
 
 
@@ -35,26 +35,36 @@ class SemEdges(LightningModule):
         num_classes: number of classes.
         classifier_epochs: of the classifier, a 1x1 convolution on the last map whose mean gives the
             class scores (our choice).
-        edge_epochs: of the edge head. The paper gives no number; 10 is our choice.
+        edge_epochs: of the edge head (5: Sec. 4.1.3).
         refine: False takes the CAM in place of SEM (Table 7).
         sem_stage: the map that SEM compares pixels of (the paper: the last one; ours is finer).
         num_seeds: of SEM (60: Sec. 4.3, on a grid of 28x28; the share is kept on other grids).
         map_threshold: value of the map at which the CRF takes neither side (our choice).
         suppression: hard negative suppression; False is the vanilla loss (Table 7).
         negative_weight: lambda of Eq. 1, for which the paper gives no value.
-        width: of the edge head (our choice).
+        edge_stages: how many of the backbone's maps the edge head reads, from the first (4: Sec.
+            4.1.3); all if there are fewer.
+        width: of the edge head (128: Sec. 4.1.3).
+        edge_size: of the grid on which it reads them (160x160: Sec. 4.1.3).
         threshold: ``maps > threshold`` is an edge. Our choice.
-        learning_rate: of new layers; Adam (our choice).
-        backbone_learning_rate: of the backbone while the classifier is trained (our choice).
+        learning_rate: of the layers on top, the classifier and the three last convolutions of the
+            edge head; Adam (our choice, as are the rates: see ``sgd``).
+        backbone_learning_rate: of the backbone, while the classifier is trained, and of the
+            convolutions that adapt its maps (a tenth of the other: Sec. 4.1.3).
+        decay: times both rates after two fifths of a phase (0.1 after the second of five epochs:
+            Sec. 4.1.3).
+        sgd: SGD in place of Adam, with a momentum of 0.9 and a weight decay of 5e-4 (the released
+            code). The paper's rates are for it: 0.01 and 0.001 (Sec. 4.1.3).
 
     Raises:
-        ValueError: ``sem_stage`` names a map that the backbone does not return.
+        ValueError: ``sem_stage`` names a map that the backbone does not return, ``edge_stages`` is
+            below 1, or ``edge_size`` is not two numbers >= 1.
 
     Example:
         >>> import torch
         >>> from wsolrefine.nn import FeatureList
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 8, 3))
-        >>> recipe = SemEdges(FeatureList(model, ["0", "1"]), [4, 8], 5, sem_stage=-1)
+        >>> recipe = SemEdges(FeatureList(model, ["0", "1"]), [4, 8], 5, sem_stage=-1, width=8)
         >>> logits, maps = recipe.eval()(torch.rand(2, 3, 16, 16))
         >>> logits.shape, maps.shape
         (torch.Size([2, 5]), torch.Size([2, 16, 16]))
@@ -68,25 +78,31 @@ class SemEdges(LightningModule):
         num_classes: int,
         *,
         classifier_epochs: int = 10,
-        edge_epochs: int = 10,
+        edge_epochs: int = 5,
         refine: bool = True,
         sem_stage: int = -2,
         num_seeds: int = 60,
         map_threshold: float = 0.5,
         suppression: bool = True,
         negative_weight: float = 1.0,
-        width: int = 32,
+        edge_stages: int = 4,
+        width: int = 128,
+        edge_size: tuple[int, int] = (160, 160),
         threshold: float = 0.5,
         learning_rate: float = 1e-3,
         backbone_learning_rate: float = 1e-4,
+        decay: float = 0.1,
+        sgd: bool = False,
     ) -> None:
         super().__init__()
         check_stages(channels, sem_stage=sem_stage)
+        if edge_stages < 1:
+            raise ValueError(f"edge_stages: expected a number >= 1, got {edge_stages}")
         self.save_hyperparameters(ignore=["backbone", "channels", "num_classes"])
         self.settings: Any = self.hparams
         self.backbone = backbone
         self.classes = nn.Conv2d(channels[-1], num_classes, 1)
-        self.edges = EdgeHead(channels, width=width)
+        self.edges = EdgeHead(channels[:edge_stages], width=width, size=edge_size)
         self.phases = (classifier_epochs, edge_epochs)
         self.epochs, self.threshold = sum(self.phases), threshold
 
@@ -96,35 +112,47 @@ class SemEdges(LightningModule):
             return cross_entropy(self.classes(self.backbone(images)[-1]).mean((2, 3)), labels)
         with torch.no_grad():
             features = self.backbone(images)
-            boundary = self.pseudo_boundaries(images, features, labels)
-        return self.edge_loss(features, boundary)
+        maps = self.maps(features, labels)
+        return self.edge_loss(features, maps, self.pseudo_boundaries(images, maps))
 
     @torch.no_grad()
-    def pseudo_boundaries(
-        self, images: Tensor, features: Sequence[Tensor], labels: Tensor
-    ) -> Tensor:
-        """Return what the edge head learns from, ``(B, H, W)`` bool."""
-        maps = minmax(map_of(self.classes(features[-1]), labels).relu())
+    def maps(self, features: Sequence[Tensor], labels: Tensor) -> Tensor:
+        """Return where the object is, ``(B, h, w)``: SEM's map of the label, or its CAM."""
         settings = self.settings
-        if settings.refine:
-            stage = features[settings.sem_stage]
-            seeds = round(settings.num_seeds * stage.shape[-2] * stage.shape[-1] / 28**2)
-            maps = sem(maps, stage, num_seeds=max(1, seeds))
+        cam = minmax(map_of(self.classes(features[-1]), labels).relu())
+        cam = cam.to(features[-1].dtype)  # under autocast a layer norm's output is not in half
+        if not settings.refine:
+            return cam
+        stage = features[settings.sem_stage]
+        seeds = round(settings.num_seeds * stage.shape[-2] * stage.shape[-1] / 28**2)
+        return sem(cam, stage, num_seeds=max(1, seeds))
+
+    @torch.no_grad()
+    def pseudo_boundaries(self, images: Tensor, maps: Tensor) -> Tensor:
+        """Return what the edge head learns from, ``(B, H, W)`` bool, for maps of the images."""
         maps = resize(maps.float(), (images.shape[-2], images.shape[-1]))
         colours = _colours(images.float())
-        return pseudo_boundary(_follow(maps, colours, settings.map_threshold), colours)
+        return pseudo_boundary(_follow(maps, colours, self.settings.map_threshold), colours)
 
-    def edge_loss(self, features: Sequence[Tensor], boundary: Tensor) -> Tensor:
+    def edge_loss(self, features: Sequence[Tensor], maps: Tensor, boundary: Tensor) -> Tensor:
         """Return the loss of the edge head for boundaries ``(B, H, W)``."""
-        logits = resize(self.edges(features), (boundary.shape[-2], boundary.shape[-1]))
         settings = self.settings
         return hard_negative_suppression_loss(
-            logits,
+            self._logits(features, maps, (boundary.shape[-2], boundary.shape[-1])),
             boundary,
             negative_weight=settings.negative_weight,
             suppression=settings.suppression,
             logits=True,
         )
+
+    def probability(
+        self, features: Sequence[Tensor], maps: Tensor, size: tuple[int, int]
+    ) -> Tensor:
+        """Return soft edges ``(B, H, W)`` before suppression, for maps as of :meth:`maps`."""
+        return self._logits(features, maps, size).sigmoid()
+
+    def _logits(self, features: Sequence[Tensor], maps: Tensor, size: tuple[int, int]) -> Tensor:
+        return resize(self.edges(features[: self.settings.edge_stages], maps), size)
 
     def prepare(self, epoch: int) -> None:
         """Freeze the classifier once the edges are learned."""
@@ -146,20 +174,29 @@ class SemEdges(LightningModule):
         """Return class scores and thinned edges ``(B, H, W)`` of the size of the images."""
         features = self.backbone(images)
         logits = self.classes(features[-1]).mean((2, 3))
-        edges = self.probability(features, (images.shape[-2], images.shape[-1]))
+        maps = self.maps(features, chosen(logits, labels))
+        edges = self.probability(features, maps, (images.shape[-2], images.shape[-1]))
         return Localization(logits, suppress_non_maxima(edges))
 
-    def probability(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """Return soft edges ``(B, H, W)`` from the backbone's maps, before suppression."""
-        return resize(self.edges(features), size).sigmoid()
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return Adam with a lower rate for the pretrained backbone."""
+    def configure_optimizers(self) -> Any:
+        """Return Adam or SGD, faster on top; the rates fall once in each phase."""
         settings = self.settings
         groups = two_speeds(
-            self, [self.backbone], settings.backbone_learning_rate, settings.learning_rate
+            self,
+            [self.backbone, self.edges.adapt],
+            settings.backbone_learning_rate,
+            settings.learning_rate,
         )
-        return torch.optim.Adam(groups)
+        optimizer: torch.optim.Optimizer = torch.optim.Adam(groups)
+        if settings.sgd:
+            optimizer = torch.optim.SGD(groups, momentum=0.9, weight_decay=5e-4)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._factor)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def _factor(self, epoch: int) -> float:
+        phase = phase_at(epoch, self.phases)
+        passed = epoch - sum(self.phases[:phase])
+        return 1.0 if 5 * passed < 2 * self.phases[phase] else float(self.settings.decay)
 
 
 def _colours(images: Tensor) -> Tensor:
