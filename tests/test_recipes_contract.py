@@ -276,6 +276,13 @@ def test_edges_of_maps_that_autocast_leaves_in_full_precision(epoch):
         assert recipe.eval()(IMAGES).maps.isfinite().all()
 
 
+def test_spa_refines_maps_that_autocast_leaves_in_full_precision():
+    recipe = small("Spa", "tokens").eval()
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        assert recipe.backbone(IMAGES)[-1].dtype == torch.float32
+        assert recipe(IMAGES).maps.isfinite().all()
+
+
 @every_phase
 def test_a_batch_of_one_trains_or_says_why_not(name, epoch):
     """SPOL's attention normalises one value a channel and image: a batch needs two images."""

@@ -137,9 +137,11 @@ class Spa(LightningModule):
         cam = minmax(map_of(class_maps, chosen(logits, labels)).relu())
         if not settings.refine:
             return Localization(logits, cam)
-        layers = [features[stage] for stage in settings.scg_stages]
+        # Under autocast a layer norm's output is not in half precision, a convolution's is.
+        dtype = features[settings.scg_stages[-1]].dtype
+        layers = [features[stage].to(dtype) for stage in settings.scg_stages]
         maps = scg(
-            cam,
+            cam.to(dtype),
             layers,
             orders=settings.orders,
             foreground=settings.foreground,
