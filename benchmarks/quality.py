@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.quality_maps import METHODS, SIDE, Located, locate, prepared
+from benchmarks.quality_maps import (
+    CUT,
+    DEFAULT,
+    METHODS,
+    SIDE,
+    Located,
+    coarse_to_fine,
+    locate,
+    prepared,
+)
 from benchmarks.quality_report import draw_cases, draw_figures, save, table
 from benchmarks.scenes import Scenes, load_sources
 from wsolrefine import scg
@@ -104,6 +114,26 @@ def search(found: Located) -> None:
         )
 
 
+def search_crf(found: Located) -> None:
+    """Print conv_crf over cuts, then over scales and windows, on the validation split."""
+    fine, cuts = ((4, 2, 1), 11), (0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
+    print("Peak-IoU MaxBoxAccV2   PxAP s/image  map, cut, scales and window of conv_crf")
+    for name in ("cam", DEFAULT):
+        maps = prepared(METHODS[name](found))
+        tried = [(cut, *fine) for cut in cuts]
+        tried += [(CUT, (1,), 11), (CUT, (1,), 21)] if name == DEFAULT else []
+        for cut, scales, window in tried:
+            begun = time.perf_counter()
+            drawn = coarse_to_fine(maps, found.images, cut, scales=scales, window=window)
+            seconds = (time.perf_counter() - begun) / len(maps)
+            figures = measure(drawn, found)
+            print(
+                f"{100 * figures.grey.peak_iou:8.1f} {100 * figures.all_boxes.accuracy:11.1f} "
+                f"{100 * figures.pixels:6.1f} {seconds:7.2f}  {name}, {cut}, {scales}, {window}",
+                flush=True,
+            )
+
+
 def command_thresholds(found: Located) -> None:
     """Print the best threshold of ``wsolrefine refine`` for each of its methods (IoU 0.5)."""
     steps = thresholds_of(0.01)
@@ -132,7 +162,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument(
-        "--search", action="store_true", help="settings of scg, on validation alone"
+        "--search", action="store_true", help="settings of scg and conv_crf, on validation"
     )
     parser.add_argument("--thresholds", action="store_true", help="of wsolrefine refine, likewise")
     parser.add_argument("--pictures", type=Path, help="folder for the best and the worst cases")
@@ -144,6 +174,7 @@ def main() -> None:
     found = {name: locate(of_split) for name, of_split in scenes.items()}
     if options.search:
         search(found["validation"])
+        search_crf(found["validation"])
     if options.thresholds:
         command_thresholds(found["validation"])
     if choosing:

@@ -32,13 +32,13 @@ SHOWN = 5  # cases a picture
 CURVES = ("cam", "gppl", "sem, 14x14, 20 seeds", DEFAULT)
 
 
-def table(rows: Rows) -> str:
+def table(rows: Rows, columns: Sequence[str] = COLUMNS) -> str:
     """Return the figures in per cent as a Markdown table."""
-    lines = [["method", *COLUMNS], ["---", *["--:"] * len(COLUMNS)]]
+    lines = [["method", *columns], ["---", *["--:"] * len(columns)]]
     for row in rows:
         shown = [
             str(row[name]) if name == "Peak-T" else f"{100 * float(row[name]):.1f}"
-            for name in COLUMNS
+            for name in columns
         ]
         lines.append([str(row["method"]), *shown])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
@@ -63,30 +63,38 @@ def machine() -> dict[str, str | int]:
     }
 
 
-def save(folder: Path, rows: Rows, scenes: Mapping[str, Scenes], seed: int) -> None:
-    """Write quality.json and quality.md."""
+def save(
+    folder: Path,
+    rows: Rows,
+    scenes: Mapping[str, Scenes],
+    seed: int,
+    *,
+    name: str = "quality",
+    columns: Sequence[str] = COLUMNS,
+) -> None:
+    """Write quality.json and quality.md, or those of another benchmark."""
     sizes = {
-        name: {
+        split: {
             "scenes": len(some),
             "cut-outs": len(some.stamps),
             "backgrounds": len(some.backgrounds),
         }
-        for name, some in scenes.items()
+        for split, some in scenes.items()
     }
     about = {
-        "command": f"python -m benchmarks.quality --scenes {len(scenes['test'])}",
+        "command": f"python -m benchmarks.{name} --scenes {len(scenes['test'])}",
         "seed": seed,
     }
     record = {**about, **machine(), "splits": sizes, "rows": list(rows)}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "quality.json").write_text(json.dumps(record, indent=1) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
     of_splits = "; ".join(
-        f"{name}: " + ", ".join(f"{number} {of}" for of, number in size.items())
-        for name, size in sizes.items()
+        f"{split}: " + ", ".join(f"{number} {of}" for of, number in size.items())
+        for split, size in sizes.items()
     )
     on = ", ".join(f"{key} {value}" for key, value in machine().items())
-    text = f"{table(rows)}\n\n`{about['command']}`, seed {seed}. {of_splits}.\n{on}.\n"
-    (folder / "quality.md").write_text(text)
+    text = f"{table(rows, columns)}\n\n`{about['command']}`, seed {seed}. {of_splits}.\n{on}.\n"
+    (folder / f"{name}.md").write_text(text)
 
 
 def draw_figures(folder: Path, rows: Rows, curves: Mapping[str, Sequence[float]]) -> None:
