@@ -133,4 +133,4 @@ def draw(folder: Path, part: str, split: Split, shown: Mapping[str, Tensor]) -> 
         sheet.append([overlay(s, some) for s, some in zip(scenes, maps, strict=True)])
     path = folder / f"recipe_{part}.webp"
     titles = [f"scene {case}" for case in cases]
-    contact_sheet(sheet, titles, path, captions=["true box", *names], cell=0.9)
+    contact_sheet(sheet, titles, path, captions=["true box", *names], cell=0.72)

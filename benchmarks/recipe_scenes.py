@@ -16,7 +16,6 @@ from torch.nn.functional import avg_pool2d
 from torch.utils.data import Dataset
 
 from benchmarks.scenes import Scenes, Sources, load_sources, split_of
-from wsolrefine.functional.grid import resize
 from wsolrefine.layers import find_stages
 from wsolrefine.models import Preprocess, load_classifier
 from wsolrefine.nn import FeatureList, stage_channels
@@ -91,10 +90,10 @@ def _compose(scenes: Scenes, names: list[str], split: str) -> Split:
     return Split(torch.stack(images), torch.tensor(labels), torch.stack(masks), boxes, sizes)
 
 
-def normalized(images: Tensor, preprocess: Preprocess, side: int = SIDE) -> Tensor:
-    """Return images as the classifier wants them, on another size if asked."""
+def normalized(images: Tensor, preprocess: Preprocess) -> Tensor:
+    """Return images as the classifier wants them."""
     mean, std = (torch.tensor(v)[:, None, None] for v in (preprocess.mean, preprocess.std))
-    return resize((images.float() / 255 - mean) / std, (side, side))
+    return (images.float() / 255 - mean) / std
 
 
 def pretrained() -> tuple[FeatureList, list[int], Preprocess]:
@@ -144,8 +143,8 @@ def _coarse(stage: Tensor) -> Tensor:
 class Images(Dataset[tuple[Tensor, Tensor]]):
     """Normalised images with labels, for what has to train through the whole network."""
 
-    def __init__(self, split: Split, preprocess: Preprocess, side: int) -> None:
-        self.images, self.labels = normalized(split.images, preprocess, side), split.labels
+    def __init__(self, split: Split, preprocess: Preprocess) -> None:
+        self.images, self.labels = normalized(split.images, preprocess), split.labels
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -135,11 +135,10 @@ class Run:
                 trained[name] = recipe.state_dict()
 
     def ornet(self) -> Iterator[Row]:
-        side = recipe_ornet.SIDE
-        data = {name: Images(split, self.preprocess, side) for name, split in self.splits.items()}
+        data = {name: Images(split, self.preprocess) for name, split in self.splits.items()}
 
         def trained(recipe: LightningModule, epochs: int) -> float:
-            return train(recipe, data["train"], epochs=epochs, batch=self.options.batch)
+            return train(recipe, data["train"], epochs=epochs, batch=recipe_ornet.BATCH)
 
         for name, recipe, seconds in recipe_ornet.rows(
             self.backbone,
