@@ -72,7 +72,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     scenes = Scenes(load_sources(options.folder), "test", options.scenes, seed=options.seed)
-    found, rows = locate(scenes), []
+    found = locate(scenes)
+    rows: list[dict[str, str | float]] = []
     for name, maps, cut in sources(found):
         drawn = coarse_to_fine(maps, found.images, cut)
         for crf, some, threshold in (("", maps, cut), (", conv_crf", drawn, 0.5)):

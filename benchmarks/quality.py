@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -58,11 +59,22 @@ class Measured(NamedTuple):
     grey: PeakIoUResult
 
 
-def measure(maps: Tensor, found: Located) -> Measured:
+class Truth(Protocol):
+    """What maps are measured against."""
+
+    @property
+    def masks(self) -> Tensor: ...  # (N, SIDE, SIDE)
+    @property
+    def boxes(self) -> list[Tensor]: ...  # N of (1, 4), in pixels of the scene
+    @property
+    def sizes(self) -> list[tuple[int, int]]: ...  # of the scenes
+
+
+def measure(maps: Tensor, found: Truth) -> Measured:
     maps = prepared(maps)
-    options = {"image_sizes": found.sizes, "thresholds": STEPS}
-    every = count_box_hits(maps, found.boxes, ious=IOUS, all_contours=True, **options)
-    one = count_box_hits(maps, found.boxes, ious=(0.5,), **options)
+    count = partial(count_box_hits, maps, found.boxes, image_sizes=found.sizes, thresholds=STEPS)
+    every = count(ious=IOUS, all_contours=True)
+    one = count(ious=(0.5,))
     return Measured(
         max_box_acc(every, len(maps), STEPS),
         max_box_acc(one, len(maps), STEPS),
@@ -81,7 +93,7 @@ def row(name: str, found: dict[str, Located]) -> tuple[dict[str, str | float], l
     """Return the figures of one method as fractions, and its box accuracy at 0, 0.01, ... 0.99."""
     chosen, test = (measure(METHODS[name](found[split]), found[split]) for split in found)
     peak = int(chosen.grey.peak_threshold)
-    figures = {
+    figures: dict[str, str | float] = {
         "method": name,
         "MaxBoxAccV2": at_thresholds_of(chosen.all_boxes, test.all_boxes),
         "best MaxBoxAccV2": test.all_boxes.accuracy.item(),
@@ -97,8 +109,8 @@ def row(name: str, found: dict[str, Located]) -> tuple[dict[str, str | float], l
 
 def search(found: Located) -> None:
     """Print scg over layers and orders, then over thresholds, on the validation split."""
-    layers = [(28,), (14,), (7,), (14, 7), (28, 14), (28, 14, 7)]
-    orders = [(1,), (1, 2), (1, 2, 3)]
+    layers: list[tuple[int, ...]] = [(28,), (14,), (7,), (14, 7), (28, 14), (28, 14, 7)]
+    orders: list[tuple[int, ...]] = [(1,), (1, 2), (1, 2, 3)]
     cuts = [(0.5, 0.3), (0.6, 0.2), (0.6, 0.4), (0.7, 0.3), (0.7, 0.5), (0.8, 0.4)]
     tried = [(sides, order, (0.6, 0.3)) for sides in layers for order in orders]
     tried += [((28, 14), (1, 2), cut) for cut in cuts]
@@ -120,7 +132,7 @@ def search_crf(found: Located) -> None:
     print("Peak-IoU MaxBoxAccV2   PxAP s/image  map, cut, scales and window of conv_crf")
     for name in ("cam", DEFAULT):
         maps = prepared(METHODS[name](found))
-        tried = [(cut, *fine) for cut in cuts]
+        tried: list[tuple[float, tuple[int, ...], int]] = [(cut, *fine) for cut in cuts]
         tried += [(CUT, (1,), 11), (CUT, (1,), 21)] if name == DEFAULT else []
         for cut, scales, window in tried:
             begun = time.perf_counter()

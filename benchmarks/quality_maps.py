@@ -52,7 +52,7 @@ def locate(scenes: Scenes) -> Located:
     classifier = load_classifier()
     model, prepare = classifier.model, classifier.preprocess
     layers = find_layers(model, torch.zeros(1, 3, SIDE, SIDE))
-    weight = model.get_submodule(layers.head or "").weight
+    weight = model.get_parameter(f"{layers.head}.weight")
     images, cams, masks, boxes, sizes = [], [], [], [], []
     features: dict[int, list[Tensor]] = {side: [] for side in LAYERS}
     for index in range(len(scenes)):
@@ -69,7 +69,7 @@ def locate(scenes: Scenes) -> Located:
         small = cv2.resize(scene.mask.numpy().astype(np.uint8), (SIDE, SIDE), None, 0, 0, 0)
         masks.append(torch.from_numpy(small))
         boxes.append(scene.box[None])
-        sizes.append(tuple(scene.mask.shape))
+        sizes.append((scene.mask.shape[0], scene.mask.shape[1]))
         print(f"\r{index + 1}/{len(scenes)} scenes", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     joined = {side: torch.cat(some) for side, some in features.items()}

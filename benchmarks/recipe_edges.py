@@ -122,8 +122,7 @@ def rows(
             num_classes,
             classifier_epochs=0,
             edge_epochs=epochs,
-            **SETTINGS,
-            **settings,
+            **{**SETTINGS, **settings},
         )
         recipe.classes.load_state_dict(classes.state_dict())
         source = settings.get("refine", True)

@@ -69,7 +69,7 @@ def trained_evaluator(
     optimizer = torch.optim.Adam(evaluator.head.parameters(), lr=1e-2, weight_decay=1e-4)
     for _ in range(200):
         optimizer.zero_grad()
-        cross_entropy(evaluator.head(pooled), data.labels).backward()
+        torch.autograd.backward(cross_entropy(evaluator.head(pooled), data.labels))
         optimizer.step()
     return evaluator.requires_grad_(False)
 

@@ -126,7 +126,8 @@ class Run:
             if training.after is not None:
                 recipe.load_state_dict(segmentation_from(trained[training.after]), strict=False)
             data = {name: some.only(training.stages) for name, some in self.features.items()}
-            seconds = train(recipe, data["train"], epochs=recipe.epochs, batch=self.options.batch)
+            epochs: Any = recipe.epochs  # which every recipe has
+            seconds = train(recipe, data["train"], epochs=epochs, batch=self.options.batch)
             for name, settings in training.rows.items():
                 for key, value in settings.items():
                     setattr(recipe.settings, key, value)

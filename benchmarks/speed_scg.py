@@ -109,4 +109,6 @@ def _child_memory(batch: int, channels: int, side: int) -> None:
 def _resident(field: str) -> int:
     """Return VmRSS (resident now) or VmHWM (its peak) in bytes, from Linux's accounting."""
     status = Path("/proc/self/status").read_text()
-    return 1024 * int(re.search(rf"{field}:\s+(\d+) kB", status)[1])
+    found = re.search(rf"{field}:\s+(\d+) kB", status)
+    assert found is not None
+    return 1024 * int(found[1])
