@@ -136,16 +136,17 @@ class Run:
                 trained[name] = recipe.state_dict()
 
     def ornet(self) -> Iterator[Row]:
-        data = {name: Images(split, self.preprocess) for name, split in self.splits.items()}
+        data = {name: Images(self.splits[name], self.preprocess) for name in ("validation", "test")}
 
-        def trained(recipe: LightningModule, epochs: int) -> float:
-            return train(recipe, data["train"], epochs=epochs, batch=recipe_ornet.BATCH)
+        def trained(recipe: LightningModule, epochs: int, images: Images) -> float:
+            return train(recipe, images, epochs=epochs, batch=recipe_ornet.BATCH)
 
         for name, recipe, seconds in recipe_ornet.rows(
             self.backbone,
             self.channels,
             len(self.names),
-            data["train"],
+            self.splits["train"],
+            self.preprocess,
             self.options.ornet_epochs,
             trained,
         ):
