@@ -68,14 +68,14 @@ def located(recipe: LightningModule, data: Features | Images) -> tuple[Tensor, T
 
 def figures(
     recipe: LightningModule, data: Mapping[str, Any], splits: Mapping[str, Split]
-) -> Figures:
-    """Return a row: thresholds are those of the validation split."""
+) -> tuple[Figures, Tensor]:
+    """Return a row, with the thresholds of the validation split, and the maps of the test split."""
     chosen = measure(located(recipe, data["validation"])[1], splits["validation"])
     logits, of_true, of_predicted = located(recipe, data["test"])
     test = measure(of_true, splits["test"])
     correct = logits.argmax(1) == splits["test"].labels
     hits = measure(of_predicted, hidden(splits["test"], correct))
-    return {
+    row = {
         "MaxBoxAccV2": at_thresholds_of(chosen.all_boxes, test.all_boxes),
         "GT-known": at_thresholds_of(chosen.one_box, test.one_box),
         "Top-1 Loc": at_thresholds_of(chosen.one_box, hits.one_box),
@@ -84,6 +84,7 @@ def figures(
         "best MaxBoxAccV2": test.all_boxes.accuracy.item(),
         "threshold 0.5": chosen.one_box.best_thresholds.item(),
     }
+    return row, of_true
 
 
 def hidden(split: Split, shown: Tensor) -> Split:
@@ -131,8 +132,9 @@ class Run:
             for name, settings in training.rows.items():
                 for key, value in settings.items():
                     setattr(recipe.settings, key, value)
-                yield name, {**figures(recipe, data, self.splits), "seconds": seconds}
-                self.shown.setdefault(name, located(recipe, data["test"])[1])
+                row, maps = figures(recipe, data, self.splits)
+                self.shown.setdefault(name, maps)
+                yield name, {**row, "seconds": seconds}
                 trained[name] = recipe.state_dict()
 
     def ornet(self) -> Iterator[Row]:
@@ -150,8 +152,9 @@ class Run:
             self.options.ornet_epochs,
             trained,
         ):
-            yield name, {**figures(recipe, data, self.splits), "seconds": seconds}
-            self.shown.setdefault(name, located(recipe, data["test"])[1])
+            row, maps = figures(recipe, data, self.splits)
+            self.shown.setdefault(name, maps)
+            yield name, {**row, "seconds": seconds}
 
     def edges(self) -> Iterator[Row]:
         classifier = Cam(self.channels[-1:], len(self.names), epochs=self.options.epochs)
@@ -175,8 +178,8 @@ class Run:
         ):
             test = self.features["test"].some(some)
             found, edges = recipe_edges.scores(recipe, test, self.splits["test"].some(some))
-            yield name, {**found, "seconds": seconds}
             self.shown.setdefault(name, edges)
+            yield name, {**found, "seconds": seconds}
 
 
 def main() -> None:
