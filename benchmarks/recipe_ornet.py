@@ -83,8 +83,8 @@ def rows(
 ) -> Iterator[tuple[str, Ornet, float]]:
     """Yield the name of each row, its recipe and the seconds that its training took.
 
-    Stage two shows the evaluator scenes that it was not fitted to. Those it was, hundreds and not
-    the paper's million, it knows by their backgrounds too, and would have these in the map.
+    Stage two shows the evaluator scenes that it was not fitted to. Of those it was, hundreds and
+    not the paper's million, it knows the backgrounds too: its loss is least for the whole image.
     """
     count = len(split.labels)
     fitted, judged = [*range(0, count, 2)], [*range(1, count, 2)]
