@@ -29,7 +29,7 @@ from benchmarks.quality_maps import (
 from benchmarks.quality_report import save, table
 from benchmarks.scenes import Scenes, load_sources
 from wsolrefine import pseudo_boundary
-from wsolrefine.cli.evaluation.edges import outline
+from wsolrefine.cli.evaluate.boundaries import outline
 from wsolrefine.metrics import BoundaryScore
 
 WRONG = 4  # pixels by which the true masks are too small or too large

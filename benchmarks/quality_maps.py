@@ -15,21 +15,22 @@ from torch import Tensor
 
 from benchmarks.scenes import Scenes
 from wsolrefine import (
+    capture,
     confseg_thresholds,
     conv_crf,
+    find_layers,
+    gap_cam,
     gppl,
     gppl_released,
+    load_classifier,
     minmax,
     multiply_maps,
     scg,
     scg_released,
     sem,
 )
-from wsolrefine.capture import capture, gap_cam
-from wsolrefine.cli.evaluation.sources import enlarge_bicubic
+from wsolrefine.cli.evaluate.score_maps import enlarge_bicubic
 from wsolrefine.cli.maps import REFINE, Method
-from wsolrefine.layers import find_layers
-from wsolrefine.models import load_classifier
 
 SIDE = 224
 # The last block of each stage of EfficientNet-Lite0, by the side of its grid.

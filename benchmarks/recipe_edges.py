@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from benchmarks.recipe_scenes import Features, Split, normalized
-from wsolrefine.cli.evaluation.edges import outline
+from wsolrefine import Preprocess
+from wsolrefine.cli.evaluate.boundaries import outline
 from wsolrefine.metrics import BoundaryScore
-from wsolrefine.models import Preprocess
 from wsolrefine.recipes import SemEdges
 
 ROWS: dict[str, dict[str, bool]] = {

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.recipe_scenes import Images, Split
-from wsolrefine.models import Preprocess
+from wsolrefine import Preprocess
 from wsolrefine.nn import FeatureList
 from wsolrefine.recipes import Ornet
 

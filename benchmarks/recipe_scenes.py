@@ -16,8 +16,7 @@ from torch.nn.functional import avg_pool2d
 from torch.utils.data import Dataset
 
 from benchmarks.scenes import Scenes, Sources, load_sources, split_of
-from wsolrefine.layers import find_stages
-from wsolrefine.models import Preprocess, load_classifier
+from wsolrefine import Preprocess, find_stages, load_classifier
 from wsolrefine.nn import FeatureList, stage_channels
 
 SIDE = 224

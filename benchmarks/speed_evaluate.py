@@ -18,7 +18,7 @@ from torch import Tensor
 from benchmarks.timing import median_ratio, time_in_turn
 from tests.references.box_accuracy import count_hits
 from wsolrefine import minmax
-from wsolrefine.metrics import _sweep, count_box_hits, thresholds_of
+from wsolrefine.metrics import _contours, count_box_hits, thresholds_of
 
 MAPS = 4
 IOUS = (0.3, 0.5, 0.7)
@@ -34,7 +34,7 @@ def inputs(cells: int) -> tuple[Tensor, list[Tensor]]:
 
 
 def sweep(compiled: bool, maps: Tensor, boxes: list[Tensor], all_contours: bool) -> Tensor:
-    with mock.patch.object(_sweep, "COMPILED", compiled):
+    with mock.patch.object(_contours, "COMPILED", compiled):
         return count_box_hits(maps, boxes, ious=IOUS, all_contours=all_contours)
 
 
@@ -51,7 +51,7 @@ def bench_evaluate(least_runs: int, device: str) -> None:
                 ),
                 "OpenCV": partial(sweep, False, maps, boxes, all_contours),
             }
-            if _sweep.COMPILED:
+            if _contours.COMPILED:
                 calls["compiled"] = partial(sweep, True, maps, boxes, all_contours)
             plain = torch.as_tensor(calls["loop"]())
             for fast in [*calls][1:]:
@@ -62,4 +62,4 @@ def bench_evaluate(least_runs: int, device: str) -> None:
             for fast in [*calls][1:]:
                 ratio = median_ratio(times["loop"], times[fast])
                 shown += f" {ms[fast]:8.2f} {ratio:6.1f}  "
-            print(shown if _sweep.COMPILED else shown + "   numba is not installed", flush=True)
+            print(shown if _contours.COMPILED else shown + "   numba is not installed", flush=True)

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 from torch.testing import assert_close
 
-from tests.photographs import FOLDER, classifier
+from tests.support.photographs import FOLDER, classifier
 from wsolrefine.models import Classifier, Preprocess, load_classifier
 
 GRADIENT = np.stack(

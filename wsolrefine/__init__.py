@@ -1,5 +1,15 @@
 """From a classifier's class activation map to the whole object, as batched tensor functions."""
 
+from wsolrefine.activation import (
+    ClassActivation,
+    Layers,
+    capture,
+    class_activation,
+    find_layers,
+    find_stages,
+    gap_cam,
+    grad_cam,
+)
 from wsolrefine.functional.boxes import box_iou, component_boxes, largest_box, union_box
 from wsolrefine.functional.components import connected_components
 from wsolrefine.functional.confseg import ConfSeg, confseg, confseg_thresholds
@@ -14,22 +24,34 @@ from wsolrefine.functional.pseudo_boundary import pseudo_boundary
 from wsolrefine.functional.scg import scg, scg_released
 from wsolrefine.functional.sem import sem
 from wsolrefine.functional.tokens import tokens_to_map
+from wsolrefine.models import Classifier, Preprocess, load_classifier
 
 __all__ = [
+    "ClassActivation",
+    "Classifier",
     "ConfSeg",
     "Gaussian",
+    "Layers",
+    "Preprocess",
     "attentive_erasing",
     "box_iou",
+    "capture",
+    "class_activation",
     "component_boxes",
     "confseg",
     "confseg_thresholds",
     "connected_components",
     "conv_crf",
+    "find_layers",
+    "find_stages",
     "fit_gaussian",
+    "gap_cam",
     "gaussian_map",
     "gppl",
     "gppl_released",
+    "grad_cam",
     "largest_box",
+    "load_classifier",
     "minmax",
     "multiply_maps",
     "pseudo_boundary",

@@ -1,4 +1,4 @@
-"""The library's only argument checks: metadata (shape, dtype, device), never tensor values."""
+"""The checks of tensors that are passed in: shape, dtype, device; of values, only class indices."""
 
 from __future__ import annotations
 
@@ -41,25 +41,111 @@ def check_tensors(**tensors: tuple[Tensor, str]) -> None:
             raise ValueError(f"{name}: expected {like.device} as {owner}, got {tensor.device}")
 
 
-def check_mask(mask: Tensor, pattern: str) -> None:
-    """Raise unless ``mask`` is a boolean tensor of the pattern's axes.
+def check_boolean(**masks: tuple[Tensor, str]) -> None:
+    """Raise unless boolean tensors match their axis patterns, with equal letters equal in size.
 
     Raises:
-        TypeError: ``mask`` is not a boolean tensor.
-        ValueError: its rank differs from the pattern, or an axis other than ``B`` is empty.
+        TypeError: an argument is not a boolean tensor.
+        ValueError: a rank or a size differs from its pattern.
 
     Example:
         >>> import torch
-        >>> check_mask(torch.rand(1, 2, 2), "B H W")
+        >>> check_boolean(mask=(torch.rand(1, 2, 2), "B H W"))
         Traceback (most recent call last):
             ...
         TypeError: mask: expected dtype torch.bool, got torch.float32
 
     """
-    _check_is_tensor("mask", mask)
-    if mask.dtype != torch.bool:
-        raise TypeError(f"mask: expected dtype torch.bool, got {mask.dtype}")
-    _check_shape("mask", mask, pattern, {})
+    sizes: dict[str, tuple[int, str]] = {}
+    for name, (mask, pattern) in masks.items():
+        _check_is_tensor(name, mask)
+        if mask.dtype != torch.bool:
+            raise TypeError(f"{name}: expected dtype torch.bool, got {mask.dtype}")
+        _check_shape(name, mask, pattern, sizes)
+
+
+def check_real(name: str, tensor: Tensor, pattern: str) -> None:
+    """Raise unless a tensor of floating-point numbers or integers matches its axis pattern.
+
+    Raises:
+        TypeError: it is not a tensor, or complex or boolean.
+        ValueError: a rank or a size differs from the pattern.
+
+    """
+    _check_is_tensor(name, tensor)
+    _check_shape(name, tensor, pattern, {})
+    if tensor.is_complex() or tensor.dtype == torch.bool:
+        raise TypeError(f"{name}: expected real numbers, got {tensor.dtype}")
+
+
+def check_integer(name: str, tensor: Tensor, pattern: str) -> None:
+    """Raise unless a tensor of integers matches its axis pattern.
+
+    Raises:
+        TypeError: it is not a tensor, or of another dtype.
+        ValueError: a rank or a size differs from the pattern.
+
+    """
+    _check_is_tensor(name, tensor)
+    _check_shape(name, tensor, pattern, {})
+    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise TypeError(f"{name}: expected an integer dtype, got {tensor.dtype}")
+
+
+def check_like(**tensors: Tensor) -> None:
+    """Raise unless all tensors have the shape of the first.
+
+    Example:
+        >>> import torch
+        >>> check_like(maps=torch.rand(2, 3), masks=torch.rand(2, 4))
+        Traceback (most recent call last):
+            ...
+        ValueError: masks: expected shape (2, 3) as maps, got (2, 4)
+
+    """
+    lead = next(iter(tensors))
+    for name, tensor in tensors.items():
+        if tensor.shape != tensors[lead].shape:
+            shape = tuple(tensors[lead].shape)
+            raise ValueError(f"{name}: expected shape {shape} as {lead}, got {tuple(tensor.shape)}")
+
+
+def check_labels(
+    name: str, labels: Tensor, *, several: bool = False, classes: int | None = None, **like: Tensor
+) -> None:
+    """Raise unless ``labels`` holds int64 class indices for each image of a tensor.
+
+    Args:
+        name: of the argument.
+        labels: one index an image, ``(B,)``.
+        several: ``(B, K)`` will do too.
+        classes: the indices must be below this. That reads values, for which a GPU would be waited
+            for: there, and in compiled code, torch's own indexing fails instead.
+        **like: the tensor whose first axis is the images, by its name.
+
+    Raises:
+        TypeError: ``labels`` is not an int64 tensor.
+        ValueError: shape or device differ, or an index is out of range.
+
+    """
+    ((source, tensor),) = like.items()
+    _check_is_tensor(name, labels)
+    if labels.dtype != torch.int64:
+        raise TypeError(f"{name}: expected dtype torch.int64, got {labels.dtype}")
+    shape = tuple(labels.shape)
+    fits = len(shape) in ((1, 2) if several else (1,)) and 0 not in shape[1:]
+    if not fits or shape[0] != len(tensor):
+        forms = "(B,) or (B, K)" if several else "(B,)"
+        expected = f"{name}: expected shape {forms} with B={len(tensor)} from {source}"
+        raise ValueError(f"{expected}, got {shape}")
+    if labels.device != tensor.device:
+        raise ValueError(f"{name}: expected {tensor.device} as {source}, got {labels.device}")
+    if classes is None or labels.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    outside = labels[(labels < 0) | (labels >= classes)]
+    if len(outside):
+        got = outside[0].item()
+        raise ValueError(f"{name}: expected 0 to {classes - 1} as {source}, got {got}")
 
 
 def check_features(features: Tensor | Sequence[Tensor], *cam: Tensor) -> list[Tensor]:
@@ -104,7 +190,7 @@ def _check_shape(
     without = [axis for axis in full if not axis.startswith("[")]
     optional = [axis.strip("[]") for axis in full]
     forms = [without] if len(without) == len(full) else [without, optional]
-    shown = " or ".join(f"({', '.join(map(_shown, form))})" for form in forms)
+    shown = " or ".join(map(_shape_shown, forms))
     expected = f"{name}: expected shape {shown}"
     if full[0] == "...":
         axes, matches = full[1:], len(shape) >= len(full) - 1
@@ -126,6 +212,10 @@ def _check_shape(
             raise ValueError(f"{expected} with {axis}={bound} from {source}, got {shape}")
         if size == 0 and axis not in _MAY_BE_EMPTY:
             raise ValueError(f"{expected} with {_shown(axis)} >= 1, got {shape}")
+
+
+def _shape_shown(axes: Sequence[str]) -> str:
+    return f"({', '.join(map(_shown, axes))}{',' if len(axes) == 1 else ''})"
 
 
 def _shown(axis: str) -> str:

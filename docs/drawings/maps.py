@@ -9,8 +9,8 @@ from torch import Tensor
 
 import wsolrefine as w
 from drawings import panels as p
-from wsolrefine.capture import capture
-from wsolrefine.functional.grid import resize
+from wsolrefine import capture
+from wsolrefine.functional._grid import resize
 from wsolrefine.viz import draw_boxes
 
 WHEEL = (9, 3)  # row and column of a cell of the 14 x 14 grid on the motorcycle

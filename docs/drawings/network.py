@@ -9,8 +9,7 @@ from torch import Tensor
 
 import wsolrefine as w
 from drawings import panels as p
-from wsolrefine.activation import class_activation
-from wsolrefine.capture import capture, gap_cam, grad_cam
+from wsolrefine import capture, class_activation, gap_cam, grad_cam
 from wsolrefine.viz import contact_sheet, draw_boxes, overlay
 
 

@@ -19,9 +19,7 @@ from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 from torch import Tensor
 
-from wsolrefine.activation import class_activation
-from wsolrefine.layers import Layers, find_layers
-from wsolrefine.models import Classifier, load_classifier
+from wsolrefine import Classifier, Layers, class_activation, find_layers, load_classifier
 from wsolrefine.viz import overlay
 
 FOLDER = Path(__file__).parents[1] / "img"

@@ -1,4 +1,4 @@
-"""The ``wsolrefine`` command: ``demo``, ``refine``, ``evaluate``, ``train``, one file each."""
+"""The ``wsolrefine`` command: ``demo``, ``refine``, ``evaluate``, ``train``, a folder each."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def _build() -> Callable[..., object]:
         return _missing
     import typer
 
-    from wsolrefine.cli.demo import demo
-    from wsolrefine.cli.evaluate import evaluate
-    from wsolrefine.cli.refine import refine
-    from wsolrefine.cli.train import train
+    from wsolrefine.cli.demo.command import demo
+    from wsolrefine.cli.evaluate.command import evaluate
+    from wsolrefine.cli.refine.command import refine
+    from wsolrefine.cli.train.command import train
 
     built = typer.Typer(
         name="wsolrefine",

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from PIL import Image
 
-from wsolrefine.activation import class_activation
-from wsolrefine.cli.report import stop
-from wsolrefine.layers import Layers, find_layers
+from wsolrefine.activation.forward import class_activation
+from wsolrefine.activation.layers import Layers, find_layers
+from wsolrefine.cli.console import stop
 from wsolrefine.models import Classifier, load_classifier
 
 

@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from wsolrefine.cli.console import stop
 from wsolrefine.cli.prepare import choose_device
-from wsolrefine.cli.report import stop
 
 if TYPE_CHECKING:
-    from wsolrefine.recipes.trained import About, Trained
+    from wsolrefine.recipes.checkpoint import About, Trained
 
 EDGES = "sem_edges"
 """The recipe whose maps are edges: no mask, no box."""
@@ -57,7 +57,7 @@ def find_recipe(path: Path, model: str | None) -> Found:
     for name in ("lightning", "safetensors"):
         if find_spec(name) is None:
             stop(f"--recipe needs the package {name}: pip install 'wsolrefine[train]'", 1)
-    from wsolrefine.recipes.trained import is_own_code, read_about
+    from wsolrefine.recipes.checkpoint import is_own_code, read_about
 
     if not path.is_file():
         stop(f"--recipe: expected a file of wsolrefine train, got {path}")
@@ -79,7 +79,7 @@ def find_recipe(path: Path, model: str | None) -> Found:
 
 def prepare_recipe(found: Found, model: str | None, device: str) -> Ready:
     """Build the recipe and try it once, or stop with the reason."""
-    from wsolrefine.recipes.trained import load_trained
+    from wsolrefine.recipes.checkpoint import load_trained
 
     place = choose_device(device)
     if os.getcwd() not in sys.path:  # noqa: PTH109 - so that module:callable finds a file here

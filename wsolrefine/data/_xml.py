@@ -7,7 +7,7 @@ from typing import NamedTuple
 from xml.parsers import expat
 
 from wsolrefine.data._lines import WHOLE, broken, read_text
-from wsolrefine.data._reader import Box
+from wsolrefine.data.reader import Box
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 DEPTH = 8  # nothing that is looked for lies as deep, and paths of deep elements would be long

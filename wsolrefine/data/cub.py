@@ -6,8 +6,8 @@ from os import PathLike
 from pathlib import Path
 
 from wsolrefine.data._lines import Row, by_id, check_same_ids, read_rows
-from wsolrefine.data._reader import Box, Reader, Transform, as_boxes, check_folder, check_split
 from wsolrefine.data.annotation import Annotation
+from wsolrefine.data.reader import Box, Reader, Transform, as_boxes, check_folder, check_split
 
 FORMS = {
     "image_class_labels": "number class",

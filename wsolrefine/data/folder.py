@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from wsolrefine.data._images import open_rgb, opened
-from wsolrefine.data._reader import Reader, Transform, as_boxes, check_folder
 from wsolrefine.data.annotation import Annotation
+from wsolrefine.data.reader import Reader, Transform, as_boxes, check_folder
 from wsolrefine.data.score_maps import SUFFIXES
 
 ORIENTATION = 0x0112  # the EXIF tag

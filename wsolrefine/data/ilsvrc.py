@@ -6,9 +6,9 @@ from os import PathLike
 from pathlib import Path
 
 from wsolrefine.data._lines import Row, broken, by_id, read_rows
-from wsolrefine.data._reader import Reader, Transform, as_boxes, check_folder, check_split
 from wsolrefine.data._xml import Objects, half_open, read_objects
 from wsolrefine.data.annotation import Annotation
+from wsolrefine.data.reader import Reader, Transform, as_boxes, check_folder, check_split
 
 LISTS = {"train": "train_cls.txt", "val": "val.txt"}
 

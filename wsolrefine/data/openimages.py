@@ -12,8 +12,8 @@ from torch import Tensor
 
 from wsolrefine.data._images import read_gray, to_mask
 from wsolrefine.data._lines import Row, check_same_ids, grouped, read_rows
-from wsolrefine.data._reader import Reader, Transform, as_boxes, check_folder, check_split
 from wsolrefine.data.annotation import Annotation
+from wsolrefine.data.reader import Reader, Transform, as_boxes, check_folder, check_split
 from wsolrefine.data.wsolevaluation import labelled
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wsolrefine.data._images import read_gray_map
 from wsolrefine.data._lines import stays_below
-from wsolrefine.data._reader import check_folder
+from wsolrefine.data.reader import check_folder
 
 SUFFIXES = {*(".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")}
 """What is taken off an id: with any other ending, ``frame.1`` and ``frame.2`` would be one map."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wsolrefine._check import check_mask, check_tensors
+from wsolrefine._check import check_boolean, check_tensors
+from wsolrefine.functional._numeric import working
 from wsolrefine.functional.components import connected_components, largest_component
-from wsolrefine.functional.normalize import working
 
 
 def union_box(mask: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def union_box(mask: Tensor) -> Tensor:
         coordinates.
 
     """
-    check_mask(mask, "B [K] H W")
+    check_boolean(mask=(mask, "B [K] H W"))
     bounds = []
     for axis in (-2, -1):  # occupied columns, then occupied rows
         occupied = mask.any(axis)
@@ -101,7 +101,7 @@ def component_boxes(mask: Tensor) -> list[Tensor]:
         MaxBoxAccV2 considers all components.
 
     """
-    check_mask(mask, "B H W")
+    check_boolean(mask=(mask, "B H W"))
     labels = connected_components(mask)
     batch = len(mask)
     counts = labels.flatten(1).amax(1) if batch else labels.new_zeros(0)

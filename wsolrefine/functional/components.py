@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsolrefine._check import check_mask
+from wsolrefine._check import check_boolean
 
 
 def connected_components(mask: Tensor, *, connectivity: Literal[4, 8] = 8) -> Tensor:
@@ -40,7 +40,7 @@ def connected_components(mask: Tensor, *, connectivity: Literal[4, 8] = 8) -> Te
         Rosenfeld and Pfaltz, "Sequential Operations in Digital Picture Processing", 1966.
 
     """
-    check_mask(mask, "B [K] H W")
+    check_boolean(mask=(mask, "B [K] H W"))
     if connectivity not in (4, 8):
         raise ValueError(f"connectivity: expected 4 or 8, got {connectivity}")
     label = _label_scipy if mask.device.type == "cpu" else _label_propagation

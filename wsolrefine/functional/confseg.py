@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
-from wsolrefine.functional.normalize import rounding, working
+from wsolrefine.functional._numeric import rounding, working
 
 
 class ConfSeg(NamedTuple):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
-from wsolrefine.functional.normalize import is_finite, working
+from wsolrefine.functional._numeric import is_finite, working
 
 
 def conv_crf(

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_features
-from wsolrefine.functional.powers import check_orders, correlate, high_order_rows
-from wsolrefine.functional.precision import outside_autocast
-from wsolrefine.functional.unit import on_one_grid, unit_vectors
+from wsolrefine.functional._numeric import outside_autocast
+from wsolrefine.functional._powers import check_orders, correlate, high_order_rows
+from wsolrefine.functional._unit import on_one_grid, unit_vectors
 
 
 @outside_autocast

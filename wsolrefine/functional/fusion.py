@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
-from wsolrefine.functional.grid import largest_grid, resize
-from wsolrefine.functional.normalize import minmax, working
+from wsolrefine.functional._grid import largest_grid, resize
+from wsolrefine.functional._numeric import working
+from wsolrefine.functional.normalize import minmax
 
 
 def multiply_maps(maps: Sequence[Tensor]) -> Tensor:

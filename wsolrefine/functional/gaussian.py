@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, finfo
 
 from wsolrefine._check import check_tensors
-from wsolrefine.functional.normalize import working
-from wsolrefine.functional.precision import outside_autocast
+from wsolrefine.functional._numeric import outside_autocast, working
 
 
 class Gaussian(NamedTuple):

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
+from wsolrefine.functional._numeric import is_finite, working
 from wsolrefine.functional.gaussian import Gaussian, fit_gaussian, gaussian_map
-from wsolrefine.functional.normalize import is_finite, working
 
 
 def gppl(cam: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
-from wsolrefine.functional.normalize import is_finite, working
+from wsolrefine.functional._numeric import is_finite, working
 
 
 def pseudo_boundary(

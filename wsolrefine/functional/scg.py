@@ -9,12 +9,18 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from wsolrefine._check import check_features
+from wsolrefine.functional._grid import largest_grid, resize
+from wsolrefine.functional._numeric import (
+    are_finite,
+    cosine_rounding,
+    is_finite,
+    outside_autocast,
+    rescale,
+    working,
+)
+from wsolrefine.functional._powers import Correlation, check_orders, correlate, high_order_rows
+from wsolrefine.functional._unit import on_one_grid, unit_vectors
 from wsolrefine.functional.correlation import self_correlation_released
-from wsolrefine.functional.grid import largest_grid, resize
-from wsolrefine.functional.normalize import are_finite, is_finite, rescale, working
-from wsolrefine.functional.powers import Correlation, check_orders, correlate, high_order_rows
-from wsolrefine.functional.precision import outside_autocast
-from wsolrefine.functional.unit import cosine_rounding, on_one_grid, unit_vectors
 
 _BLOCK_VALUES = 2**20  # 4 MB of float32: a few blocks stay in a CPU's cache and fill a GPU
 

@@ -7,10 +7,15 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from wsolrefine._check import check_features
-from wsolrefine.functional.grid import resize
-from wsolrefine.functional.normalize import are_finite, rescale, working
-from wsolrefine.functional.precision import outside_autocast
-from wsolrefine.functional.unit import cosine_rounding, on_one_grid, unit_vectors
+from wsolrefine.functional._grid import resize
+from wsolrefine.functional._numeric import (
+    are_finite,
+    cosine_rounding,
+    outside_autocast,
+    rescale,
+    working,
+)
+from wsolrefine.functional._unit import on_one_grid, unit_vectors
 
 
 @outside_autocast

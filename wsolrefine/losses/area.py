@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
-from wsolrefine.functional.normalize import working
+from wsolrefine.functional._numeric import working
 from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from wsolrefine._check import check_tensors
-from wsolrefine.functional.normalize import working
-from wsolrefine.losses._reduce import Reduction, check_label, check_reduction, reduced
+from wsolrefine._check import check_labels, check_tensors
+from wsolrefine.functional._numeric import working
+from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
 
 def coaug_loss(
@@ -72,7 +72,7 @@ def coaug_loss(
         background=(background, "B D"),
         confident_background=(confident_background, "B D"),
     )
-    check_label(label, foreground, "foreground")
+    check_labels("label", label, foreground=foreground)
     objects, others = working(foreground), working(background)
     confident = working(confident_background)
     cam = vector_norm(objects - others, dim=1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from wsolrefine._check import check_tensors
-from wsolrefine.functional.normalize import working
-from wsolrefine.losses._reduce import Reduction, check_label, check_reduction, reduced
+from wsolrefine._check import check_labels, check_tensors
+from wsolrefine.functional._numeric import working
+from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
 
 def multiplicative_loss(
@@ -54,7 +54,7 @@ def multiplicative_loss(
     """
     check_reduction(reduction)
     check_tensors(deep_logits=(deep_logits, "B K"), fused_logits=(fused_logits, "B K"))
-    check_label(label, deep_logits, "deep_logits", classes=deep_logits.shape[1])
+    check_labels("label", label, deep_logits=deep_logits, classes=deep_logits.shape[1])
     deep, fused = working(deep_logits), working(fused_logits)
     of_deep = _cross_entropy(deep, label)
     if distill:

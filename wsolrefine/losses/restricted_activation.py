@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wsolrefine._check import check_tensors
-from wsolrefine.functional.normalize import rescale, rounding, working
-from wsolrefine.losses._reduce import Reduction, check_label, check_reduction, reduced
+from wsolrefine._check import check_labels, check_tensors
+from wsolrefine.functional._numeric import rescale, rounding, working
+from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
 
 def restricted_activation_loss(
@@ -60,7 +60,7 @@ def restricted_activation_loss(
     """
     check_reduction(reduction)
     check_tensors(logit_map=(logit_map, "B K h w"))
-    check_label(label, logit_map, "logit_map", classes=logit_map.shape[1])
+    check_labels("label", label, logit_map=logit_map, classes=logit_map.shape[1])
     if logit_map.shape[1] < 2:
         raise ValueError(
             f"logit_map: expected at least 2 classes, got shape {tuple(logit_map.shape)}"

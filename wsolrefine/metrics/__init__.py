@@ -1,31 +1,36 @@
 """Figures of weakly supervised localization, as functions of tensors and as torchmetrics."""
 
+from wsolrefine.functional.suppression import suppress_non_maxima
+from wsolrefine.functional.thinning import thin
 from wsolrefine.metrics._inputs import thresholds_of
-from wsolrefine.metrics.box_hits import count_box_hits, score_map_boxes
-from wsolrefine.metrics.box_hits_half_open import count_box_hits_half_open
-from wsolrefine.metrics.boxes import BoxAccuracy, MaxBoxAcc, MaxBoxAccV2, max_box_acc
-from wsolrefine.metrics.edges import (
+from wsolrefine.metrics.boundary import (
     BoundaryResult,
     BoundaryScore,
     boundary_score,
     count_boundary_matches,
 )
-from wsolrefine.metrics.errors import (
+from wsolrefine.metrics.box_accuracy import BoxAccuracy, MaxBoxAcc, MaxBoxAccV2, max_box_acc
+from wsolrefine.metrics.box_hits import count_box_hits, score_map_boxes
+from wsolrefine.metrics.box_hits_half_open import count_box_hits_half_open
+from wsolrefine.metrics.error_types import (
     ErrorRates,
     LocalizationError,
     LocalizationErrors,
     localization_errors,
 )
-from wsolrefine.metrics.localization import (
+from wsolrefine.metrics.localization_accuracy import (
     LocalizationAccuracy,
     LocalizationRates,
     localization_hits,
 )
+from wsolrefine.metrics.mask_iou import PeakIoU, PeakIoUResult, count_grey_levels, peak_iou
 from wsolrefine.metrics.matching import match_boundaries
-from wsolrefine.metrics.peak_iou import PeakIoU, PeakIoUResult, count_grey_levels, peak_iou
-from wsolrefine.metrics.pixels import PixelPrecision, PxAP, count_scores, pixel_average_precision
-from wsolrefine.metrics.suppression import suppress_non_maxima
-from wsolrefine.metrics.thinning import thin
+from wsolrefine.metrics.pixel_precision import (
+    PixelPrecision,
+    PxAP,
+    count_scores,
+    pixel_average_precision,
+)
 
 __all__ = [
     "BoundaryResult",

@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wsolrefine._check import check_like
+from wsolrefine.metrics._metric import float64_device
+
 Sizes = Tensor | Sequence[tuple[int, int]]
 
 
@@ -88,16 +91,13 @@ def checked_masks(maps: Tensor, masks: Tensor) -> Tensor:
         raise TypeError(f"masks: expected a torch.Tensor, got {type(masks).__name__}")
     if masks.is_floating_point() or masks.is_complex():
         raise TypeError(f"masks: expected an integer or boolean dtype, got {masks.dtype}")
-    if masks.shape != maps.shape:
-        raise ValueError(
-            f"masks: expected shape {tuple(maps.shape)} as maps, got {tuple(masks.shape)}"
-        )
+    check_like(maps=maps, masks=masks)
     return masks.to(maps.device, torch.int64)
 
 
 def unit_interval(maps: Tensor) -> Tensor:
     """Return the maps in float64, as they are compared; on the CPU where a device has none."""
-    values = maps.detach().to("cpu" if maps.device.type == "mps" else maps.device, torch.float64)
+    values = maps.detach().to(float64_device(maps), torch.float64)
     low, high = values.aminmax() if values.numel() else (values.new_zeros(()),) * 2
     if not bool((low >= 0) & (high <= 1)):  # NaN passes through and fails too
         raise ValueError(f"maps: expected values in [0, 1], got {low:.4g} to {high:.4g}")

@@ -1,4 +1,4 @@
-"""The base class of the metrics: torchmetrics' own, where it is installed."""
+"""What the metrics share: torchmetrics' base class where it is installed, and its states."""
 
 from __future__ import annotations
 
@@ -21,16 +21,21 @@ else:
             )
 
 
+def float64_device(tensor: torch.Tensor) -> torch.device:
+    """Return the tensor's device, or the CPU where that device has no float64 (MPS)."""
+    return torch.device("cpu") if tensor.device.type == "mps" else tensor.device
+
+
 def keep_apart(metric: Metric, *settings: object) -> None:
     """Give a metric a constant state that only metrics of its class and settings share.
 
-    A MetricCollection counts once for all metrics whose states are equal after the first batch,
-    and that may happen to metrics that differ. To be called before any other state is added: older
-    torchmetrics compares the first one alone.
+    ``MetricCollection`` merges metrics whose states are equal after the first batch into one
+    compute group, even if their settings differ. Call this before any other state is added: older
+    torchmetrics compares the first state alone.
     """
     said = repr((type(metric).__name__, settings)).encode()
     digest = torch.tensor(list(hashlib.sha256(said).digest()))
     metric.add_state("settings", digest, dist_reduce_fx="sum")
 
 
-__all__ = ["Metric", "keep_apart"]
+__all__ = ["Metric", "float64_device", "keep_apart"]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-Shape = tuple[int | str, ...]
+from wsolrefine._check import check_integer, check_real
+from wsolrefine.metrics._metric import float64_device
 
 
 class Overlaps(NamedTuple):
@@ -33,7 +34,7 @@ def overlaps(boxes: Tensor, target_boxes: Sequence[Tensor], inclusive: bool) -> 
     Ratios are float64: that of whole numbers is then below, at or above a short decimal number such
     as 0.3 exactly if the fraction is, because division and decimal are rounded alike.
     """
-    device = torch.device("cpu") if boxes.device.type == "mps" else boxes.device
+    device = float64_device(boxes)
     first = boxes.detach().to(device, torch.float64)[:, :, None]
     # NaN meets nothing, so the padding needs no mask.
     nothing = first.new_full((1, 4), torch.nan)
@@ -54,37 +55,11 @@ def overlaps(boxes: Tensor, target_boxes: Sequence[Tensor], inclusive: bool) -> 
     return Overlaps(*(ratio.nan_to_num(0.0, 0.0, 0.0) for ratio in ratios))
 
 
-def check_boxes(name: str, boxes: Tensor, shape: Shape) -> None:
-    """Raise unless ``boxes`` is a tensor of real numbers of this shape; a word is any size >= 1."""
-    _check_shape(name, boxes, shape)
-    if boxes.is_complex() or boxes.dtype == torch.bool:
-        raise TypeError(f"{name}: expected real numbers, got {boxes.dtype}")
-
-
-def check_labels(name: str, labels: Tensor, shape: Shape) -> None:
-    """Raise unless ``labels`` is a tensor of whole numbers of this shape."""
-    _check_shape(name, labels, shape)
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(f"{name}: expected an integer dtype, got {labels.dtype}")
-
-
 def check_targets(target_boxes: Sequence[Tensor], target_labels: Tensor, batch: int) -> None:
     """Raise unless each of ``batch`` images has a label and a tensor ``(n, 4)`` of true boxes."""
     if len(target_boxes) != batch:
         raise ValueError(f"target_boxes: expected {batch} tensors, got {len(target_boxes)}")
     for i, some in enumerate(target_boxes):
         name = f"target_boxes[{i}]"
-        check_boxes(name, some, ("n", 4))
-    check_labels("target_labels", target_labels, (batch,))
-
-
-def _check_shape(name: str, tensor: Tensor, shape: Shape) -> None:
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"{name}: expected a torch.Tensor, got {type(tensor).__name__}")
-    sizes = tuple(tensor.shape)
-    if len(sizes) != len(shape) or any(
-        size != want if isinstance(want, int) else want == "k" and size == 0
-        for size, want in zip(sizes, shape, strict=True)
-    ):
-        shown = "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
-        raise ValueError(f"{name}: expected shape {shown}, got {sizes}")
+        check_real(name, some, "n 4")
+    check_integer("target_labels", target_labels, str(batch))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
+from wsolrefine.metrics._contours import Grey, Ints, best_ious, contour_boxes, largest_boxes
 from wsolrefine.metrics._inputs import (
     Sizes,
     checked_boxes,
@@ -17,7 +18,6 @@ from wsolrefine.metrics._inputs import (
     checked_thresholds,
     unit_interval,
 )
-from wsolrefine.metrics._sweep import Grey, Ints, best_ious, contour_boxes, largest_boxes
 
 
 def score_map_boxes(map: Tensor, threshold: float, *, all_contours: bool = False) -> Tensor:

@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from wsolrefine import box_iou, component_boxes, largest_box
 from wsolrefine._check import check_tensors
+from wsolrefine.functional.boxes import box_iou, component_boxes, largest_box
 from wsolrefine.metrics._inputs import Sizes, checked_boxes, checked_ious, checked_thresholds
 
 MASKS_AT_ONCE = 2**24

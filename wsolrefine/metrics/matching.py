@@ -9,7 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from wsolrefine.metrics._augment import largest_matching
+from wsolrefine._check import check_boolean
+from wsolrefine.metrics._bipartite import largest_matching
 
 Mask = npt.NDArray[np.bool_]
 
@@ -49,7 +50,7 @@ def match_boundaries(
         Brightness, Color, and Texture Cues", PAMI 2004, Sec. 4.1 and appendix.
 
     """
-    check_masks(predicted=predicted, target=target)
+    check_boolean(predicted=(predicted, "B H W"), target=(target, "B H W"))
     check_tolerance(tolerance)
     matched: list[Mask] = []
     for one, other in zip(predicted.cpu().numpy(), target.cpu().numpy(), strict=True):
@@ -144,20 +145,3 @@ def check_tolerance(tolerance: float) -> None:
     """Raise unless ``tolerance`` is a finite number >= 0."""
     if not 0 <= tolerance < math.inf:
         raise ValueError(f"tolerance: expected a finite number >= 0, got {tolerance}")
-
-
-def check_masks(**masks: Tensor) -> None:
-    """Raise unless all are boolean tensors ``(B, H, W)`` of the first one's shape."""
-    lead = next(iter(masks))
-    for name, mask in masks.items():
-        if not isinstance(mask, Tensor):
-            raise TypeError(f"{name}: expected a torch.Tensor, got {type(mask).__name__}")
-        if mask.dtype != torch.bool:
-            raise TypeError(f"{name}: expected dtype torch.bool, got {mask.dtype}")
-        shape = tuple(mask.shape)
-        if len(shape) != 3 or 0 in shape[1:]:
-            raise ValueError(f"{name}: expected shape (B, H, W) with H, W >= 1, got {shape}")
-        if shape != tuple(masks[lead].shape):
-            raise ValueError(
-                f"{name}: expected shape {tuple(masks[lead].shape)} as {lead}, got {shape}"
-            )

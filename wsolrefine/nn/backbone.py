@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors
-from wsolrefine._forward import Hook, evaluation, hooked, output_tensor, submodule
-from wsolrefine._layout import laid_out
+from wsolrefine.activation.hooks import Hook, evaluation, hooked, output_tensor, submodule
+from wsolrefine.activation.layout import laid_out
 
 
 class FeatureList(nn.Module):

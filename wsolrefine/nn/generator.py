@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors
-from wsolrefine.functional.grid import resize
+from wsolrefine.functional._grid import resize
 
 
 class Activation(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine._check import check_features, check_tensors
-from wsolrefine.functional.grid import resize
+from wsolrefine.functional._grid import resize
 
 
 class ConvolutionalHead(nn.Sequential):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from wsolrefine._check import check_features
-from wsolrefine.functional.grid import largest_grid
+from wsolrefine.functional._grid import largest_grid
 from wsolrefine.nn.attention import MultiplicativeChannelAttention
 
 Fusion = Literal["multiplication", "addition", "concatenation"]

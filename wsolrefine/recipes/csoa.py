@@ -13,12 +13,12 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, interpolate
 
+from wsolrefine.functional._grid import resize
 from wsolrefine.functional.confseg import confseg
-from wsolrefine.functional.grid import resize
 from wsolrefine.losses import coaug_loss, confseg_loss
 from wsolrefine.nn import ConvolutionalHead
+from wsolrefine.recipes._schedule import check_stages, freeze, two_speeds
 from wsolrefine.recipes.localization import Localization, chosen, map_of
-from wsolrefine.recipes.training import check_stages, freeze, two_speeds
 
 
 class Csoa(LightningModule):

@@ -14,15 +14,15 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from wsolrefine._forward import hooked, output_tensor, with_tensor
-from wsolrefine._layout import laid_out
+from wsolrefine.activation.hooks import hooked, output_tensor, with_tensor
+from wsolrefine.activation.layout import laid_out
+from wsolrefine.functional._grid import resize
 from wsolrefine.functional.erasing import attentive_erasing
-from wsolrefine.functional.grid import resize
 from wsolrefine.losses import area_loss, entropy_loss, weighted_entropy_loss
 from wsolrefine.nn import ActivationGenerator, FeatureList
 from wsolrefine.nn.generator import Activation
+from wsolrefine.recipes._schedule import check_stages, cosine, freeze, phase_at, two_speeds
 from wsolrefine.recipes.localization import Localization
-from wsolrefine.recipes.training import check_stages, cosine, freeze, phase_at, two_speeds
 
 
 class Ornet(LightningModule):

@@ -14,16 +14,16 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
+from wsolrefine.functional._grid import resize
 from wsolrefine.functional.conv_crf import conv_crf
-from wsolrefine.functional.grid import resize
 from wsolrefine.functional.normalize import minmax
 from wsolrefine.functional.pseudo_boundary import pseudo_boundary
 from wsolrefine.functional.sem import sem
 from wsolrefine.losses import hard_negative_suppression_loss
 from wsolrefine.metrics import suppress_non_maxima
 from wsolrefine.nn import EdgeHead
+from wsolrefine.recipes._schedule import check_stages, freeze, phase_at, two_speeds
 from wsolrefine.recipes.localization import Localization, chosen, map_of
-from wsolrefine.recipes.training import check_stages, freeze, phase_at, two_speeds
 
 
 class SemEdges(LightningModule):

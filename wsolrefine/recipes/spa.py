@@ -18,8 +18,8 @@ from wsolrefine.functional.normalize import minmax
 from wsolrefine.functional.scg import scg
 from wsolrefine.losses import restricted_activation_loss
 from wsolrefine.nn import ConvolutionalHead
+from wsolrefine.recipes._schedule import check_stages, two_speeds
 from wsolrefine.recipes.localization import Localization, chosen, map_of
-from wsolrefine.recipes.training import check_stages, two_speeds
 
 
 class Spa(LightningModule):

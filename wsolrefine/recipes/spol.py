@@ -19,8 +19,8 @@ from wsolrefine.functional.normalize import minmax
 from wsolrefine.losses import masked_bce_loss, multiplicative_loss
 from wsolrefine.nn import MFFMaps, MFFNet
 from wsolrefine.nn.mff import Fusion
+from wsolrefine.recipes._schedule import freeze, phase_at, two_speeds
 from wsolrefine.recipes.localization import Localization, chosen, map_of
-from wsolrefine.recipes.training import freeze, phase_at, two_speeds
 
 
 class Spol(LightningModule):

@@ -1,0 +1,459 @@
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from typer.testing import CliRunner
+
+from tests.support import photographs
+from tests.support.odd_images import broken_images, odd_images
+from wsolrefine.cli import app, files
+from wsolrefine.cli.refine import batch, loop
+from wsolrefine.cli.refine.coco import FOLDERS, RESULTS
+
+# pycocotools 2.0.11 decodes masks in a way that numpy 2 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def one_classifier(monkeypatch):
+    with photographs.shared(monkeypatch):
+        yield
+
+
+@pytest.fixture
+def refine(tmp_path):
+    """Run ``wsolrefine refine``; results go to ``tmp_path / "out"`` unless said otherwise."""
+
+    def call(*arguments, out=tmp_path / "out", code=0):
+        result = CliRunner().invoke(app, ["refine", *map(str, arguments), "--out", str(out)])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return call
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A folder with three small photographs, one of them below a folder."""
+    folder = tmp_path / "in"
+    (folder / "deep er").mkdir(parents=True)
+    for source, target in (
+        ("coffee.png", "coffee.png"),
+        ("chelsea.png", "Katze ü 猫.JPG"),
+        ("rocket.jpg", "deep er/rocket.webp"),
+    ):
+        with Image.open(photographs.FOLDER / source) as image:
+            image.resize((120, 80)).save(folder / target)
+    return folder
+
+
+def content(out):
+    return json.loads((out / RESULTS).read_text())
+
+
+def files_below(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def coco(out):
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+        return COCO(str(out / RESULTS))
+
+
+def test_files_and_coco_agree(refine, small, tmp_path):
+    said = refine(small, photographs.FOLDER / "motorcycle_left.png")
+    out = tmp_path / "out"
+    assert "4 refined" in said
+    assert str(out / RESULTS) in said
+    names = ["Katze ü 猫.JPG", "coffee.png", "deep er/rocket.webp", "motorcycle_left.png"]
+    expected = [RESULTS, *(f"{f}/{n}.png" for f in FOLDERS for n in names)]
+    assert files_below(out) == sorted(expected)
+    data = coco(out)
+    assert [image["file_name"] for image in data.dataset["images"]] == names
+    assert len(data.getAnnIds()) == 4
+    for found in data.loadAnns(data.getAnnIds()):
+        image = data.loadImgs(found["image_id"])[0]
+        with Image.open(out / found["mask"]) as mask, Image.open(out / found["map"]) as map:
+            assert mask.mode == map.mode == "L"
+            assert mask.size == map.size == (image["width"], image["height"])
+            pixels, levels = np.asarray(mask), np.asarray(map)
+        assert set(np.unique(pixels)) == {0, 255}
+        np.testing.assert_array_equal(data.annToMask(found) * 255, pixels)
+        assert levels[pixels > 0].min() >= round(0.35 * 255) - 1
+        assert found["area"] == (pixels > 0).sum()
+        rows, columns = np.nonzero(pixels)
+        x, y, w, h = found["bbox"]
+        assert (x, y, x + w, y + h) == (
+            columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+        )  # fmt: skip
+        assert 0 < found["score"] <= 1
+    motorcycle = next(a for a in data.dataset["annotations"] if "motorcycle" in a["map"])
+    assert data.loadCats(motorcycle["category_id"])[0]["name"] == "moped"
+
+
+def test_odd_images(refine, tmp_path):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    names = odd_images(folder)
+    refine(folder, folder / "no suffix")
+    images = {image["file_name"]: image for image in content(tmp_path / "out")["images"]}
+    assert sorted(images) == sorted([*names, "no suffix"])
+    assert (images["turned.jpg"]["width"], images["turned.jpg"]["height"]) == (40, 60)
+    for image in images.values():
+        for file in image["files"][:2]:
+            with Image.open(tmp_path / "out" / file) as written:
+                assert written.size == (image["width"], image["height"])
+
+
+def test_broken_images_are_named_and_the_others_done(refine, small, tmp_path):
+    reasons = broken_images(small)
+    said = refine(small, "--batch-size", "2", code=1)
+    assert f"{len(reasons)} could not be used" in said
+    lines = said.splitlines()
+    for name, reason in reasons.items():
+        (line,) = [line for line in lines if f"{name}: " in line]
+        assert reason in line
+    assert len(content(tmp_path / "out")["images"]) == 3
+    for folder in FOLDERS:
+        assert len(files_below(tmp_path / "out" / folder)) == 3  # no half-written or hidden file
+    assert "3 skipped" in refine(small, code=1)  # still says so the second time
+
+
+def test_second_run_skips_and_adds(refine, small, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    refine(small)
+    before = (out / RESULTS).read_bytes()
+    stamps = {f: (out / f).stat().st_mtime_ns for f in files_below(out)}
+
+    def never(*_):
+        raise AssertionError("the model is not needed when nothing is left to do")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("wsolrefine.cli.refine.loop.make_plan", never)
+        assert "0 refined; 3 skipped" in refine(small)
+    assert {f: (out / f).stat().st_mtime_ns for f in files_below(out)} == stamps
+
+    shutil.copy(small / "coffee.png", small / "another.png")
+    assert "1 refined; 3 skipped" in refine(small)
+    assert [i["file_name"] for i in content(out)["images"]] == [
+        "Katze ü 猫.JPG", "another.png", "coffee.png", "deep er/rocket.webp"
+    ]  # fmt: skip
+    coco(out)
+    (small / "another.png").unlink()
+    (out / "masks" / "coffee.png.png").unlink()  # lost: done again
+    assert "1 refined; 2 skipped" in refine(small)
+    assert len(content(out)["images"]) == 4  # what was done is still listed
+    assert "3 refined" in refine(small, "--overwrite")
+    ids = [a["id"] for a in content(out)["annotations"]]
+    assert ids == list(range(1, len(ids) + 1))
+    assert json.loads(before)["images"][1] == {
+        **content(out)["images"][2], "id": 2
+    }  # fmt: skip
+
+
+def test_a_changed_image_is_done_again_and_a_spoilt_one_unlisted(refine, small, tmp_path):
+    refine(small)
+    with Image.open(photographs.FOLDER / "chelsea.png") as image:
+        image.resize((50, 50)).save(small / "coffee.png")
+    assert "1 refined; 2 skipped" in refine(small)
+    sizes = {i["file_name"]: i["width"] for i in content(tmp_path / "out")["images"]}
+    assert sizes["coffee.png"] == 50
+    (small / "coffee.png").write_bytes(b"")
+    assert "empty file" in refine(small, code=1)
+    assert "coffee.png" not in {i["file_name"] for i in content(tmp_path / "out")["images"]}
+    assert "masks/coffee.png.png" not in files_below(tmp_path / "out")
+
+
+def test_other_settings_are_never_mixed(refine, small, tmp_path):
+    out = tmp_path / "out"
+    refine(small, "--classes", "top2")
+    before = (out / RESULTS).read_bytes()
+    said = refine(small / "coffee.png", "--threshold", "0.5", code=2)
+    assert "classes top2 then, top1 now; threshold 0.35 then, 0.5 now" in said
+    assert "--overwrite" in said
+    assert (out / RESULTS).read_bytes() == before
+    refine(small / "coffee.png", "--threshold", "0.5", "--overwrite")
+    assert content(out)["info"]["settings"]["threshold"] == 0.5
+    assert files_below(out) == sorted([RESULTS, *(f"{f}/coffee.png.png" for f in FOLDERS)])
+
+
+def test_interruption_leaves_a_consistent_folder(refine, small, tmp_path, monkeypatch):
+    real, calls = batch.class_activation, []
+
+    def stopping(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch, "class_activation", stopping)
+        said = refine(small, "--batch-size", "1", code=130)
+    assert "2 refined" in said
+    assert "Stopped with 1 to go" in said
+    listed = [file for image in content(tmp_path / "out")["images"] for file in image["files"]]
+    assert sorted([*listed, RESULTS]) == files_below(tmp_path / "out")
+    coco(tmp_path / "out")
+    assert "1 refined; 2 skipped" in refine(small, "--batch-size", "1")
+    resumed = content(tmp_path / "out")
+    refine(small, "--batch-size", "1", out=tmp_path / "at once")
+    assert resumed == json.loads(json.dumps(content(tmp_path / "at once")))
+
+
+def test_a_failure_while_writing_keeps_what_was_there(tmp_path):
+    target = tmp_path / "file.png"
+    target.write_bytes(b"old")
+
+    def interrupted():
+        with files.replacing(target) as temporary:
+            temporary.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert files_below(tmp_path) == ["file.png"]
+    assert target.read_bytes() == b"old"
+
+
+def test_a_full_disk_stops_the_run_with_a_reason(refine, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image.Image, "save", _no_space)
+    said = refine(small, code=1)
+    assert "No space left on device" in said
+    assert content(tmp_path / "out")["images"] == []
+
+
+def _no_space(*_, **__):
+    raise OSError(28, "No space left on device")
+
+
+def test_inputs_of_every_form(refine, small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (small / "loop").symlink_to(small, target_is_directory=True)
+    (small / "deep er" / "loop").symlink_to("..", target_is_directory=True)
+    (small / ".hidden.png").write_bytes(b"")
+    (small / "notes.txt").write_text("no image, no complaint")
+    assert "3 refined." in refine("in")
+    assert "2 refined; 1 named more than once" in refine(
+        "in/coffee.png", "in/./coffee.png", "in/**/*.webp", out="globs"
+    )
+    assert "3 refined" in refine("in/**", out="stars")
+    (small / "a[1].png").write_bytes((small / "coffee.png").read_bytes())
+    refine("in/a[1].png", out="brackets")
+    assert content(tmp_path / "brackets")["images"][0]["file_name"] == "a[1].png"
+
+
+def test_same_names_in_several_folders(refine, tmp_path):
+    for folder in ("a/x", "b/x"):
+        (tmp_path / folder).mkdir(parents=True)
+        for name in ("one.png", "ONE.png", "one.jpg"):
+            Image.new("RGB", (20, 20), "green").save(tmp_path / folder / name)
+    arguments = tmp_path / "a" / "x", tmp_path / "b" / "x"
+    refine(*arguments)
+    out = tmp_path / "out"
+    names = [i["file_name"] for i in content(out)["images"]]
+    assert len({name.casefold() for name in names}) == 6
+    assert len(files_below(out)) == 1 + 3 * 6
+    assert "0 refined; 6 skipped" in refine(*reversed(arguments))  # each keeps its name
+    assert [i["file_name"] for i in content(out)["images"]] == names
+
+
+def test_results_are_never_input(refine, small, tmp_path):
+    inside = small / "results"
+    refine(small, out=inside)
+    assert "3 skipped" in refine(small, out=inside)
+    assert "3 skipped" in refine(*small.rglob("*.*"), out=inside)  # as a shell expands it
+    refine(small, out=small)  # even when both are one folder
+    assert "3 skipped" in refine(small, out=small)
+    assert "no image found outside of the result folders" in refine(
+        inside / "maps", out=tmp_path / "o", code=2
+    )
+
+
+def test_nothing_to_do(refine, tmp_path):
+    (tmp_path / "none").mkdir()
+    assert "a folder with no image in it" in refine(tmp_path / "none", code=2)
+    assert "no such file or folder" in refine("missing.jpg", code=2)
+    assert "the pattern matches nothing" in refine(tmp_path / "*.jpg", code=2)
+    assert "an empty name" in refine("", code=2)
+    os.mkfifo(tmp_path / "pipe.png")
+    assert "not a file" in refine(tmp_path / "pipe.png", code=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_wrong_name_does_not_stop_the_others(refine, small):
+    said = refine(small, "missing.jpg", code=1)
+    assert "3 refined" in said
+    assert "missing.jpg: no such file or folder" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--threshold", "1"], r"--threshold: expected a number in [0, 1), got 1.0"),
+        (["--threshold", "nan"], "got nan"),
+        (["--classes", "top0"], "classes: expected top1 to top1000"),
+        (["--classes", "1000"], "classes: expected an index from 0 to 999, got 1000"),
+        (["--classes", "espreso"], "close: 'espresso'"),
+        (["--classes", ","], "got ''"),
+        (["--layer", "_blocks.99"], "layers: expected names"),
+        (["--device", "abacus"], "--device: expected cpu, cuda"),
+        (["--model", "nothing-of-the-kind"], "nothing-of-the-kind"),
+        (["--model", "no.such.module:build"], "no"),
+        (["--method", "magic"], "magic"),
+        (["--batch-size", "0"], "batch-size"),
+    ],
+)
+def test_wrong_options_touch_nothing(refine, small, tmp_path, options, message, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    code = 1 if "module" in options[1] else 2
+    assert message in refine(small / "coffee.png", *options, code=code)
+    assert not (tmp_path / "out").exists()
+
+
+def test_out_is_no_folder_or_no_results(refine, small, tmp_path):
+    assert "is a file" in refine(small, out=small / "coffee.png", code=2)
+    (tmp_path / "out").mkdir()
+    for damage in ("", "{}", "[]", '{"images": [{"id": 1}], "annotations": []}', "\0"):
+        (tmp_path / "out" / RESULTS).write_text(damage)
+        assert "not a results file" in refine(small, code=2)
+    refine(small / "coffee.png", "--overwrite")
+    assert len(content(tmp_path / "out")["images"]) == 1
+
+
+@pytest.mark.parametrize("method", ["scg", "sem", "gppl", "confseg", "cam"])
+def test_methods_and_classes(refine, tmp_path, method):
+    photo = photographs.FOLDER / "chelsea.png"
+    name = photographs.classifier().class_names[285].upper()
+    refine(photo, "--method", method, "--classes", f"{name}, 281,285")
+    data = content(tmp_path / "out")
+    assert [a["category_id"] for a in data["annotations"]] == [285, 281]
+    assert [a["map"] for a in data["annotations"]] == [
+        "maps/chelsea.png.285.png",
+        "maps/chelsea.png.281.png",
+    ]
+    assert data["annotations"][0]["score"] > data["annotations"][1]["score"]
+
+
+def test_layers_and_parts(refine, tmp_path):
+    photo = photographs.FOLDER / "motorcycle_left.png"
+    layers = ["--layer", "_blocks.10", "--layer", "_blocks.4"]
+    refine(photo, *layers, "--threshold", "0.4")
+    refine(photo, *layers, "--threshold", "0.4", "--parts", "all", out=tmp_path / "all")
+    largest, everything = (content(tmp_path / o)["annotations"][0] for o in ("out", "all"))
+    assert largest["area"] < everything["area"]
+    small, large = (coco_mask.decode(a["segmentation"]) for a in (largest, everything))
+    assert (large[small > 0] == 1).all()
+
+
+def test_batch_size_changes_nothing(refine, small, tmp_path):
+    refine(small, "--batch-size", "1")
+    refine(small, "--batch-size", "3", out=tmp_path / "three")
+    for one, three in zip(
+        content(tmp_path / "out")["annotations"],
+        content(tmp_path / "three")["annotations"],
+        strict=True,
+    ):
+        np.testing.assert_allclose(one["bbox"], three["bbox"], atol=1)
+        assert one["score"] == pytest.approx(three["score"], abs=1e-4)
+
+
+def test_own_model_from_the_working_folder(refine, small, tmp_path, monkeypatch):
+    (tmp_path / "own_model.py").write_text(
+        "from torch import nn\n"
+        "def build():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 8, 9, 16), nn.ReLU(), nn.AdaptiveAvgPool2d(1),"
+        " nn.Flatten(), nn.Linear(8, 5))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    refine(small, "--model", "own_model:build", "--classes", "top5")
+    data = content(tmp_path / "out")
+    assert {c["name"] for c in data["categories"]} <= {"0", "1", "2", "3", "4"}
+    assert len(data["images"][0]["files"]) == 15
+
+
+def test_scores_that_are_not_numbers(refine, small, tmp_path, monkeypatch):
+    real = batch.class_activation
+
+    def spoilt(*arguments, **options):
+        found = real(*arguments, **options)
+        found.logits[0] = float("nan")
+        return found
+
+    monkeypatch.setattr(batch, "class_activation", spoilt)
+    assert "not finite" in refine(small, code=1)
+    assert len(content(tmp_path / "out")["images"]) == 2
+
+
+def test_model_errors_keep_what_is_done(refine, small, tmp_path, monkeypatch):
+    def failing(*_, **__):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(batch, "class_activation", failing)
+    assert "CUDA out of memory" in refine(small, code=1)
+    assert content(tmp_path / "out")["images"] == []
+
+
+def test_huge_image_is_cut_out_small_and_enlarged(refine, tmp_path):
+    with Image.open(photographs.FOLDER / "coffee.png") as coffee:
+        coffee.resize((3000, 2000)).save(tmp_path / "huge.jpg")
+    refine(tmp_path / "huge.jpg")
+    refine(photographs.FOLDER / "coffee.png", out=tmp_path / "small")
+    large, small = (content(tmp_path / o)["annotations"][0] for o in ("out", "small"))
+    np.testing.assert_allclose(np.array(large["bbox"]) / 5, small["bbox"], atol=8)
+    with Image.open(tmp_path / "out" / large["mask"]) as mask:
+        assert mask.size == (3000, 2000)
+        np.testing.assert_array_equal(coco_mask.decode(large["segmentation"]) * 255, mask)
+    with Image.open(tmp_path / "out" / large["overlay"]) as picture:
+        assert picture.size == (batch.PREVIEW_SIZE, round(batch.PREVIEW_SIZE * 2 / 3))
+
+
+def test_saves_now_and_then(refine, small, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
+    assert "3 refined" in refine(small, "--batch-size", "1")
+
+
+def test_a_second_run_at_the_same_time_is_refused(refine, small, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    with files.alone_in(out):
+        assert "another run writes to" in refine(small, code=1)
+    assert "3 refined" in refine(small)
+
+
+def test_termination_is_an_interruption():
+    before = signal.getsignal(signal.SIGTERM)
+    with files.termination_as_interrupt(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_names_too_long_for_a_result(refine, small, tmp_path):
+    shutil.copy(small / "coffee.png", small / ("x" * 251 + ".png"))
+    said = refine(small, code=1)
+    assert "File name too long" in said
+    assert "3 refined" in said
+    assert len(files_below(tmp_path / "out")) == 1 + 3 * 3
+
+
+def test_a_name_that_is_not_utf8(refine, small, tmp_path):
+    name = os.fsdecode(b"\xff.png")
+    try:
+        shutil.copy(small / "coffee.png", small / name)
+        (small / os.fsdecode(b"\xfe.png")).write_bytes(b"")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    assert r"\udcfe.png: empty file" in refine(small, code=1)
+    assert name in {image["file_name"] for image in content(tmp_path / "out")["images"]}
+    coco(tmp_path / "out")

@@ -1,0 +1,726 @@
+"""``wsolrefine train``, and ``refine`` and ``evaluate`` with the file that it leaves."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+from tests.support import miniature, zoo
+from tests.support.odd_images import odd_images
+from wsolrefine.cli import app
+from wsolrefine.cli.evaluate.boundaries import outline
+from wsolrefine.cli.train.batches import Batches
+from wsolrefine.cli.train.overrides import in_proportion
+from wsolrefine.cli.train.trainer import Course
+from wsolrefine.data import Annotation
+from wsolrefine.models import Preprocess
+from wsolrefine.nn import FeatureList
+from wsolrefine.recipes import checkpoint as trained
+from wsolrefine.recipes.checkpoint import About, load_trained, save_trained
+
+BACKBONE = "tests.support.zoo:MobileNetV2"
+TINY = [
+    *("--backbone", BACKBONE, "--batch-size", 5, "--size", 40, "--crop", 32, "--device", "cpu"),
+    *("--set", "width=8"),
+]
+SMALL_EDGES = ["--set", "edge_size=16,16"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def cub(tmp_path_factory):
+    return miniature.write_cub(tmp_path_factory.mktemp("cub"), count=6)
+
+
+@pytest.fixture
+def call(monkeypatch):
+    """Run a command of ``wsolrefine``; return what it printed."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments, code=0):
+        result = CliRunner().invoke(app, [*map(str, arguments)])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return run
+
+
+@pytest.fixture
+def train(call, cub, tmp_path):
+    """Run ``wsolrefine train`` on the tiny data set with the tiny backbone."""
+
+    def run(recipe, *arguments, out=tmp_path / "run", code=0, data=("cub", cub.root)):
+        source = ["--dataset", data[0], "--root", data[1]] if data else []
+        tiny = TINY if data else []
+        return call("train", recipe, *source, *tiny, *arguments, "--out", out, code=code)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def spol(cub, tmp_path_factory):
+    """A file of a recipe that was trained for two epochs."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    source = ["train", "spol", "-d", "cub", "--root", cub.root, "--epochs", 2, "--out", out]
+    assert CliRunner().invoke(app, [*map(str, [*source, *TINY])]).exit_code == 0
+    return out / "spol.safetensors"
+
+
+def same(first, second):
+    """Tell whether two files hold the same weights, bit for bit."""
+    first, second = load_file(first), load_file(second)
+    assert first.keys() == second.keys()
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def header(path):
+    with safe_open(path, "pt") as file:
+        return file.metadata()
+
+
+# The run ------------------------------------------------------------------------------------------
+
+
+def test_what_a_run_says_and_leaves(train, cub, tmp_path):
+    said = train("spol", "--epochs", 3)
+    out = tmp_path / "run"
+    assert "spol, 3 epochs" in said
+    assert "12 of 2 classes" in said
+    assert all(f"epoch {number} of 3: loss " in said for number in (1, 2, 3))
+    assert f"Wrote {out / 'spol.safetensors'}" in said
+    names = {path.relative_to(out).as_posix() for path in out.rglob("*")}
+    assert {"spol.safetensors", "run.json", "checkpoints/epoch-002.ckpt"} <= names
+    assert (out / "checkpoints/last.ckpt").resolve().name == "epoch-002.ckpt"
+    assert "checkpoints/epoch-001.ckpt" not in names
+    (table,) = out.glob("log/*/metrics.csv")
+    assert len(table.read_text().splitlines()) == 4
+    said = {
+        key: json.loads(value)
+        for key, value in header(out / "spol.safetensors").items()
+        if key != "format"
+    }
+    assert said["recipe"] == "spol"
+    assert said["backbone"] == BACKBONE
+    assert said["class_names"] == cub.class_names
+    assert (
+        said["hyper_parameters"]["cam_epochs"] + said["hyper_parameters"]["segmentation_epochs"]
+        == 3
+    )
+    assert said["hyper_parameters"]["width"] == 8
+    assert said["preprocess"]["size"] == [32, 32]
+    assert said["threshold"] == 0.5
+    mode = (out / "spol.safetensors").stat().st_mode
+    assert mode == (out / "run.json").stat().st_mode  # as readable as any other file
+
+
+PHASES = {  # epochs by phase, and the first epoch of each phase but the first
+    "spa": (["--epochs", 3, "--set", "warmup_epochs=1"], [1]),
+    "csoa": (["--epochs", 2], [1]),
+    "ornet": (["--epochs", 3], [1, 2]),
+    "sem_edges": (["--epochs", 2, *SMALL_EDGES], [1]),
+    "spol": (["--epochs", 3], [1, 2]),
+}
+
+
+@pytest.mark.parametrize("recipe", PHASES)
+def test_a_run_that_stops_goes_on_as_if_it_had_not(train, call, tmp_path, recipe, monkeypatch):
+    options, breaks = PHASES[recipe]
+    if recipe == "spa":
+        options = ["--set", "epochs=3", "--set", "warmup_epochs=1"]
+    file = f"{recipe}.safetensors"
+    train(recipe, *options, out=tmp_path / "at once")
+    begin = Course.on_train_epoch_start
+    for epoch in breaks:
+        out = tmp_path / str(epoch)
+
+        def stopping(self, trainer, module, epoch=epoch):
+            begin(self, trainer, module)
+            if trainer.current_epoch == epoch:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Course, "on_train_epoch_start", stopping)
+            said = train(recipe, *options, out=out, code=130)
+        (command,) = [line for line in said.splitlines() if line.startswith("Go on: ")]
+        words = shlex.split(command.removeprefix("Go on: "))
+        assert words[:2] == ["wsolrefine", "train"]
+        assert "--resume" in words
+        assert not (out / file).exists()
+        call(*words[1:])
+        assert same(tmp_path / "at once" / file, out / file)
+
+
+def test_workers_change_nothing_and_the_seed_does(train, tmp_path):
+    train("csoa", "--epochs", 1)
+    train("csoa", "--epochs", 1, "--workers", 1, out=tmp_path / "workers")
+    train("csoa", "--epochs", 1, "--seed", 1, out=tmp_path / "seed")
+    first, workers, seed = (tmp_path / f"{n}/csoa.safetensors" for n in ("run", "workers", "seed"))
+    assert same(first, workers)
+    assert not same(first, seed)
+
+
+@pytest.fixture
+def heard():
+    """A Ctrl-C that is heard: shells start what runs in the background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
+def test_ctrl_c_in_the_middle_of_an_epoch(train, tmp_path, monkeypatch):
+    """A real signal; what went before the epoch is kept, and a second one is heard again."""
+
+    def interrupted(self, trainer, *_):
+        if trainer.global_step == 5:  # of 3 an epoch
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(Course, "on_train_batch_end", interrupted)
+        said = train("csoa", "--epochs", 3, code=130)
+    assert "Stopped with 1 of 3 epochs done." in said
+    assert signal.getsignal(signal.SIGINT) is before
+    last = (tmp_path / "run/checkpoints/last.ckpt").resolve()
+    assert last.name == "epoch-000.ckpt"
+    torch.load(last, weights_only=True)
+    assert "epoch 1 of" not in train("csoa", "--resume", data=None)
+    train("csoa", "--epochs", 3, out=tmp_path / "at once")
+    assert same(tmp_path / "run/csoa.safetensors", tmp_path / "at once/csoa.safetensors")
+
+
+@pytest.mark.usefixtures("heard")
+def test_ctrl_c_before_the_first_epoch_is_done(train, tmp_path, monkeypatch):
+    def interrupted(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Course, "on_train_batch_end", interrupted)
+        assert "Stopped with 0 of 1 epochs done." in train("csoa", "--epochs", 1, code=130)
+    train("csoa", "--resume", data=None)
+    train("csoa", "--epochs", 1, out=tmp_path / "at once")
+    assert same(tmp_path / "run/csoa.safetensors", tmp_path / "at once/csoa.safetensors")
+
+
+def test_a_run_that_is_done_is_done(train, tmp_path):
+    train("csoa", "--epochs", 1)
+    file = tmp_path / "run/csoa.safetensors"
+    kept = tmp_path / "kept.safetensors"
+    file.rename(kept)
+    assert "epoch 1 of" not in train("csoa", "--resume", data=None)
+    assert same(file, kept)
+
+
+def test_every_checkpoint_is_kept_if_asked_for(train, tmp_path):
+    train("csoa", "--epochs", 2, "--keep-all")
+    found = {path.name for path in (tmp_path / "run/checkpoints").iterdir()}
+    assert found == {"epoch-000.ckpt", "epoch-001.ckpt", "last.ckpt"}
+
+
+# Images -------------------------------------------------------------------------------------------
+
+
+def folder_of(path, count=2):
+    for name in ("a", "b"):
+        (path / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = np.random.default_rng(number).integers(0, 256, (20 + number, 30, 3))
+            Image.fromarray(pixels.astype(np.uint8)).save(path / name / f"{number}.png")
+    return path
+
+
+def test_images_of_every_kind(train, tmp_path):
+    folder = folder_of(tmp_path / "images")
+    odd_images(folder / "b")
+    shutil.rmtree(folder / "b/.cache", ignore_errors=True)
+    train("csoa", "--epochs", 1, data=("folder", folder))
+    about = load_trained(tmp_path / "run/csoa.safetensors", backbone=BACKBONE).about
+    assert about.class_names == ["a", "b"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_cannot_be_read_is_named(train, tmp_path, workers):
+    folder = folder_of(tmp_path / "images")
+    (folder / "b/broken.png").write_bytes((folder / "b/0.png").read_bytes()[:100])
+    said = train("csoa", "--epochs", 1, "--workers", workers, data=("folder", folder), code=1)
+    assert f"{folder / 'b/broken.png'}: damaged or truncated" in said
+    assert "--resume" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "run/csoa.safetensors").exists()
+
+
+def test_images_that_are_not_there(train, cub, tmp_path):
+    shutil.copytree(cub.root, tmp_path / "cub")
+    lost = tmp_path / "cub/images" / cub.splits["train"][3].image_id
+    lost.unlink()
+    said = train("csoa", data=("cub", tmp_path / "cub"), code=1)
+    assert f"{lost}: expected an image, got no file" in said
+
+
+def test_folders_that_are_no_data_set(train, tmp_path):
+    folder = folder_of(tmp_path / "images")
+    (folder / "empty").mkdir()
+    said = train("csoa", data=("folder", folder), code=1)
+    assert f"{folder / 'empty'}: expected at least one image, got none" in said
+    assert not (tmp_path / "run").exists()
+    shutil.rmtree(folder)
+    folder_of(folder, count=1)
+    shutil.rmtree(folder / "b")
+    assert "expected at least 2 images to train on, got 1" in train(
+        "csoa", data=("folder", folder), code=1
+    )
+
+
+def test_a_label_out_of_range(train, cub, monkeypatch):
+    def annotations(base, split):
+        found = Annotation("a.jpg", 2, None, torch.zeros(0, 4))
+        return [found, found], cub.class_names
+
+    monkeypatch.setattr("wsolrefine.data.cub._annotations", annotations)
+    assert "label: expected 0 to 1, got 2" in train("csoa", code=1)
+
+
+@given(st.integers(2, 60), st.integers(2, 9), st.integers(0, 3), st.integers(1, 3))
+def test_the_batches_of_an_epoch(count, size, epoch, processes):
+    shares = [
+        list(Batches(count, size, seed=5, epoch=epoch, rank=rank, processes=processes))
+        for rank in range(processes)
+    ]
+    assert (
+        len({len(share) for share in shares}) == 1
+    )  # else the processes would wait for each other
+    seen = [draw.image for share in shares for batch in share for draw in batch]
+    assert len(set(seen)) == len(seen)
+    assert set(seen) <= set(range(count))
+    assert all(2 <= len(batch) <= size for share in shares for batch in share)
+    lost = count - len(seen)
+    assert lost < 2 * processes
+    if processes == 1:
+        assert lost == (count % size == 1)
+    again = list(Batches(count, size, seed=5, epoch=epoch, processes=processes))
+    assert again == shares[0]
+
+
+def test_epochs_and_seeds_have_orders_of_their_own():
+    orders = {
+        tuple(draw.image for batch in Batches(20, 4, seed=seed, epoch=epoch) for draw in batch)
+        for seed in range(3)
+        for epoch in range(3)
+    }
+    assert len(orders) == 9
+
+
+# Options ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--set", "cam_epoch=3"], "expected a hyper-parameter of Spol, got 'cam_epoch' (close: 'cam_epochs'"),
+        (["--set", "zzz=3"], "(known: cam_epochs, "),
+        (["--set", "backbone=x"], "expected a hyper-parameter of Spol, got 'backbone'"),
+        (["--set", "classifier=x"], "expected a hyper-parameter of Spol, got 'classifier'"),
+        (["--set", "cam_epochs"], "--set: expected name=value, got 'cam_epochs'"),
+        (["--set", "cam_epochs=1.5"], "--set cam_epochs: expected a whole number, got '1.5'"),
+        (["--set", "cam_epochs=-1"], "expected a whole number from 0, got '-1'"),
+        (["--set", "foreground=nan"], "--set foreground: expected a number, got 'nan'"),
+        (["--set", "attention=maybe"], "--set attention: expected true or false, got 'maybe'"),
+        (["--set", "fusion=sum"], "--set fusion: expected one of multiplication, addition"),
+        (["--set", "stages=3", "--set", "stages=2"], "--set: expected stages once"),
+        (["--set", "dropout=2"], "dropout"),
+        (["--set", "stages=9"], "stages"),
+        (["--set", "cam_epochs=0", "--set", "segmentation_epochs=0"], "at least one epoch, got 0"),
+        (["--epochs", "4", "--set", "cam_epochs=2"], "--epochs: --set cam_epochs says it already"),
+        (["--epochs", "1"], "--epochs: expected at least 2, one for each phase, got 1"),
+        (["--lr", "1", "--set", "learning_rate=1"], "--lr: --set learning_rate says it already"),
+        (["--lr", "0"], "--lr: expected a number above 0, got 0"),
+        (["--crop", "50"], "--crop: expected at most --size 40, got 50"),
+        (["--batch-size", "1"], "--batch-size"),
+        (["--metadata", "."], "--metadata: --dataset cub does not use it"),
+        (["--split", "val"], "split: expected train, test or all, got 'val'"),
+        (["--root", "missing"], "--root: expected a folder, got "),
+        (["--device", "abacus"], "--device: expected cpu"),
+        (["--backbone", "nothing"], "--backbone nothing: spec: expected"),
+        (["--resume"], "--resume: expected a folder with a run in it"),
+        (["--precision", "8"], "--precision"),
+    ],
+)  # fmt: skip
+def test_wrong_options_touch_nothing(train, tmp_path, options, message):
+    assert message in train("spol", *options, code=2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_wrong_options(call, train, tmp_path):
+    assert "'spoll' is not one of" in call("train", "spoll", "--out", tmp_path / "run", code=2)
+    assert "--dataset: expected one of cub" in train("spol", data=None, code=2)
+    (tmp_path / "file").touch()
+    assert "is a file" in train("spol", out=tmp_path / "file", code=2)
+
+
+def test_a_folder_that_holds_another_run(train, tmp_path):
+    train("csoa", "--epochs", 1)
+    before = (tmp_path / "run/run.json").read_bytes()
+    said = train("csoa", "--epochs", 1, code=2)
+    assert "holds a run already (csoa, 1 epochs done)" in said
+    said = train("csoa", "--epochs", 4, "--resume", code=2)
+    assert "--resume: expected the settings of the run in" in said
+    assert "epochs 1 then, 4 now" in said
+    assert "recipe csoa then, spa now" in train("spa", "--resume", data=None, code=2)
+    assert (tmp_path / "run/run.json").read_bytes() == before
+    (tmp_path / "run/run.json").write_text("{}")
+    assert "not written by wsolrefine train" in train("csoa", code=2)
+
+
+def test_other_images_are_no_way_to_go_on(train, tmp_path):
+    folder = folder_of(tmp_path / "images")
+    train("csoa", "--epochs", 1, data=("folder", folder))
+    moved = folder.rename(tmp_path / "moved")
+    train("csoa", "--resume", "--root", moved, data=None)
+    Image.new("RGB", (9, 9)).save(moved / "a/more.png")
+    said = train("csoa", "--resume", data=None, code=2)
+    assert "expected the images of the run in" in said
+    assert "4 of 2 classes, got 5 of 2 classes" in said
+
+
+@pytest.mark.parametrize("missing", ["lightning", "safetensors"])
+def test_a_missing_package(train, call, spol, tmp_path, missing, monkeypatch):
+    for module in ("train.command", "recipe"):
+        monkeypatch.setattr(
+            f"wsolrefine.cli.{module}.find_spec", lambda name: None if name == missing else True
+        )
+    advice = f"the package {missing}: pip install 'wsolrefine[train]'"
+    assert advice in train("spol", code=1)
+    assert advice in call("refine", "x.png", "--recipe", spol, code=1)
+    assert not (tmp_path / "run").exists()
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=4), st.integers(1, 200))
+def test_phases_keep_their_proportion(lengths, epochs):
+    phases = {f"{number}_epochs": length for number, length in enumerate(lengths)}
+    phases["warmup_epochs"] = min(lengths)
+    parts = [name for name, length in phases.items() if length and name != "warmup_epochs"]
+    if not parts or epochs < len(parts):
+        return
+    found = in_proportion(phases, epochs)
+    assert sum(found[name] for name in parts) == epochs
+    assert all(found[name] >= 1 for name in parts)
+    assert all(found[name] == 0 for name in phases if not phases[name])
+    scale = epochs / sum(phases[name] for name in parts)
+    if all(phases[name] * scale >= 1 for name in parts):
+        assert all(abs(found[name] - phases[name] * scale) < 1 for name in parts)
+
+
+def test_the_learning_rates_keep_their_proportion(train, tmp_path):
+    train("spa", "--set", "epochs=1", "--lr", "0.1")
+    found = load_trained(tmp_path / "run/spa.safetensors", backbone=BACKBONE).about.hyper_parameters
+    assert found["learning_rate"] == 0.1
+    assert found["backbone_learning_rate"] == pytest.approx(0.01)
+
+
+# The file -----------------------------------------------------------------------------------------
+
+
+LAYERS, CHANNELS = ("features.1", "features.2", "features.4"), (8, 12, 16)
+
+
+def make(name, **options):
+    backbone = FeatureList(zoo.seeded(zoo.MobileNetV2), LAYERS)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return trained.recipe_class(name)(backbone, list(CHANNELS), 4, width=8, **options).eval()
+
+
+def about(**changes):
+    said = {"backbone": BACKBONE, "layers": LAYERS, "channels": CHANNELS, "num_classes": 4}
+    return About(
+        **{
+            **said,
+            "class_names": ["é", "b", "c", "d"],
+            "preprocess": Preprocess((32, 32)),
+            **changes,
+        }
+    )
+
+
+@pytest.mark.parametrize("name", trained.RECIPES)
+def test_a_recipe_comes_back_as_it_was(name, tmp_path):
+    options = {"orders": (1,)} if name == "spa" else {}
+    recipe = make(name, **options)
+    path = tmp_path / "recipe.safetensors"
+    saved = save_trained(path, recipe, about())
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.safetensors"]
+    found, preprocess, names, said = load_trained(path, backbone=BACKBONE)
+    assert said == saved
+    assert said.hyper_parameters == dict(recipe.hparams)
+    assert (said.recipe, said.threshold) == (name, recipe.threshold)
+    assert (names, preprocess) == (["é", "b", "c", "d"], Preprocess((32, 32)))
+    assert type(found) is type(recipe)
+    assert not found.training
+    images = torch.rand(3, 3, 32, 32)
+    with torch.no_grad():
+        for labels in (None, torch.tensor([0, 3, 1])):
+            for got, expected in zip(found(images, labels), recipe(images, labels), strict=True):
+                assert torch.equal(got, expected)
+
+
+def test_a_backbone_of_ones_own_runs_only_if_it_is_named(tmp_path):
+    path = tmp_path / "recipe.safetensors"
+    save_trained(path, make("csoa"), about(backbone="os:abort"))
+    with pytest.raises(ValueError, match="backbone: expected 'os:abort' to be named"):
+        load_trained(path)
+    with pytest.raises(
+        ValueError, match=r"backbone: expected 'os:abort' as in .*, got 'os:getcwd'"
+    ):
+        load_trained(path, backbone="os:getcwd")
+
+
+def test_a_backbone_of_a_library_is_built_without_its_weights(tmp_path, monkeypatch):
+    made = []
+
+    class Timm:
+        @staticmethod
+        def create_model(name, pretrained):
+            made.append((name, pretrained))
+            return zoo.MobileNetV2()
+
+    path = tmp_path / "recipe.safetensors"
+    recipe = make("csoa")
+    save_trained(path, recipe, about(backbone="timm:tiny"))
+    monkeypatch.setitem(sys.modules, "timm", Timm)
+    found = load_trained(path).recipe
+    assert made == [("tiny", False)]
+    assert torch.equal(
+        found(torch.ones(1, 3, 32, 32)).logits, recipe(torch.ones(1, 3, 32, 32)).logits
+    )
+
+
+def test_what_is_no_such_file(tmp_path):
+    path = tmp_path / "recipe.safetensors"
+    with pytest.raises(FileNotFoundError):
+        load_trained(path)
+    path.write_bytes(b"not a header")
+    with pytest.raises(ValueError, match=r"recipe\.safetensors: expected a file of safetensors"):
+        load_trained(path)
+    save_file({"weight": torch.zeros(1)}, path)
+    with pytest.raises(
+        ValueError, match="expected the header 'wsolrefine trained recipe 1', got 'no format'"
+    ):
+        load_trained(path)
+    save_trained(path, make("csoa"), about())
+    said, weights = header(path), load_file(path)
+    save_file(weights, path, {**said, "layers": "["})
+    with pytest.raises(ValueError, match="expected a whole header, got JSONDecodeError"):
+        load_trained(path, backbone=BACKBONE)
+    save_file(weights, path, {**said, "recipe": '"spoll"'})
+    with pytest.raises(ValueError, match="recipe: expected one of spa, ornet"):
+        load_trained(path, backbone=BACKBONE)
+    save_file(weights, path, {**said, "num_classes": "5"})
+    with pytest.raises(ValueError, match="expected weights that fit its header"):
+        load_trained(path, backbone=BACKBONE)
+    weights.popitem()
+    save_file(weights, path, said)
+    with pytest.raises(ValueError, match="expected weights that fit its header"):
+        load_trained(path, backbone=BACKBONE)
+
+
+def test_what_no_file_can_hold(tmp_path):
+    path = tmp_path / "recipe.safetensors"
+    with pytest.raises(TypeError, match=r"recipe: expected one of wsolrefine\.recipes, got Linear"):
+        save_trained(path, torch.nn.Linear(1, 1), about())
+    with pytest.raises(
+        TypeError, match="recipe: expected none with a classifier of your own, got spol"
+    ):
+        save_trained(path, make("spol", classifier=torch.nn.Flatten()), about())
+    with pytest.raises(TypeError, match="recipe: expected none with a evaluator of your own"):
+        save_trained(path, make("ornet", evaluator=torch.nn.Flatten()), about())
+    recipe = make("csoa")
+    recipe.hparams["gamma"] = object()
+    with pytest.raises(TypeError, match="hyper_parameters: expected what JSON can say"):
+        save_trained(path, recipe, about())
+    assert list(tmp_path.iterdir()) == []
+
+
+# refine --recipe ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, size in enumerate([(40, 60), (70, 50)]):
+        pixels = np.random.default_rng(number).integers(0, 256, (*size, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+def results(out):
+    return json.loads((out / "wsolrefine.json").read_text())
+
+
+def test_refine_writes_the_maps_of_the_recipe(call, spol, photos, tmp_path):
+    out = tmp_path / "out"
+    options = ["--recipe", spol, "--model", BACKBONE, "--out", out]
+    assert "2 refined" in call("refine", photos, *options)
+    found = results(out)
+    assert found["info"]["settings"]["recipe"] == "spol"
+    assert found["info"]["settings"]["threshold"] == 0.5
+    recipe, preprocess, names, _ = load_trained(spol, backbone=BACKBONE)
+    for image in found["images"]:
+        with Image.open(photos / image["file_name"]) as opened:
+            pixels = preprocess(opened.convert("RGB"))[None]
+        with torch.no_grad():
+            logits, maps = recipe(pixels)
+        size = (image["height"], image["width"])
+        large = torch.nn.functional.interpolate(maps[None], size, mode="bilinear")[0, 0]
+        level = np.asarray(Image.open(out / image["files"][0]))
+        np.testing.assert_array_equal(level, (large * 255).round().byte())
+        mask = np.asarray(Image.open(out / image["files"][1])) > 0
+        assert mask[large.numpy() <= 0.5].sum() == 0
+        for entry in found["annotations"]:
+            if entry["image_id"] == image["id"]:
+                assert entry["category_id"] == logits.argmax().item()
+                assert entry["score"] == pytest.approx(logits.softmax(1).max().item(), abs=1e-5)
+    assert {entry["name"] for entry in found["categories"]} <= set(names)
+    assert "0 refined; 2 skipped" in call("refine", photos, *options)
+    said = call("refine", photos, *options, "--threshold", 0.25, code=2)
+    assert "threshold 0.5 then, 0.25 now" in said
+
+
+def test_refine_with_several_classes_and_thresholds(call, spol, photos, tmp_path):
+    recipe = ["--recipe", spol, "--model", BACKBONE, "--classes", "top2", "--threshold", 0]
+    call("refine", photos, *recipe, "--out", tmp_path / "two")
+    found = results(tmp_path / "two")
+    assert sorted(entry["category_id"] for entry in found["annotations"]) == [0, 0, 1, 1]
+
+
+def test_refine_of_edges_gives_no_boxes(call, train, photos, tmp_path):
+    train("sem_edges", "--epochs", 2, *SMALL_EDGES)
+    recipe = ["--recipe", tmp_path / "run/sem_edges.safetensors", "--model", BACKBONE]
+    said = call("refine", photos, *recipe, "--out", tmp_path / "out")
+    assert "2 refined." in said  # and not: without any object
+    found = results(tmp_path / "out")
+    assert found["annotations"] == []
+    files = {path.parent.name for path in (tmp_path / "out").rglob("*.png")}
+    assert files == {"maps", "overlays"}
+    assert "2 skipped" in call("refine", photos, *recipe, "--out", tmp_path / "out")
+    said = call("refine", photos, *recipe, "--threshold", 0.5, "--out", tmp_path / "o", code=2)
+    assert "--threshold: sem_edges does not use it" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "code"),
+    [
+        (["--model", BACKBONE, "--method", "scg"], "--method: --recipe does not use it", 2),
+        (["--model", BACKBONE, "--layer", "x"], "--layer: --recipe does not use it", 2),
+        ([], f"--model: expected {BACKBONE}, the backbone of", 2),
+        (["--model", "timm:x"], f"--model: expected {BACKBONE}, the backbone of", 2),
+        (["--model", BACKBONE, "--classes", "2"], "expected an index from 0 to 1, got 2", 2),
+        (["--recipe", "missing"], "--recipe: expected a file of wsolrefine train, got missing", 2),
+        (["--recipe", __file__], "expected a file of safetensors", 1),
+    ],
+)
+def test_refine_refuses(call, spol, photos, tmp_path, options, message, code):
+    out = tmp_path / "out"
+    assert message in call("refine", photos, "--recipe", spol, *options, "--out", out, code=code)
+    assert not out.exists()
+
+
+# evaluate --recipe --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def evaluate(call, cub, tmp_path):
+    def run(*arguments, code=0, root=cub.root):
+        source = "--dataset", "cub", "--root", root, "--out", tmp_path / "figures"
+        said = call("evaluate", *source, *arguments, code=code)
+        return said if code else json.loads((tmp_path / "figures/evaluation.json").read_text())
+
+    return run
+
+
+def test_evaluate_measures_the_maps_of_the_recipe(evaluate, call, cub, spol, tmp_path):
+    recipe, preprocess, _, _ = load_trained(spol, backbone=BACKBONE)
+    right = 0
+    for truth in cub.splits["test"]:
+        with Image.open(cub.root / "images" / truth.image_id) as opened, torch.no_grad():
+            logits, maps = recipe(preprocess(opened)[None], torch.tensor([truth.label]))
+        right += logits.argmax().item() == truth.label
+        path = tmp_path / "maps" / f"{truth.image_id}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, _as_evaluate(maps[0]))
+    found = evaluate("--recipe", spol, "--model", BACKBONE, "--step", 0.1)
+    assert found["protocol"]["maps"].startswith(f"recipe spol on {BACKBONE}, features.")
+    assert found["protocol"]["class of the map"] == "the true one"
+    assert found["figures"]["classification"]["top1"] == right / len(cub.splits["test"])
+    by_files = evaluate("--maps", tmp_path / "maps", "--step", 0.1)
+    for name in ("box_acc", "box_acc_v2", "px_ap", "peak_iou"):
+        assert found["figures"][name] == by_files["figures"][name]
+
+
+def _as_evaluate(map):
+    from wsolrefine.cli.evaluate.score_maps import enlarge_bicubic
+
+    return enlarge_bicubic(map, 224).numpy()
+
+
+def test_evaluate_measures_edges_on_masks(evaluate, train, tmp_path, cub):
+    train("sem_edges", "--epochs", 2, *SMALL_EDGES)
+    recipe = ["--recipe", tmp_path / "run/sem_edges.safetensors", "--model", BACKBONE]
+    found = evaluate(*recipe, "--limit", 3)
+    figures = found["figures"]["boundary"]
+    assert set(figures) == {"ods", "ods_threshold", "ois", "average_precision"}
+    assert all(0 <= value <= 1 for value in figures.values())
+    assert found["protocol"]["images"] == "the first 3 of 12 images (--limit)"
+    assert (tmp_path / "figures/precision_recall.png").is_file()
+    assert "--hit: sem_edges does not use it" in evaluate(*recipe, "--hit", "above", code=2)
+    shutil.copytree(cub.root, tmp_path / "bare")
+    shutil.rmtree(tmp_path / "bare/segmentations")
+    said = evaluate(*recipe, root=tmp_path / "bare", code=1)
+    assert "sem_edges is measured on masks, of which test has none" in said
+
+
+def test_the_outline_of_a_mask():
+    mask = torch.zeros(7, 8, dtype=torch.uint8)
+    mask[2:5, 1:5] = 1
+    mask[2:5, 5:] = 255  # neither: no line towards it
+    expected = torch.zeros(7, 8, dtype=torch.bool)
+    expected[3, 1] = expected[2, 2:5] = expected[4, 2:5] = True  # steps are slanting
+    assert torch.equal(outline(mask), expected)
+    assert not outline(torch.ones(4, 4, dtype=torch.uint8)).any()  # cut off by the border only
+    assert not outline(torch.zeros(4, 4, dtype=torch.uint8)).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--maps", "."], "expected one of --maps (a folder of score maps), --model and --recipe"),
+        (["--method", "scg"], "--method: --recipe does not use it"),
+        (["--normalize"], "--normalize: --recipe does not use it"),
+        (["-d", "folder"], "--dataset: expected one with boxes or masks, got folder"),
+        ([], f"--model: expected {BACKBONE}, the backbone of"),
+    ],
+)
+def test_evaluate_refuses(evaluate, spol, tmp_path, options, message):
+    assert message in evaluate("--recipe", spol, *options, code=2)
+    assert not (tmp_path / "figures").exists()

@@ -1,0 +1,185 @@
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from tests.references import sem as reference
+from tests.references.batch import each_map
+from tests.references.resize import resize
+from tests.support.strategies import FLIPS, SEEDS, flip, rotate, scenes
+from wsolrefine import minmax, sem
+
+SOME = st.integers(1, 45)
+
+
+def certain(scene, num_seeds):
+    """Skip ties between the last seed and the next pixel that resizing leaves up to rounding."""
+    cam = scene.cam.reshape(-1, *scene.cam.shape[-2:])
+    if tuple(cam.shape[-2:]) == scene.grid or not cam.any():
+        return
+    for one in cam:
+        values = sorted(resize(one.numpy(), scene.grid).reshape(-1), reverse=True)
+        assume(num_seeds >= len(values) or values[num_seeds - 1] - values[num_seeds] > 1e-9)
+
+
+@given(scenes(), SOME)
+def test_matches_reference(scene, num_seeds):
+    certain(scene, num_seeds)
+    expected = each_map(
+        lambda cam, layers: reference.sem(cam, layers, num_seeds), scene.cam, scene.layers
+    )
+    assert_close(sem(scene.cam, scene.features, num_seeds=num_seeds), expected)
+
+
+@given(scenes())
+def test_default_is_sixty_seeds(scene):
+    assert_close(sem(scene.cam, scene.features), sem(scene.cam, scene.features, num_seeds=60))
+
+
+@given(scenes(), SOME, SEEDS, st.floats(1e-3, 1e3), FLIPS)
+def test_invariances(scene, num_seeds, seed, scale, how):
+    certain(scene, num_seeds)
+    out = sem(scene.cam, scene.features, num_seeds=num_seeds)
+    assert ((out >= 0) & (out <= 1)).all()
+    assert out.shape == (*scene.cam.shape[:-2], *scene.grid)
+
+    def again(change):
+        return sem(scene.cam, scene.map(change).features, num_seeds=num_seeds)
+
+    assert_close(again(lambda f: f * scale), out)
+    assert_close(again(lambda f: rotate(f, seed)), out)
+    assert_close(sem(scene.cam * 2, scene.features, num_seeds=num_seeds), out)
+    last = scene.map(lambda f: f[-1:]).features
+    assert_close(sem(scene.cam[-1:], last, num_seeds=num_seeds), out[-1:])
+    if len(scene.cam.unique()) == 1 and num_seeds < scene.grid[0] * scene.grid[1]:
+        return  # ties follow the raster, which the flip turns
+    flipped = scene.map(lambda f: flip(f, how)).features
+    assert_close(sem(flip(scene.cam, how), flipped, num_seeds=num_seeds), flip(out, how))
+
+
+def test_equal_values_are_taken_in_raster_order():
+    features = torch.eye(6).view(1, 6, 2, 3)  # every pixel is like itself alone
+    cam = torch.tensor([[[1.0, 2.0, 1.0], [1.0, 2.0, 1.0]]])
+    for num_seeds, seeds in [
+        (1, [1]),
+        (2, [1, 4]),
+        (3, [0, 1, 4]),
+        (4, [0, 1, 2, 4]),
+        (5, [0, 1, 2, 3, 4]),
+    ]:
+        expected = torch.zeros(6)
+        expected[seeds] = 1
+        assert_close(sem(cam, features, num_seeds=num_seeds).flatten(), expected)
+    features = torch.eye(400).view(1, 400, 20, 20)
+    expected = torch.zeros(400)
+    expected[:150] = 1
+    constant = torch.ones(1, 20, 20)
+    assert_close(sem(constant, features, num_seeds=150).flatten(), expected)
+
+
+def test_layers_add_their_cosines():
+    cam, first, second = torch.rand(2, 4, 5), torch.randn(2, 3, 4, 5), torch.randn(2, 9, 4, 5)
+    unit = torch.cat([F.normalize(first, dim=1), F.normalize(second, dim=1)], 1)
+    assert_close(sem(cam, [first, second], num_seeds=3), sem(cam, unit, num_seeds=3))
+
+
+@pytest.mark.parametrize("channels", [1, 16, 512, 2048])
+def test_as_many_seeds_as_pixels_is_a_flat_map(channels):
+    """Every pixel is then a seed, like itself up to rounding, and rounding is not a map."""
+    cam = torch.rand(2, 9, 9)
+    features = torch.randn(2, channels, 9, 9, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(sem(cam, features, num_seeds=81), torch.zeros(2, 9, 9))
+    assert torch.equal(sem(cam, features, num_seeds=1000), torch.zeros(2, 9, 9))
+
+
+def test_zero_features_give_a_zero_map():
+    assert torch.equal(sem(torch.rand(1, 3, 3), torch.zeros(1, 2, 3, 3)), torch.zeros(1, 3, 3))
+
+
+def test_negative_cosines_are_kept():
+    cam = torch.tensor([[[1.0, 0.0, 0.0]]])
+    features = torch.tensor([[[[1.0, 0.0, -1.0]], [[0.0, 1.0, 0.0]]]])
+    assert_close(sem(cam, features, num_seeds=1), torch.tensor([[[1.0, 0.5, 0.0]]]))
+
+
+@pytest.mark.parametrize("exponent", [-100, -60, 60, 100])
+def test_scale_may_be_extreme(exponent):
+    cam, features = torch.rand(2, 4, 5), torch.randn(2, 6, 4, 5)
+    assert_close(sem(cam, features * 2.0**exponent, num_seeds=3), sem(cam, features, num_seeds=3))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "c16_14x14_k20",
+        "c64_28x28_k60",
+        "c16_10x14_k5_signed",
+        "c16_10x14_k1",
+        "c16_9x9_k6_zero_vector",
+    ],
+)
+def test_golden(golden, name):
+    case = {k: torch.from_numpy(v) for k, v in golden("sem", name).items()}
+    num_seeds, label = case["K_y"].tolist()
+    out = sem(case["M"][label][None], case["F"][None], num_seeds=num_seeds)
+    assert_close(out[0], case["sem"], rtol=0, atol=2e-6)
+    assert_close(out[0], minmax(case["raw_maxsim"]), rtol=0, atol=2e-6)
+    living = case["F"].flatten(1).any(0)[case["seed_idx"]]  # one seed is a zero vector
+    assert out[0].flatten()[case["seed_idx"]][living].min() > 1 - 2e-6
+
+
+def test_golden_of_all_seeds(golden):
+    """The released code spreads rounding over [0, 1] here; a flat map is 0."""
+    case = {k: torch.from_numpy(v) for k, v in golden("sem", "c16_7x7_kall").items()}
+    assert_close(case["raw_maxsim"], torch.ones(7, 7))
+    out = sem(case["M"][:1], case["F"][None], num_seeds=49)
+    assert torch.equal(out, torch.zeros(1, 7, 7))
+
+
+CAM, FEATURES = torch.rand(2, 7, 5), torch.rand(2, 8, 7, 5)
+
+
+@pytest.mark.parametrize(
+    ("cam", "features", "num_seeds", "error", "message"),
+    [
+        (
+            torch.ones(2, 4),
+            FEATURES,
+            1,
+            ValueError,
+            "cam: expected shape (B, H, W) or (B, K, H, W), got (2, 4)",
+        ),
+        ([[1.0]], FEATURES, 1, TypeError, "cam: expected a torch.Tensor, got list"),
+        (
+            CAM.long(),
+            FEATURES,
+            1,
+            TypeError,
+            "cam: expected a floating-point dtype, got torch.int64",
+        ),
+        (
+            CAM,
+            FEATURES.half(),
+            1,
+            TypeError,
+            "features: expected torch.float32 as cam, got torch.float16",
+        ),
+        (
+            CAM,
+            torch.ones(3, 8, 7, 5),
+            1,
+            ValueError,
+            "features: expected shape (B, C, h, w) with B=2 from cam, got (3, 8, 7, 5)",
+        ),
+        (CAM, CAM, 1, ValueError, "features: expected shape (B, C, h, w), got (2, 7, 5)"),
+        (CAM, [], 1, ValueError, "features: expected at least one tensor, got an empty list"),
+        (CAM, FEATURES, 0, ValueError, "num_seeds: expected an integer >= 1, got 0"),
+    ],
+)
+def test_errors(cam, features, num_seeds, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        sem(cam, features, num_seeds=num_seeds)

@@ -1,0 +1,69 @@
+"""The recipes, small enough to be trained in a test."""
+
+import warnings
+
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from tests.support.backbones import BACKBONES, SIDE, objects
+from tests.support.zoo import seeded
+from wsolrefine import recipes
+from wsolrefine.nn import stage_channels
+
+CLASSES = 2
+SMALL = {
+    "Spa": {"width": 8, "epochs": 2, "warmup_epochs": 1},
+    "Ornet": {"width": 8, "evaluator_epochs": 1, "generator_epochs": 1, "refinement_epochs": 1},
+    "Csoa": {"width": 8, "epochs": 2},
+    "SemEdges": {"width": 8, "edge_size": (16, 16), "classifier_epochs": 1, "edge_epochs": 1},
+    "Spol": {"width": 8, "cam_epochs": 1, "segmentation_epochs": 1},
+}
+HARMLESS = (  # what Lightning says of small runs, of frozen parts, and makes other libraries say
+    "The 'train_dataloader' does not have many workers",
+    r"Found \d+ module\(s\) in eval mode at the start of training",
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+)
+SHALLOW = {"Plain": "stages.1", "Tokens": "blocks.1"}  # where the map of ORNet comes from
+
+
+def small(name, backbone=None, *, seed=0, num_classes=CLASSES, **settings):
+    """Build a recipe around a backbone (a name, a module, or None for the plain one)."""
+    if backbone is None or isinstance(backbone, str):
+        backbone = BACKBONES[backbone or "plain"]()
+    channels = stage_channels(backbone, torch.rand(1, 3, SIDE, SIDE))
+    settings = SMALL[name] | settings
+    if name == "Ornet":
+        settings.setdefault("layer", SHALLOW.get(type(backbone).__name__))
+    recipe = seeded(getattr(recipes, name), backbone, channels, num_classes, **settings)
+    return recipe.train()
+
+
+def loader(count=8, batch=4):
+    images, labels, _ = objects(count)
+    return DataLoader(TensorDataset(images, labels), batch_size=batch)
+
+
+def fit(recipe, epochs, data=None, *, callbacks=(), checkpoint=None, folder=None):
+    """Train on the CPU, every batch with random numbers of its own."""
+    from lightning import Callback, Trainer
+
+    class Seeds(Callback):
+        def on_train_batch_start(self, trainer, module, batch, number):
+            torch.manual_seed(100 * trainer.current_epoch + number)
+
+    with warnings.catch_warnings():
+        for message in HARMLESS:
+            warnings.filterwarnings("ignore", message)
+        trainer = Trainer(
+            accelerator="cpu",
+            max_epochs=epochs,
+            deterministic=True,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            callbacks=[Seeds(), *callbacks],
+            default_root_dir=folder,
+        )
+        trainer.fit(recipe, data or loader(), ckpt_path=checkpoint)
+    return trainer

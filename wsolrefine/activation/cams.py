@@ -1,0 +1,141 @@
+"""Class activation maps from what a classifier computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from wsolrefine._check import check_labels, check_tensors
+from wsolrefine.functional._numeric import is_finite, outside_autocast, working
+from wsolrefine.functional.normalize import minmax
+
+
+@outside_autocast
+def gap_cam(features: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    """Return the CAM of a head that averages features over the grid and applies a linear layer.
+
+    ``map[i] = ReLU(sum over c of weight[label, c] * features[c, i])``, then min-max rescaled.
+    Before the ReLU its mean is the class score less the bias. No backward pass.
+
+    Args:
+        features: what the head averages, ``(B, C, h, w)``.
+        weight: of the linear layer, ``(num_classes, C)``, or of a 1x1 convolution,
+            ``(num_classes, C, 1, 1)``.
+        labels: class indices, int64, ``(B,)`` or ``(B, K)``.
+
+    Returns:
+        Maps in [0, 1], ``(B, h, w)`` or ``(B, K, h, w)``, differentiable in ``features`` and
+        ``weight``. Zero for an image whose features are not finite, and where nothing speaks for
+        the class.
+
+    Raises:
+        TypeError: ``features`` or ``weight`` is not a floating-point tensor, their dtypes differ,
+            or ``labels`` is not int64.
+        ValueError: shapes or devices disagree.
+
+    Example:
+        >>> import torch
+        >>> features = torch.tensor([[[[1.0, 0.0, 0.0]], [[1.0, 2.0, 4.0]]]])
+        >>> gap_cam(features, torch.tensor([[1.0, 0.0], [-1.0, 1.0]]), torch.tensor([1]))
+        tensor([[[0.0000, 0.5000, 1.0000]]])
+
+    Reference:
+        Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016, Eq. 2.
+
+    """
+    if isinstance(weight, Tensor) and weight.ndim == 4 and weight.shape[2:] == (1, 1):
+        weight = weight.flatten(1)
+    check_tensors(features=(features, "B C h w"), weight=(weight, "num_classes C"))
+    check_labels("labels", labels, several=True, features=features)
+    single = labels.ndim == 1
+    rows = working(weight)[labels[:, None] if single else labels]  # (B, K, C)
+    return _normalize(rows @ working(features).flatten(2), features, single)
+
+
+@outside_autocast
+def grad_cam(
+    activation: Tensor, scores: Tensor, *, to_map: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """Return the Grad-CAM of class scores at any layer.
+
+    ``map[i] = ReLU(sum over c of alpha[c] * activation[c, i])`` with ``alpha[c]`` the mean over the
+    grid of the score's gradient, then min-max rescaled. One backward pass per class, down to
+    ``activation`` only; the graph is kept and no ``.grad`` is written. The images of a batch must
+    not influence each other (no batch normalisation in training mode).
+
+    Args:
+        activation: output of a layer, part of the graph of ``scores``: ``(B, C, h, w)``, or
+            anything that ``to_map`` lays out so.
+        scores: class scores, usually logits, ``(B,)`` or ``(B, K)``.
+        to_map: lays ``activation`` and its gradient out as ``(B, C, h, w)``. It may only move or
+            drop values: ``partial(tokens_to_map, num_prefix_tokens=1)`` for a vision transformer.
+
+    Returns:
+        Maps in [0, 1], ``(B, h, w)`` or ``(B, K, h, w)``, without a graph. Zero for an image whose
+        activation or gradient is not finite, and where nothing speaks for the class.
+
+    Raises:
+        TypeError: an input is not a floating-point tensor.
+        ValueError: shapes disagree, or ``scores`` was not computed from ``activation`` with
+            gradients on. With frozen weights, set ``images.requires_grad_()`` first.
+
+    Example:
+        >>> import torch
+        >>> activation = torch.tensor([[[[1.0, 0.0, 0.0]], [[1.0, 2.0, 4.0]]]], requires_grad=True)
+        >>> channels = activation.mean((2, 3))
+        >>> grad_cam(activation, channels[:, 1] - channels[:, 0])
+        tensor([[[0.0000, 0.5000, 1.0000]]])
+
+    Reference:
+        Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+        Localization", ICCV 2017, Eqs. 1-2.
+
+    """
+    move = to_map if to_map is not None else _unchanged
+    values = move(activation.detach() if isinstance(activation, Tensor) else activation)
+    check_tensors(activation=(values, "B C h w"))
+    check_tensors(scores=(scores, "B [K]"))
+    if len(scores) != len(values):
+        raise ValueError(
+            f"scores: expected shape (B,) or (B, K) with B={len(values)} from activation, "
+            f"got {tuple(scores.shape)}"
+        )
+    for name, tensor in (("activation", activation), ("scores", scores)):
+        if not tensor.requires_grad:
+            raise ValueError(
+                f"{name}: expected a tensor computed with gradients on (with frozen weights, set "
+                "images.requires_grad_() first), got requires_grad=False"
+            )
+
+    # The sum of the gradient in place of its mean: min-max takes the factor out again, and half
+    # precision would lose a gradient that is spread thin over the grid.
+    pixels = values.shape[-2] * values.shape[-1]
+    alphas = []
+    with torch.enable_grad():
+        columns = (scores[:, None] if scores.ndim == 1 else scores).unbind(1)
+    for column in columns:
+        start = torch.full_like(column, pixels)
+        (gradient,) = torch.autograd.grad(
+            column, activation, start, retain_graph=True, allow_unused=True
+        )
+        if gradient is None:
+            raise ValueError(
+                "scores: expected scores computed from activation with gradients on, got others"
+            )
+        alphas.append(working(move(gradient)).mean((-2, -1)))
+    weights = torch.stack(alphas, 1)  # (B, K, C)
+    return _normalize(weights @ working(values).flatten(2), values, scores.ndim == 1)
+
+
+def _normalize(maps: Tensor, source: Tensor, single: bool) -> Tensor:
+    """Turn raw (B, K, h*w) maps into maps in [0, 1]; zero where the source is not finite."""
+    maps = minmax(maps.reshape(*maps.shape[:2], *source.shape[-2:]).relu())
+    # A ReLU would turn minus infinity into an innocent zero.
+    maps = torch.where(is_finite(source, (1, 2, 3))[:, None, None, None], maps, 0.0)
+    return (maps[:, 0] if single else maps).to(source.dtype)
+
+
+def _unchanged(tensor: Tensor) -> Tensor:
+    return tensor

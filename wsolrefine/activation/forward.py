@@ -1,0 +1,235 @@
+"""From images to logits, class activation maps and features, in one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from wsolrefine._check import check_labels, check_tensors
+from wsolrefine.activation.cams import gap_cam, grad_cam
+from wsolrefine.activation.hooks import (
+    Hook,
+    evaluation,
+    first_input,
+    first_tensor,
+    hooked,
+    logits_of,
+    output_tensor,
+    submodule,
+)
+from wsolrefine.activation.layers import Layers, find_layers
+from wsolrefine.activation.layout import lay_out
+from wsolrefine.activation.probe import closest
+from wsolrefine.functional._numeric import working
+from wsolrefine.functional.tokens import tokens_to_map
+
+
+class ClassActivation(NamedTuple):
+    """What a classifier says of a batch, and where: ready for :func:`wsolrefine.scg`."""
+
+    logits: Tensor
+    labels: Tensor
+    cam: Tensor
+    features: list[Tensor]
+
+
+def class_activation(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    labels: Tensor | None = None,
+    top: int = 1,
+    layers: Layers | None = None,
+    to_map: Callable[[Tensor], Tensor] | None = None,
+) -> ClassActivation:
+    """Run a classifier once and return its logits, CAMs and features.
+
+    The CAM is :func:`gap_cam` where the model has such a head, otherwise :func:`grad_cam`. The
+    model runs in evaluation mode and is left as it was: training mode, statistics, the ``.grad``
+    and ``requires_grad`` of its parameters. It works under ``torch.no_grad()`` and with frozen
+    weights: the graph that Grad-CAM needs starts at its own layer.
+
+    Args:
+        model: a classifier, on the images' device.
+        images: ``(B, C, H, W)``, as the model wants them.
+        labels: classes to map, int64, ``(B,)`` or ``(B, K)``; None takes the best ``top``.
+        top: number of classes an image when ``labels`` is None.
+        layers: which layers to use; None asks :func:`find_layers`, which runs the model once more.
+            For many batches of one size, find them once.
+        to_map: lays a layer's output out as ``(B, C, h, w)``, for features and CAM alike; None
+            reads the layout off the shape, see :func:`find_layers`.
+
+    Returns:
+        ``ClassActivation(logits, labels, cam, features)``: logits ``(B, num_classes)``; labels
+        ``(B, K)``; cam ``(B, K, h, w)`` in [0, 1] and features, a list of ``(B, C, h, w)``, in the
+        dtype of the images. Nothing has a graph. An image whose activations hold NaN or inf gives
+        a zero CAM and leaves the others untouched.
+
+    Raises:
+        TypeError: ``images`` is not a floating-point tensor or ``labels`` are not int64.
+        ValueError: shapes or devices disagree, a label or ``top`` is out of range, a layer is
+            unknown, did not run or has no grid, or the head does not read the mean of ``cam``.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4), nn.AdaptiveAvgPool2d(1),
+        ...                       nn.Flatten(), nn.Linear(8, 10))
+        >>> out = class_activation(model, torch.rand(2, 3, 32, 32), top=3)
+        >>> out.labels.shape, out.cam.shape, out.features[0].shape
+        (torch.Size([2, 3]), torch.Size([2, 3, 8, 8]), torch.Size([2, 8, 8, 8]))
+
+    Reference:
+        Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016; Selvaraju
+        et al., "Grad-CAM", ICCV 2017.
+
+    """
+    check_tensors(images=(images, "B C H W"))
+    if labels is not None:
+        check_labels("labels", labels, several=True, images=images)
+    layers = find_layers(model, images, to_map=to_map) if layers is None else Layers(*layers)
+    if isinstance(layers.features, str):
+        raise ValueError(f"layers: expected a tuple of features, got {layers.features!r}")
+    size = (images.shape[-2], images.shape[-1])
+
+    def read(name: str, tensor: Tensor) -> Tensor:
+        maps = to_map(tensor) if to_map is not None else lay_out(tensor, size)
+        if maps is None:
+            raise ValueError(
+                f"layers: expected a map or tokens from {name!r} (or to_map to lay them out), "
+                f"got shape {tuple(tensor.shape)}"
+            )
+        return maps
+
+    with torch.inference_mode(False), evaluation(model):
+        # Inference tensors cannot enter a graph, their copies can.
+        run = _Run(model, images.clone() if images.is_inference() else images, *layers)
+        labels = _choose(run.logits.detach(), labels, top)
+        if layers.head is None:
+            scores = run.logits.gather(1, labels)
+            cam = grad_cam(run.cam, scores, to_map=partial(read, layers.cam))
+        else:
+            weight = _head_weight(model, layers.head)
+            maps = _averaged(run, layers, to_map, size)
+            cam = gap_cam(maps, weight.to(maps), labels)
+        features = [
+            read(name, tensor).to(images.dtype)
+            for name, tensor in zip(layers.features, run.features, strict=True)
+        ]
+    return ClassActivation(run.logits.detach(), labels, cam.to(images.dtype), features)
+
+
+def _choose(logits: Tensor, labels: Tensor | None, top: int) -> Tensor:
+    number = logits.shape[1]
+    if labels is None:
+        if not 1 <= top <= number:
+            raise ValueError(f"top: expected an integer from 1 to {number}, got {top}")
+        return logits.topk(top).indices
+    outside = labels[(labels < 0) | (labels >= number)]
+    if len(outside):
+        raise ValueError(
+            f"labels: expected class indices from 0 to {number - 1}, got {int(outside[0])}"
+        )
+    return labels[:, None] if labels.ndim == 1 else labels
+
+
+def _head_weight(model: nn.Module, name: str) -> Tensor:
+    head = submodule(model, name)
+    if not isinstance(head, (nn.Linear, nn.Conv2d)):
+        kind = type(head).__name__
+        raise ValueError(f"layers: expected a head of type Linear or Conv2d, got {kind} {name!r}")
+    return head.weight.detach()
+
+
+def _averaged(
+    run: _Run, layers: Layers, to_map: Callable[[Tensor], Tensor] | None, size: tuple[int, int]
+) -> Tensor:
+    """Return the map whose mean the head read: the CAM layer's output, its ReLU, or its input."""
+
+    def readings(tensor: Tensor | None) -> list[Tensor]:
+        if tensor is None or tensor.ndim not in (3, 4):
+            return []
+        if tensor.ndim == 4:
+            return [tensor, tokens_to_map(tensor)]  # the values will tell
+        maps = to_map(tensor) if to_map is not None else lay_out(tensor, size)
+        return [] if maps is None else [maps]
+
+    outputs, inputs = readings(run.cam), readings(run.cam_input)
+    candidates = [*outputs, *(maps.relu() for maps in outputs), *inputs]
+    # What a pooling layer returns is its own mean.
+    candidates = [m for m in candidates if m.shape[-2] * m.shape[-1] > 1] or candidates
+    finite = run.pooled.isfinite().all(1)
+    means = [(maps, working(maps).mean((-2, -1))[finite]) for maps in candidates]
+    maps = closest(means, run.pooled[finite])
+    if maps is None:
+        raise ValueError(
+            f"layers: expected a head that reads the mean of {layers.cam!r} over its grid "
+            f"(head=None takes Grad-CAM), got {layers.head!r}"
+        )
+    return maps
+
+
+class _Run:
+    """One forward pass with what the named layers returned, and what the CAM's and head read.
+
+    Gradients are off, except without a head: there the graph starts at the CAM layer's output, so
+    that neither frozen weights nor ``no_grad`` around the call stand in its way and the layers
+    before it cost no memory.
+    """
+
+    def __init__(
+        self, model: nn.Module, images: Tensor, features: Sequence[str], cam: str, head: str | None
+    ) -> None:
+        self._found: dict[str, Tensor] = {}
+        self.cam_input: Tensor | None = None
+        hooks = [(name, self._keep(name)) for name in features]
+        hooks.append((cam, self._start_graph if head is None else self._watch_cam))
+        if head is not None:
+            hooks.append((head, self._watch_head))
+        with torch.no_grad(), hooked(model, hooks):
+            self.logits = logits_of(model(images))
+        self.features = [self._get(f"features {name}", name) for name in features]
+        self.cam = self._get("cam", cam)
+        # What the head read; without a head nobody asks.
+        self.pooled = self.cam if head is None else self._get("pooled", head)
+
+    def _get(self, key: str, name: str) -> Tensor:
+        if key not in self._found:
+            raise _did_not_run(name)
+        return self._found[key]
+
+    def _keep(self, name: str) -> Hook:
+        def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            # A copy: an in-place operation may follow.
+            self._found[f"features {name}"] = output_tensor(name, output).detach().clone()
+
+        return hook
+
+    def _start_graph(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+        torch.set_grad_enabled(True)  # no_grad around the model ends it again
+        tensor = output_tensor("cam", output)
+        if output is not tensor:
+            self._found["cam"] = tensor.requires_grad_()
+            return output
+        # The model goes on with a copy, which it may change in place as it could not a leaf.
+        self._found["cam"] = tensor.detach().requires_grad_()
+        return self._found["cam"].clone()
+
+    def _watch_cam(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        tensor = first_tensor(output)
+        self.cam_input = first_input(args, kwargs)
+        if tensor is not None:
+            self._found["cam"] = tensor
+
+    def _watch_head(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        source = first_input(args, kwargs)
+        if source is not None:
+            self._found["pooled"] = source.flatten(1)
+
+
+def _did_not_run(name: str) -> ValueError:
+    return ValueError(f"layers: expected a layer that the model runs, got {name!r}")

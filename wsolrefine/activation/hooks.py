@@ -1,0 +1,149 @@
+"""Run somebody else's model and leave no trace: hooks, training mode, what comes out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Hook = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]
+
+
+@contextmanager
+def capture(model: nn.Module, *layers: str) -> Iterator[dict[str, Tensor]]:
+    """Keep the outputs of named layers while the model runs inside the ``with`` block.
+
+    The hooks are gone after the block, also when the model raises. A tuple, list or mapping gives
+    its first tensor, a layer that runs twice its last output. The tensors are the ones that the
+    model computed, neither copied nor detached: a later in-place operation shows in them. A
+    compiled model runs uncompiled inside the block (torch >= 2.6).
+
+    Args:
+        model: any module.
+        *layers: names from ``model.named_modules()``.
+
+    Yields:
+        A dict from layer name to output, filled as the layers run.
+
+    Raises:
+        TypeError: an output of one of the layers holds no tensor.
+        ValueError: there is no layer of that name.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+        >>> with capture(model, "0") as outputs:
+        ...     _ = model(torch.rand(2, 3, 7, 5))
+        >>> outputs["0"].shape
+        torch.Size([2, 8, 5, 3])
+
+    """
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Hook:
+        def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            outputs[name] = output_tensor(name, output)
+
+        return hook
+
+    with hooked(model, [(name, keep(name)) for name in layers]):
+        yield outputs
+
+
+def submodule(model: nn.Module, name: str) -> nn.Module:
+    """Return the module of that name, or raise with the closest name there is."""
+    modules: dict[str, nn.Module] = dict(model.named_modules(remove_duplicate=False))
+    if not isinstance(name, str) or name not in modules:
+        close = difflib.get_close_matches(str(name), modules, n=1)
+        hint = f" (close: {close[0]!r})" if close else ""
+        raise ValueError(f"layers: expected names from model.named_modules(), got {name!r}{hint}")
+    return modules[name]
+
+
+@contextmanager
+def hooked(model: nn.Module, hooks: Sequence[tuple[str, Hook]]) -> Iterator[None]:
+    """Attach forward hooks by layer name; remove them on the way out, whatever happened."""
+    targets = [(submodule(model, name), hook) for name, hook in hooks]
+    with ExitStack() as stack:
+        if _is_compiled(model) and hasattr(torch.compiler, "set_stance"):  # since torch 2.6
+            # Code that was compiled before the hooks were attached would not call them.
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        for module, hook in targets:
+            stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
+        yield
+
+
+def _is_compiled(model: nn.Module) -> bool:
+    return any(
+        hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+        for module in model.modules()
+    )
+
+
+@contextmanager
+def evaluation(model: nn.Module) -> Iterator[None]:
+    """Switch every module to evaluation mode and back to what it was, one by one."""
+    modes = [(module, module.training) for module in model.modules()]
+    # model.eval() would call overridden train() methods, which may merge weights or the like.
+    try:
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def first_tensor(value: Any) -> Tensor | None:
+    """Return a tensor, or the first one in a tuple, list or mapping; None if there is none."""
+    if isinstance(value, Tensor):
+        return value
+    values = value.values() if isinstance(value, Mapping) else value
+    if isinstance(value, (tuple, list, Mapping)):
+        return next((item for item in values if isinstance(item, Tensor)), None)
+    return None
+
+
+def first_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """Return the first tensor that a layer was called with, by position or by name."""
+    tensor = first_tensor(args)
+    return tensor if tensor is not None else first_tensor(kwargs)
+
+
+def output_tensor(name: str, output: Any) -> Tensor:
+    """Return the first tensor of a layer's output, or raise."""
+    tensor = first_tensor(output)
+    if tensor is None:
+        kind = type(output).__name__
+        raise TypeError(f"layers: expected an output that holds a tensor, got {kind} from {name!r}")
+    return tensor
+
+
+def with_tensor(name: str, output: Any, tensor: Tensor) -> Any:
+    """Return a layer's output with this in place of its first tensor, or raise."""
+    if isinstance(output, Tensor):
+        return tensor
+    if type(output) not in (tuple, list):
+        kind = type(output).__name__
+        raise TypeError(
+            f"layer: expected a tensor, or a tuple or list with one, from {name!r}, got {kind}"
+        )
+    at = next(index for index, item in enumerate(output) if isinstance(item, Tensor))
+    return type(output)([*output[:at], tensor, *output[at + 1 :]])
+
+
+def logits_of(output: Any) -> Tensor:
+    """Return the class scores, (B, num_classes), that a model's output holds."""
+    # Some models return several things; their class scores go by this name.
+    named = output.get("logits") if isinstance(output, Mapping) else None
+    logits = first_tensor(named if named is not None else output)
+    if logits is not None and logits.ndim == 4 and logits.shape[2:] == (1, 1):
+        logits = logits.flatten(1)
+    if logits is None or logits.ndim != 2 or not logits.is_floating_point():
+        got = type(output).__name__ if logits is None else f"{tuple(logits.shape)} {logits.dtype}"
+        raise ValueError(f"model: expected logits of shape (B, num_classes), got {got}")
+    return logits

@@ -1,0 +1,1 @@
+"""How ``wsolrefine evaluate`` works: options, data set, score maps, counts, results, files."""

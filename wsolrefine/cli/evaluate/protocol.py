@@ -1,0 +1,102 @@
+"""How the figures of ``evaluate`` came about, in words that stand beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from wsolrefine.cli.evaluate.counts import IOUS, Counts, Rule
+from wsolrefine.cli.evaluate.dataset import Split
+from wsolrefine.cli.evaluate.options import Dataset, Hit, Options
+from wsolrefine.cli.evaluate.score_maps import Network, OfRecipe, Source
+
+Said = dict[str, str]
+ITSELF = "best threshold on the evaluated split itself (as published; optimistic)"
+
+
+def protocol(
+    options: Options,
+    split: Split,
+    chosen_on: Split | None,
+    source: Source,
+    rule: Rule,
+    counts: Counts,
+    sizes: Collection[tuple[int, int]],
+) -> Said:
+    """Say what was measured and how, one line for each question that changes a figure.
+
+    Args:
+        options: what the user asked for.
+        split: what was evaluated.
+        chosen_on: the split that chose the thresholds; None: the evaluated one.
+        source: of the maps.
+        rule: how boxes were counted.
+        counts: of the evaluated split.
+        sizes: (height, width) of all its score maps.
+
+    """
+    lists = options.dataset is Dataset.wsolevaluation
+    folder = options.metadata if lists else options.root
+    boxes, masks = "single" in counts, "masks" in counts
+    shown = " and ".join(f"{h} x {w}" for h, w in sorted(sizes)) if len(sizes) <= 2 else (
+        f"{len(sizes)} sizes"
+    )  # fmt: skip
+    said = {"data set": f"{options.dataset} ({folder})", "split": split.name}
+    said["images"] = number_of_images(split)
+    said |= _network(split, source) if isinstance(source, Network | OfRecipe) else {
+        "maps": f"files in {options.maps}",
+        "resize": f"none, maps as they are ({shown})",
+        "normalisation": "each map min-maxed" if options.normalize else "none, maps in [0, 1]",
+    }  # fmt: skip
+    flat = int(counts["flat"])
+    if flat:
+        said["maps without contrast"] = f"{flat} (their box is empty, or the whole map)"
+    if boxes:
+        if counts["boxed"] < split.count:
+            said["true boxes"] = f"of {int(counts['boxed'])} images; the others are left out"
+        steps = len(rule.thresholds)
+        said["thresholds"] = f"{steps}, step {options.step:g}, as a share of each map's maximum"
+        said["grey levels"] = "maps truncated to 8 bits: at most 255 different cuts of a map"
+        said["candidate boxes"] = "largest outline (MaxBoxAcc); every outline (MaxBoxAccV2)"
+        said["IoU rule"] = f">= 0.5 (MaxBoxAcc); >= {', '.join(map(str, IOUS))} (MaxBoxAccV2)"
+        said["box convention"] = (
+            "true boxes brought to the map and truncated, corners inclusive (wsolevaluation)"
+        )
+    if "classified" in counts:
+        relation = ">" if options.hit is Hit.above else ">="
+        said["Top-1, Top-5, GT-known"] = f"IoU {relation} 0.5, the boxes of MaxBoxAcc"
+        said["errors"] = "SPA's rules (right: IoU > 0.5), the boxes of MaxBoxAcc"
+    if masks:
+        said["masks"] = (
+            f"of {int(counts['masks'])} images; nearest to the size of the map (PxAP); "
+            "the map in 8 bits to the size of the mask (Peak-IoU)"
+        )
+    if boxes or masks:
+        said["threshold"] = ITSELF
+        if chosen_on is not None:
+            where = f", maps in {options.threshold_maps}" if options.threshold_maps else ""
+            said["threshold"] = f"chosen on {chosen_on.name} ({number_of_images(chosen_on)}{where})"
+    return said
+
+
+def number_of_images(split: Split) -> str:
+    """Say how many images of a split were looked at."""
+    if split.count == split.total:
+        return f"{split.count} images"
+    return f"the first {split.count} of {split.total} images (--limit)"
+
+
+def _network(split: Split, source: Network | OfRecipe) -> Said:
+    if source.same_classes:
+        classes = f"{split.classes} in data set and classifier, taken as the same by index"
+    else:
+        classes = (
+            f"{split.classes} in the data set, {source.outputs} in the classifier: not the same, "
+            "so no Top-1, Top-5, GT-known or errors"
+        )
+    return {
+        "maps": source.name,
+        "classes": classes,
+        "class of the map": "the true one" if source.true_class else "the predicted one",
+        "resize": f"bicubic to {source.size} x {source.size}",
+        "normalisation": "each map min-maxed, after the resize",
+    }

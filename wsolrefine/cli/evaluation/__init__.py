@@ -1,1 +1,0 @@
-"""How ``wsolrefine evaluate`` works: options, data set, maps, counts, figures, files."""

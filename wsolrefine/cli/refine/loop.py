@@ -1,0 +1,155 @@
+"""The loop of ``refine``: what is left to do, batch by batch, so that stopping loses nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from wsolrefine.cli.console import list_problems, stop, summarize
+from wsolrefine.cli.files import InUse, alone_in, termination_as_interrupt
+from wsolrefine.cli.images import quiet
+from wsolrefine.cli.recipe import EDGES
+from wsolrefine.cli.recipe import Found as Recipe
+from wsolrefine.cli.refine.batch import Failed, Finished, Loaded, Plan, finish, load
+from wsolrefine.cli.refine.coco import RESULTS, BadResults, Results
+from wsolrefine.cli.refine.inputs import Found, find_images
+from wsolrefine.cli.refine.plan import make_plan
+from wsolrefine.cli.refine.walk import Problems
+
+SAVE_EVERY = 30.0
+"""Seconds between two writings of the results file: a killed run loses no more than this."""
+
+
+def run(
+    arguments: Sequence[str],
+    folder: Path,
+    settings: dict[str, Any],
+    *,
+    batch_size: int,
+    device: str,
+    overwrite: bool,
+    recipe: Recipe | None = None,
+    model: str | None = None,
+) -> None:
+    """Refine every image that is not done yet, and say at the end what could not be."""
+    if folder.exists() and not folder.is_dir():
+        stop(f"--out: expected a folder, {folder} is a file")
+    out = Path(os.path.realpath(folder))
+    written = _written(out)
+    results, outdated = _earlier(out, settings, overwrite)
+    inputs = find_images(arguments, out, results.sources())
+    problems = list(inputs.problems)
+    if not inputs.images:
+        list_problems(problems)
+        stop("no image found" + (" outside of the result folders" if inputs.results else ""))
+    todo = [f for f in inputs.images if overwrite or not results.is_done(f.name, f.path)]
+    finished: list[str] = []
+    end = 0
+    if todo:
+        plan = make_plan(out, settings, device, recipe, model)
+        results.categories |= dict(enumerate(plan.classifier.class_names or ()))
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            with alone_in(out), termination_as_interrupt():
+                if _written(out) != written:
+                    raise InUse
+                results.write()  # before any work: is the folder writable at all?
+                if outdated:
+                    outdated.delete_all()
+                try:
+                    _work(plan, todo, results, batch_size, problems, finished)
+                except KeyboardInterrupt:
+                    end = 130
+                except (RuntimeError, TypeError, ValueError) as error:
+                    name = f"--recipe {recipe.path}" if recipe else f"--model {settings['model']}"
+                    problems.append((name, str(error)))
+                finally:
+                    results.write()
+        except InUse:
+            stop(f"another run writes to {out}: wait for it, or choose another --out", 1)
+        except OSError as error:
+            problems.append((str(out), f"cannot write to it ({error.strerror or error})"))
+    skipped = len(inputs.images) - len(todo)
+    edges = settings.get("recipe") == EDGES  # no boxes at all
+    empty = 0 if edges else sum(not results.images[name]["annotations"] for name in finished)
+    left = len(todo) - len(finished) if end == 130 else 0
+    summarize(len(finished), skipped, empty, inputs.repeated, left, out / RESULTS)
+    list_problems(problems)
+    if end or problems:
+        raise typer.Exit(end or 1)
+
+
+def _written(out: Path) -> tuple[int, int] | None:
+    """Tell one state of the results file from another; None if there is none."""
+    try:
+        status = (out / RESULTS).stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def _earlier(
+    out: Path, settings: dict[str, Any], overwrite: bool
+) -> tuple[Results, Results | None]:
+    """Return the results to go on with, and those made otherwise, which are to be deleted."""
+    try:
+        earlier = Results.read(out)
+    except BadResults as error:
+        if not overwrite:
+            stop(f"{error}; --overwrite replaces it")
+        earlier = None
+    if earlier is None or earlier.settings == settings:
+        return earlier or Results(out, settings), None
+    before = {key: earlier.settings.get(key) for key in settings}
+    changes = [f"{k} {before[k]} then, {v} now" for k, v in settings.items() if before[k] != v]
+    if earlier.images and not overwrite:
+        stop(
+            f"{out} holds {len(earlier.images)} results with other settings ({'; '.join(changes)}):"
+            " choose another --out, or --overwrite to delete them and begin anew"
+        )
+    return Results(out, settings), earlier
+
+
+def _work(
+    plan: Plan,
+    todo: list[Found],
+    results: Results,
+    batch_size: int,
+    problems: Problems,
+    finished: list[str],
+) -> None:
+    saved = time.monotonic()
+    columns = TextColumn("refining"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with (
+        ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool,
+        quiet(),
+        Progress(*columns, console=Console(stderr=True)) as progress,
+    ):
+        task = progress.add_task("", total=len(todo))
+        for start in range(0, len(todo), batch_size):
+            outcomes = list(pool.map(partial(load, plan), todo[start : start + batch_size]))
+            good = [loaded for loaded in outcomes if isinstance(loaded, Loaded)]
+            failed = [failure for failure in outcomes if isinstance(failure, Failed)]
+            for outcome in chain(failed, finish(plan, good, pool) if good else ()):
+                name = outcome.found.name
+                if isinstance(outcome, Finished):
+                    results.add(name, outcome.found.path, *outcome[1:])
+                    finished.append(name)
+                else:
+                    problems.append((str(outcome.found.path), outcome.reason))
+                    if name in results.images:  # listed once, but the file has changed since
+                        results.delete(name)
+            progress.advance(task, len(outcomes))
+            if time.monotonic() - saved > SAVE_EVERY:
+                results.write()
+                saved = time.monotonic()

@@ -1,0 +1,1 @@
+"""How ``wsolrefine train`` works: options, data set, run folder, recipe, trainer."""

@@ -1,0 +1,153 @@
+"""What ``train`` was asked for, and whether it goes together."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wsolrefine.cli.console import stop
+from wsolrefine.cli.evaluate.options import Dataset
+
+
+class RecipeName(StrEnum):
+    """The recipes that ``train`` offers."""
+
+    spa = "spa"
+    ornet = "ornet"
+    csoa = "csoa"
+    sem_edges = "sem_edges"
+    spol = "spol"
+
+
+class Precision(StrEnum):
+    """Numbers that the network computes with."""
+
+    full = "32-true"
+    half = "16-mixed"
+    bfloat = "bf16-mixed"
+
+
+DEFAULTS: dict[str, Any] = {
+    "split": None,
+    "metadata": None,
+    "backbone": "efficientnet-lite0",
+    "epochs": None,
+    "batch_size": 32,
+    "lr": None,
+    "size": 256,
+    "crop": 224,
+    "precision": Precision.full.value,
+    "devices": 1,
+    "seed": 0,
+    "set": [],
+}
+"""What counts where neither the user nor the run that goes on says otherwise."""
+
+FOLDERS = ("root", "metadata")
+SPLITS = {Dataset.cub: "train", Dataset.ilsvrc: "train", Dataset.openimages: "train"}
+NEEDED = {
+    Dataset.cub: {"root"},
+    Dataset.ilsvrc: {"root"},
+    Dataset.openimages: {"root", "metadata"},
+    Dataset.wsolevaluation: {"root", "metadata"},
+    Dataset.folder: {"root"},
+}
+USED = {
+    Dataset.cub: {"root", "split"},
+    Dataset.ilsvrc: {"root", "split"},
+    Dataset.openimages: {"root", "split", "metadata"},
+    Dataset.wsolevaluation: {"root", "metadata"},
+    Dataset.folder: {"root"},
+}
+
+
+class Options(NamedTuple):
+    """The options of one run, None where the user gave none."""
+
+    recipe: RecipeName
+    out: Path
+    dataset: Dataset | None
+    root: Path | None
+    metadata: Path | None
+    split: str | None
+    backbone: str | None
+    epochs: int | None
+    batch_size: int | None
+    lr: float | None
+    size: int | None
+    crop: int | None
+    precision: Precision | None
+    devices: int | None
+    seed: int | None
+    set: list[str] | None
+    device: str
+    workers: int
+    keep_all: bool
+    resume: bool
+
+
+def settings_of(options: Options) -> dict[str, Any]:
+    """Return what decides the result and was asked for, in words that JSON can say."""
+    given = options._asdict()
+    for name in ("out", "device", "workers", "keep_all", "resume"):
+        del given[name]
+    said: dict[str, Any] = {}
+    for name, value in given.items():
+        if isinstance(value, Path):
+            said[name] = str(value.absolute())
+        elif isinstance(value, StrEnum):
+            said[name] = value.value
+        elif value is not None:
+            said[name] = value
+    return said
+
+
+def check(settings: dict[str, Any], out: Path) -> None:
+    """Stop with the reason where settings are missing, of no use, or out of range."""
+    if "dataset" not in settings:
+        kinds = ", ".join(kind.value for kind in Dataset)
+        stop(f"--dataset: expected one of {kinds}, got none")
+    kind = Dataset(settings["dataset"])
+    given = {name for name, value in settings.items() if value not in (None, False)}
+    missing = sorted(NEEDED[kind] - given)
+    if missing:
+        stop(f"--{missing[0]}: expected a folder for --dataset {kind}, got none")
+    useless = sorted({"root", "metadata", "split"} & given - USED[kind])
+    if useless:
+        stop(f"--{useless[0]}: --dataset {kind} does not use it")
+    for name in FOLDERS:
+        if settings.get(name) is not None and not Path(settings[name]).is_dir():
+            stop(f"--{name}: expected a folder, got {settings[name]}")
+    if out.exists() and not out.is_dir():
+        stop(f"--out: expected a folder, {out} is a file")
+    if settings["crop"] > settings["size"]:
+        stop(f"--crop: expected at most --size {settings['size']}, got {settings['crop']}")
+    if settings["lr"] is not None and not 0 < settings["lr"] < float("inf"):
+        stop(f"--lr: expected a number above 0, got {settings['lr']:g}")
+
+
+def close_to(name: str, known: list[str]) -> str:
+    """Return a hint at what was meant, or nothing.
+
+    Example:
+        >>> close_to("cam_epoch", ["cam_epochs", "gamma"])
+        " (close: 'cam_epochs')"
+
+    """
+    close = difflib.get_close_matches(name, known, n=3)
+    return f" (close: {', '.join(map(repr, close))})" if close else ""
+
+
+def command_to_resume(options: Options) -> str:
+    """Return the command that goes on where a run stopped; the folder holds all other options."""
+    words = ["wsolrefine", "train", options.recipe.value, "--out", str(options.out), "--resume"]
+    if options.device != "auto":
+        words += ["--device", options.device]
+    if options.workers:
+        words += ["--workers", str(options.workers)]
+    if options.keep_all:
+        words.append("--keep-all")
+    return shlex.join(words)

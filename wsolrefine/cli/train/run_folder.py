@@ -1,0 +1,86 @@
+"""The folder of a training run: its settings, so that only the same run goes on in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from wsolrefine import __version__
+from wsolrefine.cli.console import stop
+from wsolrefine.cli.files import replacing
+
+RUN = "run.json"
+CHECKPOINTS = "checkpoints"
+CHECKPOINT = re.compile(r"epoch-(\d+)\.ckpt")
+
+
+def read_run(out: Path) -> dict[str, Any] | None:
+    """Return what the run of a folder wrote about itself; None if the folder holds no run."""
+    path = out / RUN
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        if not isinstance(content["settings"], dict) or not isinstance(content["data"], dict):
+            raise TypeError("expected objects")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        stop(f"{path}: not written by wsolrefine train ({type(error).__name__}: {error})")
+    return dict(content)
+
+
+def write_run(out: Path, settings: dict[str, Any], data: dict[str, Any]) -> None:
+    """Write down what decides the result of a run.
+
+    Raises:
+        OSError: the folder cannot be written to.
+
+    """
+    content = {"settings": settings, "data": data, "version": __version__}
+    with replacing(out / RUN) as temporary:
+        temporary.write_text(json.dumps(content, indent=1), "utf-8")
+
+
+def last_checkpoint(out: Path) -> tuple[Path, int] | None:
+    """Return the checkpoint to go on from and how many epochs it has seen; None if there is none.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> out = Path(mkdtemp())
+        >>> (out / "checkpoints").mkdir()
+        >>> for name in ("epoch-002.ckpt", "epoch-010.ckpt", "last.ckpt"):
+        ...     (out / "checkpoints" / name).touch()
+        >>> path, epochs = last_checkpoint(out)
+        >>> path.name, epochs
+        ('epoch-010.ckpt', 11)
+
+    """
+    folder = out / CHECKPOINTS
+    found = [
+        (int(match[1]), path)
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if (match := CHECKPOINT.fullmatch(path.name))
+    ]
+    if not found:
+        return None
+    epoch, path = max(found)
+    return path, epoch + 1  # epochs are counted from 0
+
+
+def agree(run: dict[str, Any], settings: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Return the settings of the run that goes on, or stop where the user gave others.
+
+    Where the images lie may change: that they are the same is seen when they are read.
+    """
+    before = run["settings"]
+    moved = {name: settings[name] for name in ("root", "metadata") if name in settings}
+    given = {name: value for name, value in settings.items() if name not in moved}
+    changes = [f"{k} {before.get(k)} then, {v} now" for k, v in given.items() if before.get(k) != v]
+    if changes:
+        stop(
+            f"--resume: expected the settings of the run in {out} (they need not be given again), "
+            f"got others ({'; '.join(changes)})"
+        )
+    return {**before, **moved}

@@ -1,0 +1,125 @@
+"""The trainer of ``train``: what is logged, saved, and made to depend on seed and epoch alone."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger
+from rich.console import Console
+
+from wsolrefine.cli.train.batches import Batches, Loader, TrainingImages, number_of
+from wsolrefine.cli.train.run_folder import CHECKPOINTS
+
+
+class Images(LightningDataModule):
+    """Hands the trainer a loader for each epoch, in that epoch's order."""
+
+    def __init__(self, images: TrainingImages, batch_size: int, workers: int) -> None:
+        super().__init__()
+        self.images, self.batch_size, self.workers = images, batch_size, workers
+
+    def train_dataloader(self) -> Loader:
+        """Return the batches of the epoch that begins."""
+        assert self.trainer is not None
+        batches = Batches(
+            len(self.images),
+            self.batch_size,
+            seed=self.images.seed,
+            epoch=self.trainer.current_epoch,
+            rank=self.trainer.global_rank,
+            processes=self.trainer.world_size,
+        )
+        pinned = self.trainer.strategy.root_device.type == "cuda"
+        return Loader(self.images, batches, self.workers, pinned)
+
+
+class Course(Callback):
+    """Seeds every epoch anew, so that it is the same after a break, and says how it went."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make dropout and the like those of seed and epoch."""
+        torch.manual_seed(number_of(self.seed, trainer.current_epoch, trainer.global_rank, 1))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print one line."""
+        if trainer.is_global_zero:
+            found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in sorted(found.items()))
+            line = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {shown}"
+            Console(highlight=False, soft_wrap=True).print(line.rstrip(": "))
+
+
+class Bar(RichProgressBar):
+    """Lightning's bar on standard error, without the number of the log."""
+
+    def __init__(self) -> None:
+        super().__init__(console_kwargs={"stderr": True})
+
+    def get_metrics(self, *arguments: Any) -> dict[str, Any]:
+        """Return what stands behind the bar."""
+        found: dict[str, Any] = super().get_metrics(*arguments)
+        found.pop("v_num", None)
+        return found
+
+
+def make_trainer(
+    out: Path, *, epochs: int, steps: int, seed: int, device: torch.device, devices: int,
+    precision: str, keep_all: bool,
+) -> Trainer:  # fmt: skip
+    """Return a trainer that saves after every epoch and logs to a table.
+
+    Raises:
+        Exception: of Lightning, where devices or precision are not to be had.
+
+    """
+    saved = ModelCheckpoint(
+        out / CHECKPOINTS,
+        filename="epoch-{epoch:03d}",
+        auto_insert_metric_name=False,
+        save_top_k=-1 if keep_all else 1,
+        save_last="link",
+        save_on_train_epoch_end=True,
+    )
+    numbers = [device.index] if device.index is not None and devices == 1 else devices
+    return Trainer(
+        accelerator={"cuda": "gpu"}.get(device.type, device.type),
+        devices=numbers,
+        strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
+        precision=precision,  # type: ignore[arg-type]
+        max_epochs=epochs,
+        logger=CSVLogger(out, name="log"),
+        callbacks=[saved, Course(seed), Bar()],
+        default_root_dir=out,
+        enable_model_summary=False,
+        log_every_n_steps=max(1, min(50, steps)),
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+    )
+
+
+@contextmanager
+def calm() -> Iterator[None]:
+    """Keep Lightning's advice off the terminal; errors are raised, and said in our own words."""
+    names = ("lightning.pytorch", "lightning.fabric")
+    levels = [logging.getLogger(name).level for name in names]
+    try:
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\.|torch\.|PIL\.|pkg_resources")
+            yield
+    finally:
+        for name, level in zip(names, levels, strict=True):
+            logging.getLogger(name).setLevel(level)

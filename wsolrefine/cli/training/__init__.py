@@ -1,1 +1,0 @@
-"""How ``wsolrefine train`` works: options, images, run folder, recipe, course."""

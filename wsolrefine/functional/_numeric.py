@@ -1,0 +1,82 @@
+"""Arithmetic that the functions share: dtypes, rounding, rescaling, full precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from math import sqrt
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def rounding(maps: Tensor) -> Tensor:
+    """Return the span, ``(..., 1, 1)``, below which a map holds nothing but rounding."""
+    return 8 * torch.finfo(maps.dtype).eps * working(maps).abs().amax((-2, -1), keepdim=True)
+
+
+def rescale(values: Tensor, dim: int | tuple[int, ...], *, flat: Tensor | float) -> Tensor:
+    """Min-max along ``dim``; where the span is at most ``flat``, or not finite, return zero."""
+    low, high = values.amin(dim, keepdim=True), values.amax(dim, keepdim=True)
+    span = high - low
+    signal = (span > flat) & (span < torch.inf)  # false for NaN
+    # A safe divisor before the division keeps NaN out of the backward pass.
+    return torch.where(signal, (values - low) / span.where(signal, 1.0), 0.0)
+
+
+def working(tensor: Tensor) -> Tensor:
+    """Return the tensor in the dtype that sums are taken in: float32 for half precision."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def is_finite(tensor: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+    """Return, without a copy of the tensor, whether all values along ``dim`` are finite."""
+    # A sum could overflow although every value is finite; the extremes cannot.
+    return tensor.amax(dim).isfinite() & tensor.amin(dim).isfinite()
+
+
+def are_finite(cam: Tensor, images: Sequence[Tensor]) -> Tensor:
+    """Return, in the batch shape of the CAM, which maps are finite in finite images.
+
+    ``images`` holds one boolean tensor ``(B,)`` for each layer of features.
+    """
+    finite = is_finite(cam, (-2, -1))
+    for image in images:
+        finite = finite & (image if finite.ndim == 1 else image[:, None])
+    return finite
+
+
+def cosine_rounding(vectors: Tensor) -> float:
+    """Return the span of cosines that rounding alone can cause: they are sums over C channels."""
+    return 8 * torch.finfo(vectors.dtype).eps * sqrt(vectors.shape[1])
+
+
+def outside_autocast(function: Callable[P, T]) -> Callable[P, T]:
+    """Run a function of tensors outside autocast, which would round its products to half precision.
+
+    A min-max turns the rounding of a product into a visible error, so the products of this library
+    are taken in float32 whatever surrounds the call.
+    """
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        device = _device_type([*args, *kwargs.values()])
+        if not torch.is_autocast_enabled(device):
+            return function(*args, **kwargs)
+        with torch.autocast(device, enabled=False):
+            return function(*args, **kwargs)
+
+    return run
+
+
+def _device_type(values: list[object]) -> str:
+    """Return the device of the first tensor, also of a list of them."""
+    for value in values:
+        first = value[0] if isinstance(value, (list, tuple)) and value else value
+        if isinstance(first, Tensor) and first.device.type != "meta":
+            return first.device.type
+    return "cpu"

@@ -1,0 +1,132 @@
+"""Any rows of the powers of a self-correlation, without the N x N x N product.
+
+Let ``U`` hold the unit feature vectors (a dead pixel stays zero), ``S`` their cosines, ``D`` the
+diagonal that is 1 for live pixels. The second-order correlation of SPA leaves out the two pixels
+it compares: it is ``A^2`` with ``A = S - D``. Because ``S D = D S = S`` and ``D^2 = D``,
+
+    A^n = U^T p_n(G) U + (-1)^n D,   G = U U^T  (C x C)
+    p_1 = I,   p_{n+1}(G) = (G - I) p_n(G) + (-1)^n I,   so p_2 = G - 2 I
+
+so rows of any power cost one C x C polynomial and two thin products. When there are few pixels
+for the number of channels, ``A`` itself is small and its plain product is cheaper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from functools import reduce
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from wsolrefine.functional._numeric import cosine_rounding
+from wsolrefine.functional._unit import UnitVectors
+
+
+class Correlation(NamedTuple):
+    """One layer's self-correlation, held in the form that makes its powers cheapest."""
+
+    unit: UnitVectors
+    gram: Tensor | None  # closed form: G (B, C, C)
+    matrix: Tensor | None  # direct product: A (B, N, N)
+    norm: Tensor  # Frobenius norm of S, (B, 1, 1)
+
+
+def check_orders(orders: Collection[int]) -> list[int]:
+    """Return the distinct orders in rising order."""
+    if not isinstance(orders, Collection):
+        raise TypeError(f"orders: expected a collection of integers, got {type(orders).__name__}")
+    if not orders or any(not isinstance(n, int) or n < 1 for n in orders):
+        raise ValueError(f"orders: expected integers >= 1, got {orders}")
+    return sorted(set(orders))
+
+
+def correlate(unit: UnitVectors, orders: list[int], num_rows: int) -> Correlation:
+    """Choose, by operation count, the form in which ``num_rows`` rows of the orders cost least."""
+    vectors, highest = unit.vectors, orders[-1]
+    channels, pixels = vectors.shape[1:]
+    if highest == 1:
+        return Correlation(unit, None, None, vectors.new_ones(()))
+    closed = channels * (
+        channels * (pixels + (highest - 1) * num_rows) + pixels * len(orders) * num_rows
+    )
+    direct = pixels**2 * (channels + (highest - 1) * num_rows)
+    if closed < direct:
+        gram = vectors @ vectors.mT
+        return Correlation(unit, gram, None, _norm(gram))
+    matrix = vectors.mT @ vectors
+    norm = _norm(matrix)
+    matrix.diagonal(dim1=1, dim2=2).zero_()
+    return Correlation(unit, None, matrix, norm)
+
+
+def high_order_rows(correlation: Correlation, rows: Tensor, orders: list[int]) -> Tensor:
+    """Return rows of the high-order self-correlation, ``(B, R, N)``; ``rows`` is ``(B, R)``.
+
+    Order 1 is the ReLU of the cosines; a higher order is the row-wise min-max of ``A^n``; the
+    result is the largest over the orders.
+    """
+    powers = _direct if correlation.matrix is not None else _closed
+    scores = [
+        # A min-max is never negative, so beside a higher order the ReLU changes nothing.
+        (power.clamp_min(0) if orders == [1] else power)
+        if order == 1
+        # An error e in the cosines is one of e |S|^(n-1) in A^n: a smaller span holds no signal.
+        else _rescale_rows(
+            power, cosine_rounding(correlation.unit.vectors) * correlation.norm ** (order - 1)
+        )
+        for order, power in powers(correlation, rows, orders)
+    ]
+    best = reduce(torch.maximum, scores)
+    if orders[0] == 1:
+        # The cosine of a vector with itself, 1, which A leaves out.
+        best = best.scatter_(2, rows[..., None], _alive(correlation, rows))
+    return best
+
+
+def _rescale_rows(power: Tensor, flat: Tensor) -> Tensor:
+    """Min-max each row in as few passes as possible; a row that spans at most ``flat`` is zero."""
+    low, high = power.amin(2, keepdim=True), power.amax(2, keepdim=True)
+    span = high - low
+    return (power - low).div_(span.where(span > flat, torch.inf))
+
+
+def _direct(
+    correlation: Correlation, rows: Tensor, orders: list[int]
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield ``(n, A^n[rows])`` by plain products."""
+    matrix = correlation.matrix
+    assert matrix is not None
+    power = matrix.gather(1, rows[..., None].expand(-1, -1, matrix.shape[-1]))
+    for order in range(1, orders[-1] + 1):
+        if order > 1:
+            power = power @ matrix
+        if order in orders:
+            yield order, power
+
+
+def _closed(
+    correlation: Correlation, rows: Tensor, orders: list[int]
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield ``(n, A^n[rows])`` as ``(p_n(G) u)^T U + (-1)^n D``, ``u`` being the rows' vectors."""
+    vectors, gram = correlation.unit.vectors, correlation.gram
+    picked = vectors.gather(2, rows[:, None].expand(-1, vectors.shape[1], -1))
+    factor = picked  # p_n(G) u
+    for order in range(1, orders[-1] + 1):
+        if order > 1:
+            assert gram is not None
+            factor = gram @ factor - factor - (-1) ** order * picked
+        if order in orders:
+            diagonal = (-1) ** order * _alive(correlation, rows)
+            yield order, (factor.mT @ vectors).scatter_add_(2, rows[..., None], diagonal)
+
+
+def _alive(correlation: Correlation, rows: Tensor) -> Tensor:
+    unit = correlation.unit
+    return unit.alive.gather(1, rows)[..., None].to(unit.vectors.dtype)
+
+
+def _norm(matrix: Tensor) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(matrix.detach(), dim=(1, 2), keepdim=True)
+    return norm

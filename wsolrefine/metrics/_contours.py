@@ -1,0 +1,155 @@
+"""All cuts of one grey map against its ground truth, as wsolevaluation counts boxes.
+
+A map in 8 bits has 255 different cuts at most, whatever the number of thresholds. With numba all of
+them come out of one walk over the pixels; without it OpenCV traces each one's outlines.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib.util import find_spec
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.integer]
+Floats = npt.NDArray[np.float64]
+Grey = npt.NDArray[np.uint8]
+
+COMPILED = find_spec("numba") is not None
+"""Whether the component tree is to be used; without numba (extra ``fast``) OpenCV is."""
+
+
+@functools.cache
+def _component_tree() -> ModuleType | None:
+    """Load the component tree; None where numba is there but of no use.
+
+    It may not fit the NumPy beside it, or find no folder that it may keep compiled code in.
+    """
+    try:
+        from wsolrefine.metrics import _max_tree
+    except (ImportError, RuntimeError):
+        return None
+    return _max_tree
+
+
+def best_ious(
+    grey: Grey, truth: Ints, cuts: Ints, all_contours: bool, *, compiled: bool | None = None
+) -> Floats:
+    """Return the best inclusive IoU of any predicted box with any true one, for each cut.
+
+    Args:
+        grey: map, ``(H, W)`` uint8.
+        truth: inclusive boxes ``(n, 4)``.
+        cuts: rising and distinct; object is where ``grey > cut``.
+        all_contours: False: the box of the largest outline; True: those of all outlines.
+        compiled: use the component tree; None: as ``COMPILED`` says.
+
+    """
+    if len(truth) == 0:
+        return np.zeros(len(cuts))
+    if not all_contours:
+        return _iou(largest_boxes(grey, cuts, compiled=compiled), truth)
+    tree = _component_tree() if (COMPILED if compiled is None else compiled) else None
+    if tree is None:
+        return _all_by_contours(grey, truth, cuts)
+    return _all_by_tree(tree, grey, truth, cuts)
+
+
+def largest_boxes(grey: Grey, cuts: Ints, *, compiled: bool | None = None) -> Ints:
+    """Return the box of the largest outline of each cut, ``(len(cuts), 4)``, as it is used."""
+    boxes = np.zeros((len(cuts), 4), np.int64)
+    unsure = np.arange(len(cuts))
+    tree = _component_tree() if (COMPILED if compiled is None else compiled) else None
+    if tree is not None:
+        rows = tree.components(grey, tree.JOIN_8)
+        first = tree.largest(rows)[cuts]
+        sure, unsure = np.flatnonzero(first >= 0), np.flatnonzero(first < 0)
+        boxes[sure] = _used(rows[first[sure], 2:6], grey, 0)
+    if len(unsure):
+        boxes[unsure], _ = contour_boxes(grey, cuts[unsure], False)
+    return boxes
+
+
+def contour_boxes(grey: Grey, cuts: Ints, all_contours: bool) -> tuple[Ints, Ints]:
+    """Return the predicted boxes of all cuts, and with which of them those of each cut begin.
+
+    Boxes are as they are used: inclusive corners, clamped. Outlines of holes count as well. The
+    largest is the first one, in OpenCV's order, whose polygon through pixel centres has the largest
+    area. The right and bottom corner lie one pixel outside the object, except at the border. No
+    pixel above the cut: one box of zeros.
+    """
+    import cv2
+
+    extents: list[tuple[int, int, int, int]] = []  # x, y, width, height
+    starts = []
+    # Only the part of the map where something is above the cut is searched.
+    parts = zip(*_occupied(grey.max(0), cuts), *_occupied(grey.max(1), cuts), strict=True)
+    for cut, (x0, x1, y0, y1) in zip(cuts.tolist(), parts, strict=True):
+        starts.append(len(extents))
+        if x1 == 0:
+            extents.append((0, 0, 0, 0))
+            continue
+        mask = cv2.threshold(grey[y0:y1, x0:x1], cut, 1, cv2.THRESH_BINARY)[1]
+        found = cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE, offset=(x0, y0))
+        contours = found[0]
+        if not all_contours and len(contours) > 1:
+            contours = [max(contours, key=cv2.contourArea)]
+        extents += [cv2.boundingRect(contour) for contour in contours]  # type: ignore[misc]
+    x, y, width, height = np.array(extents).T
+    last = np.minimum(x + width, grey.shape[1] - 1), np.minimum(y + height, grey.shape[0] - 1)
+    return np.stack([x, y, *last], 1), np.array(starts)
+
+
+def _occupied(line: Grey, cuts: Ints) -> tuple[list[int], list[int]]:
+    """Return for each cut the first place above it and the one after the last; 0, 0 if none is."""
+    above = line > cuts[:, None]
+    last = len(line) - above[:, ::-1].argmax(1)
+    return above.argmax(1).tolist(), np.where(above.any(1), last, 0).tolist()
+
+
+def _all_by_contours(grey: Grey, truth: Ints, cuts: Ints) -> Floats:
+    boxes, starts = contour_boxes(grey, cuts, True)
+    return np.maximum.reduceat(_iou(boxes, truth), starts)
+
+
+def _all_by_tree(tree: ModuleType, grey: Grey, truth: Ints, cuts: Ints) -> Floats:
+    best = np.zeros(256)
+    rows = tree.components(grey, tree.JOIN_8)
+    tree.raise_to(best, rows, _iou(_used(rows[:, 2:6], grey, 0), truth))
+    # Holes are 4-connected pieces of the rest that do not reach the border. Their outlines run on
+    # the object's pixels around them.
+    height, width = grey.shape
+    rows = tree.components(255 - grey, tree.JOIN_4)
+    x0, y0, x1, y1 = rows[:, 2:6].T
+    rows = rows[(x0 > 0) & (y0 > 0) & (x1 < width - 1) & (y1 < height - 1)]
+    ious = _iou(_used(rows[:, 2:6], grey, 1), truth)
+    rows[:, :2] = 255 - rows[:, 1::-1]  # 255 - grey > low is grey <= 254 - low
+    tree.raise_to(best, rows, ious)
+    empty = cuts[cuts >= grey.max()]
+    if len(empty):
+        best[empty] = _all_by_contours(grey, truth, empty)
+    return best[cuts]
+
+
+def _used(extents: Ints, grey: Grey, around: int) -> Ints:
+    """Return boxes as they are used, of first and last pixels widened by some on each side."""
+    height, width = grey.shape
+    wider = extents + np.array([-around, -around, around + 1, around + 1])
+    used: Ints = np.minimum(wider, [width - 1, height - 1, width - 1, height - 1])
+    return used
+
+
+def _iou(boxes: Ints, truth: Ints) -> Floats:
+    """Return the best IoU of each box ``(n, 4)`` with any true one, both inclusive."""
+    x0, y0, x1, y1 = boxes.T.astype(np.int64)
+    best = np.zeros(len(boxes))
+    area = (x1 - x0 + 1) * (y1 - y0 + 1)
+    for left, top, right, bottom in truth.tolist():
+        width = np.minimum(x1, right) - np.maximum(x0, left) + 1
+        height = np.minimum(y1, bottom) - np.maximum(y0, top) + 1
+        overlap = width.clip(0) * height.clip(0)
+        union = area + (right - left + 1) * (bottom - top + 1) - overlap
+        np.maximum(best, overlap / union, out=best)
+    return best

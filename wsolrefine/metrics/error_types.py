@@ -1,0 +1,178 @@
+"""Why a predicted box is wrong: the error taxonomy of SPA."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from wsolrefine._check import check_integer, check_real
+from wsolrefine.metrics._metric import Metric, float64_device, keep_apart
+from wsolrefine.metrics._overlaps import check_targets, overlaps
+
+
+class LocalizationError(IntEnum):
+    """Kinds of error, in the order of :class:`wsolrefine.metrics.ErrorRates`."""
+
+    right = 0
+    classification = 1
+    multi_instance = 2
+    part = 3
+    more = 4
+    other = 5
+
+
+class ErrorRates(NamedTuple):
+    """Shares of images, which add up to 1.
+
+    Args:
+        right: class and box are right.
+        classification: the class is wrong (SPA: Cls).
+        multi_instance: the box takes in several objects (M-Ins).
+        part: the box lies mostly within the object (Part).
+        more: the box takes in most of the object and too much beside it (More).
+        other: none of these (OT).
+
+    """
+
+    right: Tensor
+    classification: Tensor
+    multi_instance: Tensor
+    part: Tensor
+    more: Tensor
+    other: Tensor
+
+
+def localization_errors(
+    boxes: Tensor,
+    labels: Tensor,
+    target_boxes: Sequence[Tensor],
+    target_labels: Tensor,
+    *,
+    inclusive: bool = False,
+) -> Tensor:
+    """Sort each image into right or one of five kinds of error. The first rule that holds counts.
+
+    1. classification: the class is wrong.
+    2. right: the best IoU with a true box > 0.5.
+    3. multi_instance: two or more true boxes are covered by more than 0.3 of their area.
+    4. part: more than 0.5 of the predicted box lies in the true box of the best IoU (if none
+       overlaps, the first).
+    5. more: 0.7 or more of that true box is covered.
+    6. other: no rule above holds; also if there is no predicted or no true box.
+
+    The limits are fixed: they do not follow the IoU that an accuracy is measured at.
+
+    Args:
+        boxes: one box an image, ``(B, 4)``, ``x0 y0 x1 y1``. NaN overlaps nothing.
+        labels: predicted classes, ``(B,)`` integers.
+        target_boxes: B tensors ``(n, 4)`` of true boxes.
+        target_labels: true classes, ``(B,)`` integers.
+        inclusive: False: half-open boxes, width ``x1 - x0``, and a box of zeros is none. True:
+            ``x1`` is the last pixel, width ``x1 - x0 + 1``, as in SPA's released code, where a box
+            of zeros is the first pixel.
+
+    Returns:
+        ``(B,)`` int64 values of :class:`wsolrefine.metrics.LocalizationError` on the device of
+        ``boxes``. Not differentiable.
+
+    Raises:
+        TypeError: boxes are no real numbers, or labels no integers.
+        ValueError: shapes disagree.
+
+    Example:
+        >>> import torch
+        >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 2.0, 4.0]])
+        >>> truth = [torch.tensor([[0.0, 0.0, 4.0, 5.0]])] * 2
+        >>> labels = torch.tensor([3, 3])
+        >>> codes = localization_errors(boxes, labels, truth, labels)
+        >>> [LocalizationError(code).name for code in codes.tolist()]
+        ['right', 'part']
+
+    Reference:
+        Pan et al., "Unveiling the Potential of Structure Preserving for Weakly Supervised Object
+        Localization", CVPR 2021, Table 4; limits of its released code.
+
+    """
+    check_real("boxes", boxes, "B 4")
+    batch = len(boxes)
+    check_integer("labels", labels, str(batch))
+    check_targets(target_boxes, target_labels, batch)
+    iou, of_predicted, of_true = (
+        ratio[:, 0] for ratio in overlaps(boxes[:, None], target_boxes, inclusive)
+    )
+    device = iou.device
+    best, at = iou.max(1)  # the first of equal ones
+    first_that_holds = {
+        LocalizationError.classification: labels.to(device) != target_labels.to(device),
+        LocalizationError.right: best > 0.5,
+        LocalizationError.multi_instance: (of_true > 0.3).sum(1) >= 2,
+        LocalizationError.part: of_predicted.gather(1, at[:, None])[:, 0] > 0.5,
+        LocalizationError.more: of_true.gather(1, at[:, None])[:, 0] >= 0.7,
+    }
+    codes = torch.full((batch,), LocalizationError.other, dtype=torch.int64, device=device)
+    for code, holds in reversed(first_that_holds.items()):
+        codes = codes.masked_fill(holds, code)
+    return codes.to(boxes.device)
+
+
+class LocalizationErrors(Metric):
+    """Shares of images that are right, or wrong for one of five reasons.
+
+    Args:
+        inclusive: False: half-open boxes. True: ``x1`` and ``y1`` are the last pixel, as in SPA's
+            released code.
+        **kwargs: passed to ``torchmetrics.Metric``.
+
+    Raises:
+        ImportError: torchmetrics is not installed.
+
+    Example:
+        >>> import torch
+        >>> metric = LocalizationErrors()
+        >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 2.0, 4.0]])
+        >>> truth = [torch.tensor([[0.0, 0.0, 4.0, 5.0]])] * 2
+        >>> metric.update(boxes, torch.tensor([3, 3]), truth, torch.tensor([3, 3]))
+        >>> rates = metric.compute()
+        >>> rates.right.item(), rates.part.item()
+        (0.5, 0.5)
+
+    Reference:
+        Pan et al., CVPR 2021, Table 4.
+
+    """
+
+    is_differentiable = False
+    higher_is_better = None  # it is for one of the shares, and not for the others
+    full_state_update = False
+    counts: Tensor
+
+    def __init__(self, *, inclusive: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.inclusive = inclusive
+        counts = torch.zeros(len(LocalizationError), dtype=torch.int64)
+        keep_apart(self, inclusive)
+        self.add_state("counts", counts, dist_reduce_fx="sum")
+
+    def update(
+        self,
+        boxes: Tensor,
+        labels: Tensor,
+        target_boxes: Sequence[Tensor],
+        target_labels: Tensor,
+    ) -> None:
+        """Add a batch: boxes ``(B, 4)``, their classes, B tensors of true boxes, true classes."""
+        codes = localization_errors(
+            boxes, labels, target_boxes, target_labels, inclusive=self.inclusive
+        )
+        kinds = torch.arange(len(LocalizationError), device=codes.device)
+        self.counts += (codes[:, None] == kinds).sum(0).to(self.counts.device)
+
+    def compute(self) -> ErrorRates:
+        """Return the shares, float64; of no image, NaN."""
+        device = float64_device(self.counts)
+        counts = self.counts.to(device, torch.float64)
+        return ErrorRates(*(counts / counts.sum()))

@@ -1,0 +1,221 @@
+"""Peak-IoU and Peak-T: the best overlap of mask and object over all grey levels."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from wsolrefine._check import check_tensors
+from wsolrefine.metrics._inputs import checked_masks
+from wsolrefine.metrics._metric import Metric, float64_device, keep_apart
+
+LEVELS = 256
+FINE = 2**40
+"""IoUs of images are summed as whole numbers of 1 / FINE, so that their order does not matter."""
+TIE = 2 / FINE
+"""Means closer than this are ties: each is off by up to half of 1 / FINE and its own rounding."""
+
+
+class PeakIoUResult(NamedTuple):
+    """Overlap, precision and recall at each of 256 grey levels, as fractions.
+
+    Args:
+        peak_iou: the largest value of ``curve``, a scalar.
+        peak_threshold: the lowest grey level that reaches it, 0 to 255, int64.
+        curve: ``(256,)``, IoU of the pixels at or above each grey level with the object.
+        precision: ``(256,)``, of all pixels counted.
+        recall: ``(256,)``, likewise.
+        average_precision: of the same pixels, a scalar.
+
+    """
+
+    peak_iou: Tensor
+    peak_threshold: Tensor
+    curve: Tensor
+    precision: Tensor
+    recall: Tensor
+    average_precision: Tensor
+
+
+def count_grey_levels(maps: Tensor, masks: Tensor, *, ignore_index: int = 255) -> Tensor:
+    """Count the grey levels of object and other pixels of each map.
+
+    A map is min-maxed and truncated to 8 bits, ``uint8(255 (map - min) / (max - min + 1e-10))``, in
+    float64. A constant map, or one with NaN, is level 0 everywhere.
+
+    Args:
+        maps: maps of any scale, ``(B, H, W)``.
+        masks: ``(B, H, W)`` integers: 0 background, ``ignore_index`` left out, all else object.
+        ignore_index: label of pixels that do not count.
+
+    Returns:
+        ``(B, 2, 256)`` int64 on the maps' device: levels of object pixels, then of the others.
+
+    Raises:
+        TypeError: ``maps`` is not a floating-point tensor or ``masks`` not an integer one.
+        ValueError: shapes disagree.
+
+    Example:
+        >>> import torch
+        >>> masks = torch.tensor([[[0, 1, 1]]])
+        >>> counts = count_grey_levels(torch.tensor([[[1.0, 2.0, 3.0]]]), masks)
+        >>> counts[0].nonzero().tolist()
+        [[0, 127], [0, 254], [1, 0]]
+
+    Reference:
+        Zhang et al., "Rethinking Localization Map", 2020, Sec. 4.1; the paper leaves the rounding
+        open.
+
+    """
+    check_tensors(maps=(maps, "B H W"))
+    masks = checked_masks(maps, masks)
+    device = float64_device(maps)
+    values = maps.detach().to(device, torch.float64).flatten(1)
+    low, high = (end(1, keepdim=True) for end in (values.amin, values.amax))
+    scaled = (values - low) / (high - low + 1e-10)
+    level = (LEVELS - 1) * scaled.where(scaled.isfinite().all(1, keepdim=True), 0.0)
+    masks = masks.to(device).flatten(1)
+    image = torch.arange(len(maps), device=device)[:, None]
+    place = (2 * image + (masks == 0).long()) * LEVELS + level.long()
+    counts = torch.bincount(place[masks != ignore_index], minlength=len(maps) * 2 * LEVELS)
+    return counts.reshape(-1, 2, LEVELS).to(maps.device)
+
+
+def peak_iou(counts: Tensor, *, aggregate: Literal["pooled", "mean"] = "pooled") -> PeakIoUResult:
+    """Return the best overlap of mask and object over one grey level for all images.
+
+    ``IoU(T) = TP / (TP + FP + FN)`` of the pixels with level >= T, for T from 0 to 255. The best T
+    of each image by itself is another, larger figure and is not given here.
+
+    Args:
+        counts: ``(B, 2, 256)`` of :func:`wsolrefine.metrics.count_grey_levels`, or their sum
+            ``(2, 256)``.
+        aggregate: ``pooled`` adds the pixels of all images; ``mean`` averages the images' IoU at
+            each T, without images that have neither object nor prediction there.
+
+    Returns:
+        :class:`wsolrefine.metrics.PeakIoUResult`, float64. Precision, recall and their area,
+        ``AP = sum P_T (R_T - R_{T+1})``, are of pooled pixels always.
+
+    Raises:
+        ValueError: ``counts`` has another shape (``mean`` needs those of each image), no object
+            pixel was counted, or ``aggregate`` is neither of the two.
+
+    Example:
+        >>> import torch
+        >>> masks = torch.tensor([[[0, 0, 1, 1]]])
+        >>> result = peak_iou(count_grey_levels(torch.tensor([[[0.0, 0.5, 0.6, 1.0]]]), masks))
+        >>> result.peak_iou.item(), result.peak_threshold.item()
+        (1.0, 128)
+
+    Reference:
+        Zhang et al., "Rethinking Localization Map", 2020, Sec. 4.1 and Fig. 1. The paper does not
+        say whether pixels are pooled, nor ``>=`` or ``>``, which moves T by one.
+
+    """
+    if aggregate not in ("pooled", "mean"):
+        raise ValueError(f"aggregate: expected 'pooled' or 'mean', got {aggregate!r}")
+    axes = (3,) if aggregate == "mean" else (2, 3)
+    if counts.ndim not in axes or counts.shape[-2:] != (2, LEVELS):
+        shown = "(B, 2, 256)" if aggregate == "mean" else "(B, 2, 256) or (2, 256)"
+        raise ValueError(f"counts: expected shape {shown}, got {tuple(counts.shape)}")
+    pooled = counts.sum(0) if counts.ndim == 3 else counts
+    if aggregate == "pooled":
+        return _result(pooled, _iou_curves(pooled))
+    return _result(pooled, _iou_curves(counts).nanmean(0), tie=TIE)
+
+
+def _at_or_above(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Return true and false positives ``(..., 256)`` of the pixels at or above each level."""
+    device = float64_device(counts)
+    above = counts.to(device, torch.float64).flip(-1).cumsum(-1).flip(-1)
+    return above[..., 0, :], above[..., 1, :]
+
+
+def _iou_curves(counts: Tensor) -> Tensor:
+    """Return the IoU at each level, NaN where there is neither object nor prediction."""
+    true, false = _at_or_above(counts)
+    return true / (true[..., :1] + false)
+
+
+def _result(pooled: Tensor, curve: Tensor, *, tie: float = 0.0) -> PeakIoUResult:
+    true, false = _at_or_above(pooled)
+    if not bool(true[0] > 0):
+        raise ValueError("masks: expected at least one object pixel, got none")
+    precision = torch.where(true + false > 0, true / (true + false).clamp_min(1), 1.0)
+    recall = true / true[0]
+    average = (precision * (recall - torch.cat([recall[1:], recall.new_zeros(1)]))).sum()
+    peak = curve.nan_to_num(-1.0).amax()
+    at = (curve >= peak - tie).int().argmax()  # the lowest of equal ones
+    return PeakIoUResult(peak, at, curve, precision, recall, average)
+
+
+class PeakIoU(Metric):
+    """Best overlap of mask and object over all grey levels, one level for all images.
+
+    Args:
+        aggregate: ``pooled`` adds the pixels of all images; ``mean`` averages the images' IoU at
+            each level.
+        ignore_index: label of pixels that do not count.
+        **kwargs: passed to ``torchmetrics.Metric``.
+
+    Raises:
+        ImportError: torchmetrics is not installed.
+        ValueError: ``aggregate`` is neither of the two.
+
+    Example:
+        >>> import torch
+        >>> metric = PeakIoU()
+        >>> metric.update(torch.tensor([[[0.0, 0.5, 0.6, 1.0]]]), torch.tensor([[[0, 0, 1, 1]]]))
+        >>> result = metric.compute()
+        >>> result.peak_iou.item(), result.peak_threshold.item(), result.average_precision.item()
+        (1.0, 128, 1.0)
+
+    Reference:
+        Zhang et al., "Rethinking Localization Map", 2020, Sec. 4.1.
+
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    counts: Tensor
+    iou_sum: Tensor
+    images: Tensor
+
+    def __init__(
+        self,
+        *,
+        aggregate: Literal["pooled", "mean"] = "pooled",
+        ignore_index: int = 255,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if aggregate not in ("pooled", "mean"):
+            raise ValueError(f"aggregate: expected 'pooled' or 'mean', got {aggregate!r}")
+        self.aggregate = aggregate
+        self.ignore_index = ignore_index
+        zeros = torch.zeros(LEVELS, dtype=torch.int64)
+        keep_apart(self, aggregate, ignore_index)
+        self.add_state("counts", zeros.repeat(2, 1), dist_reduce_fx="sum")
+        self.add_state("iou_sum", zeros.clone(), dist_reduce_fx="sum")
+        self.add_state("images", zeros, dist_reduce_fx="sum")
+
+    def update(self, maps: Tensor, masks: Tensor) -> None:
+        """Add a batch: maps ``(B, H, W)`` of any scale and masks of the same shape."""
+        counts = count_grey_levels(maps, masks, ignore_index=self.ignore_index)
+        curves = _iou_curves(counts)
+        self.counts += counts.sum(0).to(self.counts.device)
+        whole = (curves.nan_to_num(0.0) * FINE).round().long().sum(0)
+        self.iou_sum += whole.to(self.iou_sum.device)
+        self.images += curves.isfinite().sum(0).to(self.images.device)  # at each level
+
+    def compute(self) -> PeakIoUResult:
+        """Return the peak, its grey level and the curves."""
+        if self.aggregate == "pooled":
+            return _result(self.counts, _iou_curves(self.counts))
+        device = float64_device(self.counts)
+        curve = self.iou_sum.to(device, torch.float64) / FINE / self.images.to(device)
+        return _result(self.counts, curve, tie=TIE)
