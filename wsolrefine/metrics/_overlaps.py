@@ -16,7 +16,7 @@ from wsolrefine.metrics._metric import float64_device
 class Overlaps(NamedTuple):
     """Of k predicted boxes and M true ones (the most of any image): ``(B, k, M)`` float64 each.
 
-    Args:
+    Attributes:
         iou: intersection over union.
         of_predicted: intersection over the area of the predicted box.
         of_true: intersection over the area of the true box.

@@ -17,7 +17,7 @@ from wsolrefine.metrics.box_hits_half_open import count_box_hits_half_open
 class BoxAccuracy(NamedTuple):
     """Box accuracy over thresholds, as fractions.
 
-    Args:
+    Attributes:
         accuracy: mean of ``accuracies``, a scalar.
         accuracies: ``(I,)``, for each IoU the accuracy at its best threshold.
         best_thresholds: ``(I,)``, the lowest threshold that reaches it.

@@ -28,7 +28,7 @@ class LocalizationError(IntEnum):
 class ErrorRates(NamedTuple):
     """Shares of images, which add up to 1.
 
-    Args:
+    Attributes:
         right: class and box are right.
         classification: the class is wrong (SPA: Cls).
         multi_instance: the box takes in several objects (M-Ins).

@@ -18,7 +18,7 @@ Hit = Literal[">=", ">"]
 class LocalizationRates(NamedTuple):
     """Localization accuracy, as fractions.
 
-    Args:
+    Attributes:
         top1: the first class and its box are right.
         top5: one of the given classes and its box are right.
         gt_known: the box of the true class is right.

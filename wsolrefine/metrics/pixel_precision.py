@@ -16,7 +16,7 @@ from wsolrefine.metrics._metric import Metric, float64_device, keep_apart
 class PixelPrecision(NamedTuple):
     """Average precision of pixels and the curve under which it lies, as fractions.
 
-    Args:
+    Attributes:
         average_precision: a scalar.
         precision: ``(T + 2,)``, from the highest scores to the lowest.
         recall: ``(T + 2,)``.
