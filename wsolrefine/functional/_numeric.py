@@ -1,4 +1,4 @@
-"""Arithmetic that the functions share: dtypes, rounding, rescaling, full precision."""
+"""Arithmetic shared by the functions: dtypes, rounding, rescaling, full precision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def rounding(maps: Tensor) -> Tensor:
-    """Return the span, ``(..., 1, 1)``, below which a map holds nothing but rounding."""
+    """Return the span, ``(..., 1, 1)``, below which a map holds only rounding errors."""
     return 8 * torch.finfo(maps.dtype).eps * working(maps).abs().amax((-2, -1), keepdim=True)
 
 
@@ -29,20 +29,20 @@ def rescale(values: Tensor, dim: int | tuple[int, ...], *, flat: Tensor | float)
 
 
 def working(tensor: Tensor) -> Tensor:
-    """Return the tensor in the dtype that sums are taken in: float32 for half precision."""
+    """Return the tensor in the dtype used for sums: float32 for half precision."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def is_finite(tensor: Tensor, dim: int | tuple[int, ...]) -> Tensor:
-    """Return, without a copy of the tensor, whether all values along ``dim`` are finite."""
+    """Return whether all values along ``dim`` are finite, without copying the tensor."""
     # A sum could overflow although every value is finite; the extremes cannot.
     return tensor.amax(dim).isfinite() & tensor.amin(dim).isfinite()
 
 
 def are_finite(cam: Tensor, images: Sequence[Tensor]) -> Tensor:
-    """Return, in the batch shape of the CAM, which maps are finite in finite images.
+    """Return which maps are finite and belong to a finite image, in the CAM's batch shape.
 
-    ``images`` holds one boolean tensor ``(B,)`` for each layer of features.
+    ``images`` holds one boolean tensor ``(B,)`` per layer of features.
     """
     finite = is_finite(cam, (-2, -1))
     for image in images:
@@ -58,8 +58,8 @@ def cosine_rounding(vectors: Tensor) -> float:
 def outside_autocast(function: Callable[P, T]) -> Callable[P, T]:
     """Run a function of tensors outside autocast, which would round its products to half precision.
 
-    A min-max turns the rounding of a product into a visible error, so the products of this library
-    are taken in float32 whatever surrounds the call.
+    A min-max turns the rounding of a product into a visible error, so this library computes its
+    products in float32 even if the caller uses autocast.
     """
 
     @wraps(function)
@@ -74,7 +74,7 @@ def outside_autocast(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def _device_type(values: list[object]) -> str:
-    """Return the device of the first tensor, also of a list of them."""
+    """Return the device type of the first tensor, which may be inside a list."""
     for value in values:
         first = value[0] if isinstance(value, (list, tuple)) and value else value
         if isinstance(first, Tensor) and first.device.type != "meta":

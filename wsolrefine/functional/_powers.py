@@ -34,7 +34,7 @@ class Correlation(NamedTuple):
 
 
 def check_orders(orders: Collection[int]) -> list[int]:
-    """Return the distinct orders in rising order."""
+    """Return the distinct orders in ascending order."""
     if not isinstance(orders, Collection):
         raise TypeError(f"orders: expected a collection of integers, got {type(orders).__name__}")
     if not orders or any(not isinstance(n, int) or n < 1 for n in orders):

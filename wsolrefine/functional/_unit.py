@@ -23,7 +23,7 @@ class UnitVectors(NamedTuple):
 def unit_vectors(features: Tensor) -> UnitVectors:
     """Divide each pixel's feature vector by its length; a zero vector stays zero (a dead pixel).
 
-    Products of unit vectors are cosines, and the scale of an image's features is of no account. An
+    Products of unit vectors are cosines, and the scale of an image's features does not matter. An
     image is finite when all its lengths are.
     """
     pixels = working(features).flatten(2)
@@ -32,7 +32,7 @@ def unit_vectors(features: Tensor) -> UnitVectors:
     still = pixels.detach()
     peak = torch.maximum(still.amax((1, 2)), -still.amin((1, 2)))[:, None, None]
     scale = peak.where(peak > 0, 1.0)
-    # Some channels at a time: a temporary of the size of the features costs more than its sums.
+    # In groups of channels: a temporary as large as the features costs more than the sums.
     squares = torch.zeros_like(peak[:, 0])
     for part in torch.split(pixels, _channels_at_once(pixels), dim=1):
         squares = squares + (part / scale).square().sum(1)

@@ -18,7 +18,7 @@ def union_box(mask: Tensor) -> Tensor:
 
     Returns:
         Boxes ``(B, 4)`` or ``(B, K, 4)``, float32, half-open ``x0 y0 x1 y1`` in pixels: a mask of
-        one pixel gives a 1 x 1 box. No pixel gives zeros. Not differentiable.
+        one pixel gives a 1 x 1 box. An empty mask gives zeros. Not differentiable.
 
     Raises:
         TypeError: ``mask`` is not boolean.
@@ -50,14 +50,14 @@ def union_box(mask: Tensor) -> Tensor:
 def largest_box(mask: Tensor) -> Tensor:
     """Return the box of the largest connected component of each mask.
 
-    Largest by number of pixels, 8-connected; of equal ones the first in raster order.
+    Largest by number of pixels, 8-connected; on ties, the first in raster order.
 
     Args:
         mask: boolean masks, ``(B, H, W)`` or ``(B, K, H, W)``.
 
     Returns:
-        Boxes ``(B, 4)`` or ``(B, K, 4)``, float32, half-open ``x0 y0 x1 y1`` in pixels. No pixel
-        gives zeros. Not differentiable.
+        Boxes ``(B, 4)`` or ``(B, K, 4)``, float32, half-open ``x0 y0 x1 y1`` in pixels. An empty
+        mask gives zeros. Not differentiable.
 
     Raises:
         TypeError: ``mask`` is not boolean.
@@ -83,8 +83,8 @@ def component_boxes(mask: Tensor) -> list[Tensor]:
         mask: boolean masks, ``(B, H, W)``.
 
     Returns:
-        One tensor ``(n, 4)`` an image, float32, half-open ``x0 y0 x1 y1`` in pixels, ordered by
-        number of pixels, equal ones in raster order; n may be 0. Not differentiable.
+        One tensor ``(n, 4)`` per image, float32, half-open ``x0 y0 x1 y1`` in pixels, ordered by
+        number of pixels, ties in raster order; n may be 0. Not differentiable.
 
     Raises:
         TypeError: ``mask`` is not boolean.
@@ -116,7 +116,7 @@ def component_boxes(mask: Tensor) -> list[Tensor]:
         [(x, "amin"), (y, "amin"), (x + 1, "amax"), (y + 1, "amax")]
     ):
         corners[:, column].scatter_reduce_(0, component, value, reduction, include_self=False)
-    # Sort by image, then by falling size; stable sorts keep raster order among equals.
+    # Sort by image, then by descending size; stable sorts keep raster order on ties.
     owner = torch.arange(batch, device=mask.device).repeat_interleave(counts)
     order = size.argsort(descending=True, stable=True)
     order = order[owner[order].argsort(stable=True)]
@@ -133,7 +133,7 @@ def box_iou(boxes1: Tensor, boxes2: Tensor, *, inclusive: bool = False) -> Tenso
             ``x1 - x0 + 1``, as wsolevaluation and SPA count.
 
     Returns:
-        ``(n, m)`` in [0, 1], differentiable almost everywhere. A box whose ends are reversed has no
+        ``(n, m)`` in [0, 1], differentiable almost everywhere. A box with reversed corners has no
         area; two boxes without area have IoU 0.
 
     Raises:

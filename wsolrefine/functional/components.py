@@ -20,7 +20,7 @@ def connected_components(mask: Tensor, *, connectivity: Literal[4, 8] = 8) -> Te
 
     Returns:
         Labels, int64, same shape: 0 for background, components from 1 in raster order of their
-        first pixel. Equal on every device; a GPU iterates to convergence and waits for it.
+        first pixel. The same on every device; a GPU iterates to convergence and synchronizes.
 
     Raises:
         TypeError: ``mask`` is not boolean.
@@ -48,15 +48,15 @@ def connected_components(mask: Tensor, *, connectivity: Literal[4, 8] = 8) -> Te
 
 
 def largest_component(mask: Tensor) -> Tensor:
-    """Keep the component with the most pixels (8-connected); of equals the first in raster order.
+    """Keep the component with the most pixels (8-connected); on ties, the first in raster order.
 
-    Masks ``(B, H, W)`` or ``(B, K, H, W)`` in, masks of the same shape out.
+    Takes masks ``(B, H, W)`` or ``(B, K, H, W)`` and returns masks of the same shape.
     """
     labels = connected_components(mask)
     flat = labels.flatten(-2)
     size = flat.new_zeros(*flat.shape[:-1], flat.shape[-1] + 1)
     size.scatter_add_(-1, flat, (flat > 0).long())
-    largest = size.argmax(-1)  # the first of equal ones
+    largest = size.argmax(-1)  # the first on ties
     return mask & (labels == largest[..., None, None])
 
 
@@ -74,7 +74,7 @@ def _label_scipy(mask: Tensor, connectivity: int) -> Tensor:
     first = np.zeros(count + 1, np.int64)
     first[flat[::-1]] = np.arange(flat.size)[::-1]
     order = first[1:].argsort()
-    # Labels run on over the batch: count again from 1 in each image.
+    # Labels are numbered over the whole batch: restart from 1 in each image.
     image = first[1:][order] // max(1, mask[:1].numel())
     in_image = np.arange(count) - image.searchsorted(image)
     number = np.zeros(count + 1, np.int64)
@@ -83,11 +83,11 @@ def _label_scipy(mask: Tensor, connectivity: int) -> Tensor:
 
 
 def _label_propagation(mask: Tensor, connectivity: int) -> Tensor:
-    """Label ``(B, H, W)`` on any device: pixels take the least label around them until none moves.
+    """Label ``(B, H, W)`` on any device: spread the least label of a component until none changes.
 
     A label is the index of a pixel of the same component, at first the pixel's own. In each round
-    the pixel that a label names takes the least label touching any of its holders, and every
-    pixel jumps along the chain of names, so labels travel in doubling steps.
+    the pixel that a label points to takes the least label next to any pixel with that label, and
+    every pixel then follows the chain of pointers, so labels travel in doubling steps.
     """
     pixels = mask.numel()
     index = torch.arange(pixels + 1, device=mask.device)
@@ -100,7 +100,7 @@ def _label_propagation(mask: Tensor, connectivity: int) -> Tensor:
         if torch.equal(moved, label):
             break
         label = moved
-    # A component now bears the index of its first pixel: number these within each image.
+    # Each component is now labelled with the index of its first pixel: number these per image.
     is_first = (label == index)[:-1].view(mask.shape) & mask
     number = F.pad(is_first.flatten(1).cumsum(1).flatten(), (0, 1))
     return number[label][:-1].view(mask.shape).masked_fill(~mask, 0)

@@ -56,18 +56,18 @@ def confseg(cam: Tensor) -> ConfSeg:
 
 
 def confseg_thresholds(cam: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the two thresholds that each map sets for itself, ``(mu1 - mu2, mu1 + mu2)``.
+    """Return the two thresholds derived from each map, ``(mu1 - mu2, mu1 + mu2)``.
 
-    ``mu1`` is the mean of the map and ``mu2`` the mean of ``|cam - mu1|``. They can be handed to
+    ``mu1`` is the mean of the map and ``mu2`` the mean of ``|cam - mu1|``. They can be passed to
     :func:`wsolrefine.scg` as ``background`` and ``foreground``.
 
     Args:
         cam: maps of any range, ``(..., H, W)``.
 
     Returns:
-        ``(low, high)`` in the units of the map, each ``(...)``, differentiable. A map constant up
-        to rounding gives its minimum and maximum, which no pixel passes; a map that is not finite
-        gives NaN.
+        ``(low, high)`` in the units of the map, each ``(...)``, differentiable. For a map constant
+        up to rounding these are its minimum and maximum, and no pixel lies beyond them; a map that
+        is not finite gives NaN.
 
     Raises:
         TypeError: ``cam`` is not a floating-point tensor.
@@ -93,7 +93,7 @@ def _thresholds(maps: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     mean = maps.mean((-2, -1))
     spread = (maps - mean[..., None, None]).abs().mean((-2, -1))
     least, most = maps.amin((-2, -1)), maps.amax((-2, -1))
-    # The mean of equal numbers can miss them by a rounding, which a strict comparison would see.
+    # The mean of equal numbers can differ from them by rounding, and ``>`` would notice.
     flat = most - least <= noise[..., 0, 0]
     low, high = torch.where(flat, least, mean - spread), torch.where(flat, most, mean + spread)
     broken = (most - least).isfinite().logical_not()

@@ -1,4 +1,4 @@
-"""Convolutional conditional random field: labels that follow the colours of the photograph."""
+"""Convolutional conditional random field: labels that follow the colours of the image."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ def conv_crf(
     smoothness_weight: float = 1.0,
     smoothness_std: float = 1.5,
 ) -> Tensor:
-    """Move the borders of a labelling to those of the photograph: mean field of a windowed CRF.
+    """Align the borders of a labelling with the edges of the image: mean field of a windowed CRF.
 
-    Pixels of like colour that lie near each other tell each other their labels. From
-    ``Q = softmax(unary)``, repeat, ``j`` running over the pixels other than ``i`` in the window
-    of ``kernel_size`` around ``i``:
+    Nearby pixels of similar colour are pulled towards the same label. Starting from
+    ``Q = softmax(unary)``, repeat, with ``j`` running over the pixels other than ``i`` in the
+    window of ``kernel_size`` around ``i``:
 
         Q[i] = softmax(unary[i] + sum over j of (wa A[i,j] + ws S[i,j]) Q[j])
         A[i,j] = exp(-|p_i - p_j|^2 / (2 appearance_std^2) - |c_i - c_j|^2 / (2 color_std^2))
         S[i,j] = exp(-|p_i - p_j|^2 / (2 smoothness_std^2))
 
-    with ``p`` positions, ``c`` colours. Unequal labels cost the same whichever they are (Potts).
+    with ``p`` positions, ``c`` colours. All pairs of different labels cost the same (Potts model).
     Each kernel is normalised symmetrically, ``A[i,j] / sqrt(d_i d_j)`` with ``d_i`` the sum of
     ``A[i,.]`` over the window, ``i`` itself included, so weights mean the same at the image's
     border and inside. The fully connected model of Kraehenbuehl and Koltun sums over all pixels,
-    approximately; a window makes the sum exact. Its authors learn the weights; those here are
-    ours, set on photographs of 224 x 224 with maps of :func:`wsolrefine.scg`.
+    approximately; a window makes the sum exact. The papers learn the weights; the defaults here
+    are ours, set on images of 224 x 224 with maps of :func:`wsolrefine.scg`.
 
     Args:
         unary: scores of K labels, ``(B, K, H, W)``: logits or log-probabilities, any offset.
         image: colours in [0, 1], ``(B, 3, H, W)``.
         iterations: number of updates; 0 returns ``softmax(unary)``.
-        kernel_size: side of the window in pixels, odd. Time grows with its square, and so does
-            memory: a float for every pair of pixels, whatever K.
+        kernel_size: side of the window in pixels, odd. Time and memory grow with its square: one
+            float for every pair of pixels, whatever K.
         appearance_weight: ``wa`` >= 0, in units of ``unary``.
-        appearance_std: in pixels.
-        color_std: in units of ``image``.
-        smoothness_weight: ``ws`` >= 0; it removes specks.
-        smoothness_std: in pixels.
+        appearance_std: standard deviation of positions in ``A``, in pixels.
+        color_std: standard deviation of colours in ``A``, in units of ``image``.
+        smoothness_weight: ``ws`` >= 0, in units of ``unary``; it removes specks.
+        smoothness_std: standard deviation of positions in ``S``, in pixels.
 
     Returns:
         Probabilities, ``(B, K, H, W)``, that sum to 1 over K; differentiable in both arguments. An
-        image whose unary or colours are not finite is zero.
+        image whose unary or colours are not finite gives zeros.
 
     Raises:
         TypeError: an input is not a floating-point tensor, or dtypes differ.
@@ -93,11 +93,11 @@ def conv_crf(
             raise ValueError(f"{name}: expected a number > 0, got {std}")
 
     usable = (is_finite(unary, (1, 2, 3)) & is_finite(image, (1, 2, 3)))[:, None, None, None]
-    # What is not usable is replaced before any product, so that its gradient is zero, not NaN.
+    # Unusable images are replaced before any product, so that their gradient is zero, not NaN.
     scores, colors = (working(tensor).where(usable, 0.0) for tensor in (unary, image))
     height, width, radius = *scores.shape[-2:], kernel_size // 2
-    # One flat axis with empty columns on the right: a neighbour is then always the same number of
-    # places away, and one that would lie beside the image falls into an empty column.
+    # One flat axis with padding columns on the right: a neighbour is then always at the same
+    # offset, and one outside the image falls into a padding column.
     beside = min(radius, width - 1)
     inside = F.pad(scores.new_ones(height, width), (0, beside)).flatten()
     scores, colors = (F.pad(maps, (0, beside)).flatten(2) for maps in (scores, colors))
@@ -106,7 +106,7 @@ def conv_crf(
         (row * (width + beside) + column, row**2 + column**2)
         for row in range(min(radius, height - 1) + 1)
         for column in range(-beside, beside + 1)
-        if (row, column) > (0, 0)  # the others are these, seen from the other pixel of a pair
+        if (row, column) > (0, 0)  # the other half are the same pairs, reversed
     ]
     kernel = _kernel(colors, color_std, appearance_std, inside, steps)
     smoothness = _kernel(torch.zeros_like(colors[:1, :1]), 1.0, smoothness_std, inside, steps)
@@ -115,9 +115,9 @@ def conv_crf(
 
     probability = scores.softmax(1)
     for _ in range(iterations):
-        # A softmax sees only differences of labels: the first need not send its own message.
-        received = _received(probability[:, 1:] - probability[:, :1], kernel, steps)
-        probability = (scores + F.pad(received, (0, 0, 1, 0))).softmax(1)
+        # Softmax depends only on differences between labels: the first one needs no message.
+        messages = _messages(probability[:, 1:] - probability[:, :1], kernel, steps)
+        probability = (scores + F.pad(messages, (0, 0, 1, 0))).softmax(1)
     result = probability.reshape(*unary.shape[:3], width + beside)[..., :width]
     return result.where(usable, 0.0).to(unary.dtype)
 
@@ -125,11 +125,11 @@ def conv_crf(
 def _kernel(
     colors: Tensor, color_std: float, std: float, inside: Tensor, steps: Sequence[tuple[int, int]]
 ) -> list[Tensor]:
-    """Return for each step the normalised kernel of pixel pairs, ``(B, 1, N - step)``."""
+    """Return the normalised kernel of the pixel pairs of each step, ``(B, 1, N - step)``."""
     values = []
     total = torch.ones_like(colors[:, :1])  # each pixel with itself
     for step, square in steps:
-        # The difference before the quotient: equal colours stay equal, however small the unit.
+        # Subtract before dividing: equal colours stay equal, however small the standard deviation.
         colors_apart = (colors[..., step:] - colors[..., :-step]) / color_std
         apart = colors_apart.square().sum(1, keepdim=True) / 2 + square / (2 * std**2)
         value = (-apart).exp() * (inside[:-step] * inside[step:])
@@ -137,15 +137,15 @@ def _kernel(
         total[..., step:] += value
         values.append(value)
     scale = total.rsqrt()
-    for index, (step, _) in enumerate(steps):  # in their place, so that nothing is held twice
+    for index, (step, _) in enumerate(steps):  # in place, so that nothing is held twice
         values[index] = values[index] * scale[..., :-step] * scale[..., step:]
     return values
 
 
-def _received(labels: Tensor, kernel: Sequence[Tensor], steps: Sequence[tuple[int, int]]) -> Tensor:
-    """Return what each pixel hears of the labels of the others, ``(B, K - 1, N)``."""
-    received = torch.zeros_like(labels)
+def _messages(labels: Tensor, kernel: Sequence[Tensor], steps: Sequence[tuple[int, int]]) -> Tensor:
+    """Return the message that each pixel receives from the others, ``(B, K - 1, N)``."""
+    messages = torch.zeros_like(labels)
     for (step, _), value in zip(steps, kernel, strict=True):
-        received[..., :-step].addcmul_(value, labels[..., step:])
-        received[..., step:].addcmul_(value, labels[..., :-step])
-    return received
+        messages[..., :-step].addcmul_(value, labels[..., step:])
+        messages[..., step:].addcmul_(value, labels[..., :-step])
+    return messages

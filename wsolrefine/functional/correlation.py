@@ -1,4 +1,4 @@
-"""Self-correlation of features: how alike every two pixels are, directly and through others."""
+"""Self-correlation of features: the similarity of every two pixels, directly and through others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wsolrefine.functional._unit import on_one_grid, unit_vectors
 def self_correlation(
     features: Tensor | Sequence[Tensor], *, orders: Collection[int] = (1, 2)
 ) -> Tensor:
-    """Correlate every pixel with every other, directly and over intermediate pixels.
+    """Correlate every pixel with every other, directly and through intermediate pixels.
 
     With ``S[i, j] = cos(f_i, f_j)`` and ``A`` = ``S`` with a zero diagonal:
 
@@ -25,7 +25,7 @@ def self_correlation(
         order n >= 2:  A^n, each row min-maxed (n = 2: sum over k != i, j of S[i, k] S[k, j])
 
     and the result is the largest over the orders. A row that is constant up to rounding is zero.
-    The released code cuts, weights and normalises differently: see
+    The released code thresholds, weights and normalises differently: see
     :func:`wsolrefine.self_correlation_released`. :func:`wsolrefine.scg` needs no N x N matrix;
     call this function to look at single correlation maps.
 
@@ -78,17 +78,18 @@ def self_correlation_released(
 ) -> Tensor:
     """Correlate every two pixels as SPA's released code does.
 
-    Cosines below ``first_threshold`` are cut; the first order ``F`` and, with a zero diagonal,
-    ``D`` have columns that sum to one; the high order is ``D^order``, columns renormalised after
-    each product and cut below ``second_threshold / N``; the result is
-    ``max(F, second_weight * high)`` with columns that sum to one. The paper
-    (:func:`wsolrefine.self_correlation`) cuts and weights nothing and normalises rows.
+    Cosines below ``first_threshold`` are set to zero; the first order ``F`` and, with a zero
+    diagonal, ``D`` have columns that sum to one; the high order is ``D^order``, with columns
+    renormalised after each product and values below ``second_threshold / N`` then set to zero; the
+    result is ``max(F, second_weight * high)`` with columns that sum to one. The paper
+    (:func:`wsolrefine.self_correlation`) has no thresholds and no weight, and normalises rows.
 
     Args:
         features: ``(B, C, h, w)``, or a list of layers, resized to the largest grid and their
             correlations summed.
-        first_threshold: least cosine that counts.
-        second_threshold: least high-order value that counts, as a multiple of the mean ``1 / N``.
+        first_threshold: smallest cosine that counts.
+        second_threshold: smallest high-order value that counts, as a multiple of the mean
+            ``1 / N``.
         second_weight: weight of the high order. The authors use 2 on CUB, 1 on ILSVRC.
         order: the power; 1 takes ``D`` itself.
 

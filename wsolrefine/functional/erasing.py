@@ -1,4 +1,4 @@
-"""ORNet's attentive erasing: hide part of what a map is sure of, so that the rest has to serve."""
+"""ORNet's attentive erasing: hide part of a map's confident region, so that the rest is used."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ def attentive_erasing(
 ) -> Tensor:
     """Set random pixels around each map's peak to zero.
 
-    A rectangle of random height and width is laid around the largest value (the first of equals)
-    and cut at the border. Each pixel in it above ``threshold`` becomes zero with probability
-    ``drop``. Nothing is scaled up in return. For training alone.
+    A rectangle of random height and width is placed around the largest value (the first on ties)
+    and clipped at the border. Each pixel in it above ``threshold`` becomes zero with probability
+    ``drop``. Unlike in dropout, the other values are not scaled up. For training only.
 
     Args:
         probability: activation in [0, 1], ``(B, H, W)``.
         threshold: only pixels above it can be erased. The paper gives no value; 0.5 is our choice.
-        drop: probability of a candidate to be erased.
-        size: least and largest height and width of the rectangle as fractions of the map, drawn
-            uniformly and apart, at least one pixel. The paper gives no values; these are our
-            choice.
+        drop: probability that a candidate is erased.
+        size: smallest and largest height and width of the rectangle as fractions of the map. Both
+            are drawn uniformly and independently, and are at least one pixel. The paper gives no
+            values; these are our choice.
         generator: source of the random numbers, on the map's device.
 
     Returns:
-        A new map, same shape and dtype. Erased pixels have no gradient, the others are passed on.
+        A new map, same shape and dtype. Erased pixels have no gradient; the others pass it on.
 
     Raises:
         TypeError: ``probability`` is not a floating-point tensor.
-        ValueError: it is not ``(B, H, W)``, ``drop`` is not in [0, 1], or ``size`` not a range
+        ValueError: it is not ``(B, H, W)``, ``drop`` is not in [0, 1], or ``size`` is not a range
             within [0, 1].
 
     Example:
@@ -67,15 +67,15 @@ def attentive_erasing(
     )
     coins = torch.rand(values.shape, generator=generator, device=device, dtype=torch.float32)
     peak = values.flatten(1).argmax(1, keepdim=True)
-    in_rows = _beside(peak // width, sides[0] * height, height)
-    in_columns = _beside(peak % width, sides[1] * width, width)
+    in_rows = _interval(peak // width, sides[0] * height, height)
+    in_columns = _interval(peak % width, sides[1] * width, width)
     inside = in_rows[:, :, None] & in_columns[:, None, :]
     erased = inside & (values > threshold) & (coins < drop)
     return probability.masked_fill(erased, 0.0)
 
 
-def _beside(centre: Tensor, side: Tensor, length: int) -> Tensor:
-    """Return which of ``length`` places lie in intervals of whole pixels around the centres."""
+def _interval(centre: Tensor, side: Tensor, length: int) -> Tensor:
+    """Return which of ``length`` positions lie in an interval of whole pixels at each centre."""
     pixels = side.round().clamp_min(1)
     offset = torch.arange(length, device=centre.device) - centre
     return (offset >= -((pixels - 1) // 2)) & (offset <= pixels // 2)

@@ -13,7 +13,7 @@ from wsolrefine.functional.normalize import minmax
 
 
 def multiply_maps(maps: Sequence[Tensor]) -> Tensor:
-    """Multiply maps of several layers: what is strong in all of them stays.
+    """Multiply maps of several layers: only what is strong in all of them remains.
 
     Every map is resized bilinearly (align_corners=False) to the largest grid; the product is
     min-maxed. SPOL multiplies feature maps inside the network before its classifier; this is the

@@ -1,4 +1,4 @@
-"""The Gaussian of a map: its weighted mean and covariance, and the map these describe."""
+"""The Gaussian of a map: its weighted mean and covariance, and the map they describe."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
     ``exp(-1/2 d^T covariance^-1 d)`` with ``d`` from the mean to the pixel centre. The paper
     writes the density, whose peak is far below 1 and cannot be compared with a CAM; the released
     code, as here, leaves the constant out. A singular covariance is its limit: a Gaussian along
-    a line, or a single point, and 0 beside it.
+    a line, or a single point, and 0 elsewhere.
 
     Args:
         gaussian: mean ``(..., 2)`` as x, y and covariance ``(..., 2, 2)``, in pixels.

@@ -1,4 +1,4 @@
-"""Gaussian prior pseudo labels: a map widened by its Gaussian, then cut into labels."""
+"""Gaussian prior pseudo labels: a map widened by its Gaussian, then thresholded into labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wsolrefine.functional.gaussian import Gaussian, fit_gaussian, gaussian_map
 def gppl(cam: Tensor) -> Tensor:
     """Widen each map by the Gaussian fitted to it: ``max(cam, Gaussian)``.
 
-    The whole map serves as weights, and the Gaussian's peak is 1. The released code fits smaller
+    The whole map is used as weights, and the Gaussian's peak is 1. The released code fits smaller
     Gaussians to a band of values, one per contour: see :func:`wsolrefine.gppl_released`.
 
     Args:
@@ -21,8 +21,8 @@ def gppl(cam: Tensor) -> Tensor:
             count as zero.
 
     Returns:
-        Maps in [0, 1], same shape, differentiable. A map without positive value, or not finite, is
-        zero.
+        Maps in [0, 1], same shape, differentiable. A map without a positive value, or not finite,
+        is zero.
 
     Raises:
         TypeError: ``cam`` is not a floating-point tensor.
@@ -50,11 +50,11 @@ def gppl(cam: Tensor) -> Tensor:
 def pseudo_label(
     cam: Tensor, *, foreground: float = 0.5, background: float = 0.004, ignore_index: int = 255
 ) -> Tensor:
-    """Cut each map into object (1), background (0) and unsure (``ignore_index``) pixels.
+    """Threshold each map into object (1), background (0) and uncertain (``ignore_index``) pixels.
 
-    Object where ``cam > foreground``, background where ``cam < background``. The paper cuts the
-    map that :func:`wsolrefine.gppl` returns; the released code cuts the CAM and the Gaussian
-    separately, at 0.25 and 0.01.
+    Object where ``cam > foreground``, background where ``cam < background``. The paper thresholds
+    the map that :func:`wsolrefine.gppl` returns; the released code thresholds the CAM and the
+    Gaussian separately, at 0.25 and 0.01.
 
     Args:
         cam: maps, usually in [0, 1], ``(B, H, W)`` or ``(B, K, H, W)``.
@@ -63,7 +63,7 @@ def pseudo_label(
         ignore_index: label of all other pixels, 0 to 255.
 
     Returns:
-        Labels, uint8, same shape. Not differentiable. NaN pixels are unsure.
+        Labels, uint8, same shape. Not differentiable. NaN pixels are uncertain.
 
     Raises:
         TypeError: ``cam`` is not a floating-point tensor.
@@ -104,15 +104,15 @@ def gppl_released(
     ``[low, high]`` are set to zero; every contour of what remains, holes included, whose polygon
     covers at least ``min_area`` pixels gives a Gaussian whose covariance is divided by ``shrink``;
     the result is their maximum. The paper (:func:`wsolrefine.gppl`) fits one Gaussian to the whole
-    map. Where the released code fails (no contour, a degenerate one) the contour adds nothing.
+    map. Where the released code fails (no contour, or a degenerate one), nothing is added.
 
     Args:
         cam: class activation maps >= 0 (after ReLU), ``(B, H, W)`` or ``(B, K, H, W)``.
         size: side of the square result.
-        low: least value of the band.
+        low: smallest value of the band.
         high: largest value of the band.
         shrink: divisor of the covariance.
-        min_area: least area of a contour's polygon, in pixels of the result.
+        min_area: smallest area of a contour's polygon, in pixels of the result.
 
     Returns:
         Maps in [0, 1], ``(B, size, size)`` or ``(B, K, size, size)``. Computed on the CPU, one

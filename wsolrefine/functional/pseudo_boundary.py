@@ -1,4 +1,4 @@
-"""Boundaries to learn from: the outline of a mask, moved onto the edges of the photograph."""
+"""Boundaries as pseudo labels: the outline of a mask, moved onto the edges of the image."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ def pseudo_boundary(
     high: float = 200.0,
     tolerance: float = 5.0,
 ) -> Tensor:
-    """Outline the largest piece of each mask, along Canny edges where some are near.
+    """Return the longest outline of each mask, moved onto Canny edges where there are any nearby.
 
     The paper locates a coarse boundary by a CRF and fuses it with Canny edges "by finding the
-    longest contour", and says no more. Here:
+    longest contour", and gives no further details. Here:
 
     1. the longest outer contour of ``mask_probability > threshold`` is the coarse boundary;
     2. each of its points moves to the nearest Canny edge pixel, unless that is farther away than
-       ``tolerance``: there the point stays, so that the contour remains closed;
-    3. the polygon of these points is filled, and the longest outer contour of that, without
-       the pixels on the image's own border, is the result.
+       ``tolerance``: then the point stays, so that the contour remains closed;
+    3. the polygon of these points is filled; its longest outer contour, without the pixels on the
+       image's own border, is the result.
 
     Args:
         mask_probability: usually :func:`wsolrefine.conv_crf` of the object, ``(B, H, W)``.
         image: colours in [0, 1], ``(B, 3, H, W)``; values outside are clipped.
         threshold: probability above which a pixel is object.
-        low: gradient that continues a Canny edge; in the units of ``cv2.Canny``, for values of 0
-            to 255.
-        high: gradient that starts one.
+        low: lower hysteresis threshold of Canny, the gradient that continues an edge; in the units
+            of ``cv2.Canny``, for values of 0 to 255.
+        high: upper hysteresis threshold, the gradient that starts an edge.
         tolerance: how far a point may move, in pixels; 0 takes the mask's contour as it is.
 
     Returns:
-        Boolean masks, ``(B, H, W)``: one contour an image, one pixel wide, the outermost pixels of
-        the object. No pixel above the threshold, or an input that is not finite: none. Computed
+        Boolean masks, ``(B, H, W)``: one contour per image, one pixel wide, the outermost pixels of
+        the object. Empty if no pixel is above the threshold or an input is not finite. Computed
         on the CPU, one image at a time; not differentiable.
 
     Raises:
@@ -80,15 +80,15 @@ def pseudo_boundary(
     usable = is_finite(mask_probability, (1, 2)) & is_finite(image, (1, 2, 3))
     masks = (mask_probability > threshold) & usable[:, None, None]
     colors = working(image.detach()).where(usable[:, None, None, None], 0.0).clamp(0, 1) * 255
-    photographs = colors.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    images = colors.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     result = np.zeros(masks.shape, np.uint8)
-    for lines, mask, photograph in zip(result, masks.cpu().numpy(), photographs, strict=True):
+    for lines, mask, pixels in zip(result, masks.cpu().numpy(), images, strict=True):
         if mask.any():
             points = _longest_contour(mask.astype(np.uint8))
             if tolerance > 0:
-                points = _snapped(points, photograph, low, high, tolerance)
+                points = _snapped(points, pixels, low, high, tolerance)
             lines[points[:, 1], points[:, 0]] = 1
-    # What lies on the image's border is where the photograph ends, not the object.
+    # On the image's border it is the image that ends, not the object.
     result[:, [0, -1]] = 0
     result[:, :, [0, -1]] = 0
     return torch.from_numpy(result).bool().to(image.device)
@@ -102,12 +102,12 @@ def _longest_contour(mask: Any) -> Any:
     return max(contours, key=lambda contour: cv2.arcLength(contour, True))[:, 0]
 
 
-def _snapped(points: Any, photograph: Any, low: float, high: float, tolerance: float) -> Any:
-    """Move the points to the edges of the photograph; return the contour of their polygon."""
+def _snapped(points: Any, image: Any, low: float, high: float, tolerance: float) -> Any:
+    """Move the points to the edges of the image; return the contour of their polygon."""
     import cv2
     import numpy as np
 
-    edges = cv2.Canny(photograph, low, high) > 0
+    edges = cv2.Canny(image, low, high) > 0
     if not edges.any():
         return points
     distance, label = cv2.distanceTransformWithLabels(
@@ -116,7 +116,7 @@ def _snapped(points: Any, photograph: Any, low: float, high: float, tolerance: f
         cv2.DIST_MASK_PRECISE,
         labelType=cv2.DIST_LABEL_PIXEL,
     )
-    # An edge pixel's own label says which it is.
+    # The label at an edge pixel identifies that pixel.
     place = np.zeros((label.max() + 1, 2), points.dtype)
     rows, columns = edges.nonzero()
     place[label[rows, columns]] = np.stack([columns, rows], 1)

@@ -1,4 +1,4 @@
-"""Self-Correlation map Generating: the object is what correlates with its sure pixels."""
+"""Self-Correlation map Generating: the object is what correlates with its confident pixels."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def scg(
 
     The correlation maps (rows of :func:`wsolrefine.self_correlation`) of all pixels whose CAM
     exceeds ``foreground`` are averaged, those of pixels below ``background`` are averaged and
-    subtracted, and what is positive is min-maxed:
+    subtracted, and the positive part is min-maxed:
 
         M = ReLU(mean over i with cam[i] > foreground of HSC[i] - mean over cam[i] < background)
 
-    Rows come in blocks from a closed form, so no large N x N matrix is held (memory
+    Rows are computed in blocks from a closed form, so no large N x N matrix is held (memory
     O(N C + block N), work O(N C^2 + N^2 C)), also in the backward pass, which computes each
     block again. The paper leaves the thresholds open; 0.6 and 0.3 are ours.
 
@@ -55,7 +55,7 @@ def scg(
             one correlation.
         orders: orders of the correlation.
         foreground: a number, or a tensor that broadcasts to ``(B,)`` or ``(B, K)``.
-        background: likewise. :func:`wsolrefine.confseg_thresholds` returns such a pair.
+        background: the same. :func:`wsolrefine.confseg_thresholds` returns such a pair.
         block_size: rows computed at once; None chooses. It changes speed and memory only.
 
     Returns:
@@ -63,8 +63,8 @@ def scg(
         where no pixel passes ``foreground``, and for a map whose CAM or features are not finite.
 
     Raises:
-        TypeError: an input is not a floating-point tensor, dtypes differ, or ``orders`` is one
-            number.
+        TypeError: an input is not a floating-point tensor, dtypes differ, or ``orders`` is a
+            single number.
         ValueError: shapes or devices disagree, or an order or ``block_size`` is below 1.
 
     Example:
@@ -141,14 +141,15 @@ def scg_released(
     passes either threshold; here the result is then zero, and with no background pixel it is the
     foreground map. For the authors' fusion of several layers by maximum, take
     ``torch.maximum`` of single-layer results. Maps that are constant up to rounding, which the
-    released code blows up to noise of full scale, are zero here.
+    released code amplifies to full-scale noise, are zero here.
 
     Args:
         cam: class activation maps in [0, 1], ``(B, H, W)`` or ``(B, K, H, W)``.
         features: ``(B, C, h, w)``, or a list of layers, resized to the largest grid and their
             correlations summed. The CAM is resized to that grid.
-        first_threshold: least cosine that counts.
-        second_threshold: least high-order value that counts, as a multiple of the mean ``1 / N``.
+        first_threshold: smallest cosine that counts.
+        second_threshold: smallest high-order value that counts, as a multiple of the mean
+            ``1 / N``.
         second_weight: weight of the high order.
         order: the power of the correlation.
         foreground: least CAM value of an object pixel.
@@ -156,7 +157,7 @@ def scg_released(
 
     Returns:
         Maps in [0, 1], ``(B, h, w)`` or ``(B, K, h, w)``, differentiable in ``features``. A map
-        whose CAM or features are not finite is zero. Holds N x N matrices.
+        whose CAM or features are not finite is zero. It holds N x N matrices in memory.
 
     Raises:
         TypeError: an input is not a floating-point tensor, or dtypes differ.

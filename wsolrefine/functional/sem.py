@@ -22,9 +22,9 @@ from wsolrefine.functional._unit import on_one_grid, unit_vectors
 def sem(cam: Tensor, features: Tensor | Sequence[Tensor], *, num_seeds: int = 60) -> Tensor:
     """Score each location by its best cosine similarity to the ``num_seeds`` top CAM locations.
 
-    ``S[i] = max over seeds k of cos(features[i], features[k])``, then min-max. Of equal CAM values
-    the first in raster order is taken. The authors' code handles one image, leaves ties open and
-    fails when ``num_seeds`` exceeds the number of locations; here it is clipped.
+    ``S[i] = max over seeds k of cos(features[i], features[k])``, then min-max. On ties in the CAM
+    the first in raster order is taken. The authors' code handles one image, leaves ties undefined
+    and fails when ``num_seeds`` exceeds the number of locations; here it is clipped.
 
     Args:
         cam: class activation maps, ``(B, H, W)`` or ``(B, K, H, W)``; only their order matters.

@@ -10,31 +10,31 @@ from wsolrefine._check import check_tensors
 from wsolrefine.functional._numeric import outside_autocast
 
 SIGMA = 2.0
-"""Pixels over which the direction of an edge is measured: as far as a triangle of radius 4 does,
-the width that structured edge detection introduced (the variance of both is 4)."""
+"""Standard deviation, in pixels, of the Gaussian that precedes the direction of an edge. Its
+variance is that of the triangle filter of radius 4 which structured edge detection introduced."""
 
 
 @outside_autocast
 def suppress_non_maxima(edges: Tensor) -> Tensor:
-    """Keep the crest of each soft edge: values that are not smaller than those across the edge.
+    """Keep the ridge of each soft edge: values that are not smaller than those across the edge.
 
     The direction across an edge is that in which the map, smoothed with a Gaussian of 2 pixels,
     curves most: the eigenvector of its second derivatives with the largest absolute eigenvalue,
 
         angle = atan2(2 s d_xy, s (d_xx - d_yy)) / 2,   s = 1 if d_xx + d_yy > 0, else -1
 
-    A value is kept if it reaches both values one pixel away in that direction, interpolated between
-    the four pixels around each, up to rounding; otherwise it becomes 0. Beyond the border the map
-    goes on as it is there, so on the outermost pixels the direction is less certain.
+    A value is kept if, up to rounding, it is at least as large as both values one pixel away in
+    that direction, each interpolated between the four pixels around it; otherwise it becomes 0. The
+    map is extended by its border values, so the direction is less certain on the outermost pixels.
 
     Args:
         edges: soft edge maps of any scale, ``(B, H, W)``.
 
     Returns:
-        Maps of the same shape and dtype, each value as it was or 0. Equal values are all kept: a
-        constant map, or one of two values only, stays as it is, and needs
-        :func:`wsolrefine.metrics.thin`. Around NaN values are 0. Differentiable through the values
-        that are kept.
+        Maps of the same shape and dtype, with each value unchanged or 0. Equal values are all kept:
+        a constant map, or one with only two values, is unchanged and needs
+        :func:`wsolrefine.metrics.thin`. Values around NaN become 0. Differentiable through the
+        values that are kept.
 
     Raises:
         TypeError: ``edges`` is not a floating-point tensor.

@@ -9,27 +9,27 @@ from torch import Tensor
 from wsolrefine._check import check_boolean
 
 WORD = 64
-"""Masks that are thinned together: one bit of an int64 each, so one operation serves all."""
+"""Number of masks thinned together: each is one bit of an int64, so one operation handles all."""
 
 # East, then counter-clockwise, as (row, column): the paper's x1 ... x8.
 _RING = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
 
 
 def thin(mask: Tensor) -> Tensor:
-    """Thin each mask to lines one pixel wide, without breaking or shortening its pieces.
+    """Thin each mask to lines one pixel wide, without breaking or shortening its components.
 
     Pixels are removed from the south-east and the north-west in turn until none is left to remove.
-    A pixel goes if all three conditions on its eight neighbours x1 ... x8 (east, then
-    counter-clockwise) hold: one run of set neighbours touches it (else it joins two pieces);
-    it has 2 or 3 neighbours in the smaller count of pairs (else it is an end, or inside); it is
-    open to the side that is being peeled.
+    A pixel is removed if all three conditions on its eight neighbours x1 ... x8 (east, then
+    counter-clockwise) hold: exactly one run of set neighbours touches it (otherwise it connects two
+    parts); it has 2 or 3 neighbours in the smaller count of pairs (otherwise it is an end, or in
+    the interior); it is open on the side that is being peeled.
 
     Args:
-        mask: boolean masks, ``(B, H, W)``. Outside of the image nothing is set.
+        mask: boolean masks, ``(B, H, W)``. Pixels outside the image count as not set.
 
     Returns:
-        Boolean masks of the same shape: some of the pixels that were set. Not differentiable; a GPU
-        waits for each round.
+        Boolean masks of the same shape: a subset of the pixels that were set. Not differentiable; a
+        GPU synchronizes in each round.
 
     Raises:
         TypeError: ``mask`` is not boolean.
@@ -44,7 +44,7 @@ def thin(mask: Tensor) -> Tensor:
 
     Reference:
         Guo and Hall, "Parallel Thinning with Two-Subiteration Algorithms", CACM 1989, the first of
-        the two; it is also what the BSDS benchmark thins with.
+        the two; the BSDS benchmark uses it too.
 
     """
     check_boolean(mask=(mask, "B H W"))
@@ -54,7 +54,7 @@ def thin(mask: Tensor) -> Tensor:
     flat = words.flatten()
     stride = mask.shape[2] + 2
     ring = torch.tensor([row * stride + column for row, column in _RING], device=mask.device)
-    # What a pixel does hangs on its neighbours: only where one has changed must it be asked again.
+    # A pixel depends on its neighbours alone: test it again only where one of them has changed.
     touched = torch.empty_like(flat, dtype=torch.bool)
     at = removed = flat.nonzero()[:, 0]
     turn = 0
@@ -63,7 +63,7 @@ def thin(mask: Tensor) -> Tensor:
         after = before & ~_removable(flat[at + ring[:, None]], turn)
         flat[at] = after
         removed_before, removed = removed, at[after != before]
-        # The other side was asked one turn ago, before both of these.
+        # The other side was tested one turn ago, before both of these removals.
         touched.zero_()
         touched[(torch.cat([removed_before, removed]) + ring[:, None]).flatten()] = True
         at = (touched & (flat != 0)).nonzero()[:, 0]
@@ -72,11 +72,11 @@ def thin(mask: Tensor) -> Tensor:
 
 
 def _removable(x: Tensor, turn: int) -> Tensor:
-    """Say which pixels go, from neighbours ``(8, n)``; turn 0 peels the south-east, 4 the rest."""
-    # A run of set neighbours begins after an unset edge neighbour: one of four, and no other.
+    """Return which pixels to remove, by neighbours ``(8, n)``; turn 0 peels the south-east."""
+    # A run of set neighbours begins after an unset edge neighbour: exactly one of the four.
     a, b, c, d = (~x[i] & (x[i + 1] | x[(i + 2) % 8]) for i in (0, 2, 4, 6))
     one_run = ((a ^ b) & ~(c | d)) | ((c ^ d) & ~(a | b))
-    # Neighbours in pairs, the pairs begun at x1 or at x2: 2 or more in both, but not 4 in both.
+    # Pairs of neighbours, starting at x1 or at x2: 2 or more set in both, but not 4 in both.
     (two, four), (two_too, four_too) = _pairs(x), _pairs(x.roll(-1, 0))
     few = two & two_too & ~(four & four_too)
     closed = (x[1 + turn] | x[2 + turn] | ~x[(7 + turn) % 8]) & x[turn]
@@ -84,7 +84,7 @@ def _removable(x: Tensor, turn: int) -> Tensor:
 
 
 def _pairs(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Say whether two or more, and whether all four, of the pairs of neighbours have a pixel."""
+    """Return whether at least two, and whether all four, pairs of neighbours have a set pixel."""
     a, b, c, d = x[0::2] | x[1::2]
     return (a & b) | (c & d) | ((a | b) & (c | d)), a & b & c & d
 

@@ -12,7 +12,7 @@ from wsolrefine._check import check_tensors
 def tokens_to_map(
     tokens: Tensor, *, grid: tuple[int, int] | None = None, num_prefix_tokens: int = 0
 ) -> Tensor:
-    """Lay the tokens of a vision transformer out as a feature map.
+    """Arrange the tokens of a vision transformer as a feature map.
 
     Tokens are read row by row after the prefix (class, register, distillation tokens), which is
     dropped. Maps with channels last, ``(B, h, w, C)`` as Swin returns them, are only permuted.
