@@ -1,4 +1,4 @@
-"""What the losses share: the last step, mean, sum or none."""
+"""The reduction shared by all losses: mean, sum or none."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Reduction = Literal["mean", "sum", "none"]
 
 
 def check_reduction(reduction: Reduction) -> None:
-    """Raise unless it is one of the three."""
+    """Raise unless ``reduction`` is one of the three."""
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
 
 
 def reduced(values: Tensor, reduction: Reduction, dtype: torch.dtype) -> Tensor:
-    """Return mean or sum of the values, or the values, in the dtype of the loss's input."""
+    """Return the mean, the sum or the values themselves, in the dtype of the loss's input."""
     if reduction == "mean":
         values = values.mean()
     elif reduction == "sum":

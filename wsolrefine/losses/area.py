@@ -1,4 +1,4 @@
-"""ORNet's area loss: of two maps that serve the classifier equally, the smaller one."""
+"""ORNet's area loss: of two maps that classify equally well, prefer the smaller one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CSoA's CoAug loss: images of a batch supervise each other through their embedded parts."""
+"""CSoA's CoAug loss: images of a batch supervise each other through embeddings of their parts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def coaug_loss(
     delta: float = 1.0,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Draw foregrounds of one class together, and all foregrounds away from backgrounds.
+    """Pull foregrounds of one class together, and push all foregrounds away from backgrounds.
 
     With ``F, B, M`` the three embeddings of an image, ``cam = |F - B|``, ``back = |B - M|`` and
     ``d = |F_m - F_n|`` (norms, not squared), a pair of images m < n gives::
@@ -33,17 +33,17 @@ def coaug_loss(
 
     Args:
         foreground: embedding of the image times its map, ``(B, D)``.
-        background: of the image times one minus the map, ``(B, D)``.
-        confident_background: of the confident part of the latter, ``(B, D)``.
+        background: embedding of the image times one minus the map, ``(B, D)``.
+        confident_background: embedding of the confident part of the background, ``(B, D)``.
         label: class of each image, int64, ``(B,)``.
         gamma: weight of ``back``. The paper gives no value; 1 is our choice.
-        delta: weight of ``d`` between classes. Likewise.
+        delta: weight of ``d`` between classes. The paper gives no value; 1 is our choice.
         reduction: ``mean`` over pairs; ``sum``, the paper's, which grows with the square of the
-            batch; or ``none`` for one value a pair, ``(B (B - 1) / 2,)``, in the order (0, 1),
+            batch; or ``none`` for one value per pair, ``(B (B - 1) / 2,)``, in the order (0, 1),
             (0, 2), ...
 
     Returns:
-        The loss, zero without pairs; differentiable. A pair whose denominator is zero up to
+        The loss, zero if there are no pairs; differentiable. A pair whose denominator is zero up to
         rounding of the embeddings has no direction to move in and counts as zero.
 
     Raises:

@@ -1,4 +1,4 @@
-"""CSoA's ConfSeg loss: one map follows another wherever that one is confident."""
+"""CSoA's ConfSeg loss: one map follows another where the other is confident."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
 
 def confseg_loss(auxiliary_map: Tensor, cam: Tensor, *, reduction: Reduction = "mean") -> Tensor:
-    """Hold the auxiliary map to the CAM on the pixels that the CAM is confident about.
+    """Pull the auxiliary map towards the CAM on the CAM's confident pixels.
 
-    ``sum over pixels of |auxiliary_map - cam| confident`` with ``confident`` of
+    ``sum over pixels of |auxiliary_map - cam| confident`` with ``confident`` from
     :func:`wsolrefine.confseg`. Elsewhere the auxiliary map is free to find the object's border.
 
     Args:
         auxiliary_map: the label's map of the classifier on the earlier layer, ``(B, h, w)``.
-        cam: the label's map of the classifier on the last layer, ``(B, h, w)``, as computed: its
-            scale is that of the loss.
-        reduction: ``mean`` over images, ``sum``, or ``none`` for one value an image, ``(B,)``.
+        cam: the label's map of the classifier on the last layer, ``(B, h, w)``, not rescaled: its
+            scale is the scale of the loss.
+        reduction: ``mean`` over images, ``sum``, or ``none`` for one value per image, ``(B,)``.
 
     Returns:
-        The loss, a sum over pixels. Gradients reach ``auxiliary_map`` alone: the CAM is the
-        supervision. Zero for a CAM that is constant or not finite, which is confident of nothing.
+        The loss, a sum over pixels. Gradients reach ``auxiliary_map`` only: the CAM is the
+        supervision. Zero for a CAM that is constant or not finite: it has no confident pixel.
 
     Raises:
         TypeError: a map is not a floating-point tensor, or dtypes differ.
@@ -45,6 +45,6 @@ def confseg_loss(auxiliary_map: Tensor, cam: Tensor, *, reduction: Reduction = "
     check_tensors(auxiliary_map=(auxiliary_map, "B h w"), cam=(cam, "B h w"))
     confident = confseg(cam.detach()).confident
     distance = (working(auxiliary_map) - working(cam.detach())).abs()
-    # Where it is not confident the CAM may hold NaN; zero times NaN would still be NaN.
+    # Pixels that are not confident may be NaN, and zero times NaN would still be NaN.
     values = distance.where(confident, 0.0).sum((1, 2))
     return reduced(values, reduction, auxiliary_map.dtype)

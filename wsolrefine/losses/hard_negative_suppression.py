@@ -1,4 +1,4 @@
-"""SEM's edge loss: class-balanced cross entropy, and a term that grows with false edges."""
+"""SEM's edge loss: class-balanced cross entropy with a term that grows with false edges."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def hard_negative_suppression_loss(
     logits: bool = False,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Learn boundaries, with a cost on false ones that the balance of classes does not hide.
+    """Return the class-balanced cross entropy of boundaries, with an extra cost on false ones.
 
     With ``b`` and ``n`` the numbers of boundary and other pixels in the batch,
     ``alpha = b / (b + n)`` and ``beta = n / (b + n)``, a pixel of probability P costs::
@@ -28,20 +28,21 @@ def hard_negative_suppression_loss(
         boundary:   beta (-ln P)
         elsewhere:  alpha (negative_weight + P) (-ln(1 - P))
 
-    The term with P is the suppression: a confident false edge costs twice what it would.
+    The term with P is the suppression: with a ``negative_weight`` of 1, it doubles the cost of a
+    confident false edge.
 
     Args:
-        probability: of a boundary, in [0, 1], any shape.
+        probability: probability of a boundary, in [0, 1], any shape.
         boundary: bool, the same shape.
         negative_weight: the paper's lambda, for which it gives no value.
-        suppression: False leaves the term with P out, the vanilla loss.
+        suppression: False leaves out the term with P, which gives the vanilla loss.
         logits: ``probability`` holds the values before the sigmoid; use it in half precision.
         reduction: ``mean`` over all pixels, ``sum``, or ``none``.
 
     Returns:
-        The loss; differentiable, also through P. Without a boundary pixel alpha is 0 and so is
-        the loss; without any other pixel, likewise. In the logarithms, probabilities of 0 and 1 are
-        taken as off by one rounding, and without a gradient.
+        The loss; differentiable, also through P. The loss is 0 if there are only boundary
+        pixels or none at all (beta or alpha is 0). In the logarithms, probabilities are clamped to
+        one rounding unit from 0 and 1, where they have no gradient.
 
     Raises:
         TypeError: ``probability`` is not a floating-point tensor or ``boundary`` not bool.

@@ -18,9 +18,9 @@ def masked_bce_loss(
 
     Args:
         logits: before the sigmoid, any shape.
-        target: uint8 or int64, the same shape: 0 background, ``ignore_index`` no label, all else
-            object; what :func:`wsolrefine.pseudo_label` returns.
-        ignore_index: label of pixels that cost nothing.
+        target: uint8 or int64, the same shape: 0 background, ``ignore_index`` no label, anything
+            else object; as :func:`wsolrefine.pseudo_label` returns it.
+        ignore_index: label of pixels that are ignored.
         reduction: ``mean`` over all pixels, the ignored ones included, so that an image with few
             labels weighs less; ``sum``; or ``none``.
 
@@ -58,7 +58,7 @@ def masked_bce_loss(
     if target.dtype == torch.uint8 and not 0 <= ignore_index <= 255:
         raise ValueError(f"ignore_index: expected 0 to 255 for uint8, got {ignore_index}")
     known = target != ignore_index
-    # Without this an infinite or NaN logit would spoil the loss although it is ignored.
+    # Without this an infinite or NaN logit would spoil the loss although its pixel is ignored.
     values = working(logits).where(known, 0.0)
     most = torch.finfo(values.dtype).max
     values = values.clamp(-most, most)  # an infinite one, times zero, would be NaN

@@ -18,17 +18,17 @@ def multiplicative_loss(
     distill: bool = False,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Train the product of several stages beside its deepest factor.
+    """Train the product of several stages together with its deepest factor.
 
-    The gradient of a product vanishes where another factor does; the deepest stage, trained on its
-    own as well, keeps the product alive. ``CE(fused, label) + CE(deep, label)``.
+    The gradient of one factor vanishes where another factor is zero; training the deepest stage on
+    its own as well keeps the product from vanishing. ``CE(fused, label) + CE(deep, label)``.
 
     Args:
         deep_logits: class scores of the deepest stage alone, ``(B, K)``.
         fused_logits: class scores of the product of stages, ``(B, K)``.
         label: class of each image, int64, ``(B,)``, from 0 to K - 1.
-        distill: the released loss for CUB, in which the deep prediction teaches the fused one:
-            ``(CE(deep, label) + CE(fused, softmax(deep))) / 2``, the teacher without a gradient.
+        distill: the released loss for CUB, in which the deep prediction is the fused one's teacher:
+            ``(CE(deep, label) + CE(fused, softmax(deep))) / 2``, with no gradient to the teacher.
         reduction: ``mean`` over images, ``sum``, or ``none``, ``(B,)``.
 
     Returns:
@@ -36,8 +36,8 @@ def multiplicative_loss(
 
     Raises:
         TypeError: logits are not floating-point tensors, dtypes differ, or ``label`` is not int64.
-        ValueError: shapes or devices disagree, a label is out of range (on a GPU torch fails
-            instead, later), or ``reduction`` is unknown.
+        ValueError: shapes or devices disagree, a label is out of range (on a GPU torch's own
+            indexing fails instead), or ``reduction`` is unknown.
 
     Example:
         >>> import torch
@@ -66,5 +66,5 @@ def multiplicative_loss(
 
 
 def _cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
-    """Return that of each image; torch's would take the label -100 for one to be ignored."""
+    """Return the cross entropy of each image; torch's own would ignore the label -100."""
     return -logits.log_softmax(1).gather(1, label[:, None])[:, 0]

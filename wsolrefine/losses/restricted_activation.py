@@ -1,4 +1,4 @@
-"""SPA's restricted activation: the label's map, held to a coarse guess of object and background."""
+"""SPA's restricted activation: fit the label's map to coarse masks of object and background."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def restricted_activation_loss(
 ) -> Tensor:
     """Push the label's activation down on background and up on the object.
 
-    Where the classes are alike nothing is seen, so the spread over classes makes the two masks:
+    Where all classes score about the same there is no object, so the spread over classes defines
+    the two masks:
     ``v = std over classes of softmax(logit_map)``, background ``v < threshold``, object
     ``v > threshold + gap``. With ``p = sigmoid(logit_map[label])`` the loss is the mean over pixels
     of ``background p + object (1 - p)``; pixels between the two thresholds count as zero.
@@ -31,20 +32,20 @@ def restricted_activation_loss(
         label: class of each image, int64, ``(B,)``, from 0 to K - 1.
         threshold: below it a pixel is background. The standard deviation of a softmax over K
             classes is at most ``sqrt(K - 1) / K``: 0.07 for 200 classes.
-        gap: added to ``threshold``, above it a pixel is object.
+        gap: above ``threshold + gap`` a pixel is object.
         released: take the authors' ``v`` instead: the unbiased variance, min-maxed over each
             image, so that ``threshold`` and ``gap`` are fractions whatever the number of classes.
-        reduction: ``mean`` over images, ``sum``, or ``none`` for one value an image, ``(B,)``.
+        reduction: ``mean`` over images, ``sum``, or ``none`` for one value per image, ``(B,)``.
 
     Returns:
-        The loss, in [0, 1] unless summed. Gradients reach the label's map alone: the masks are
+        The loss, in [0, 1] unless summed. Gradients reach the label's map only: the masks are
         constants. An image on which all classes are equal everywhere is background; NaN or inf give
         NaN.
 
     Raises:
         TypeError: ``logit_map`` is not a floating-point tensor or ``label`` not int64.
-        ValueError: shapes or devices disagree, K is 1, a label is out of range (on a GPU torch
-            fails instead, later), or ``reduction`` is unknown.
+        ValueError: shapes or devices disagree, K is 1, a label is out of range (on a GPU torch's
+            own indexing fails instead), or ``reduction`` is unknown.
 
     Example:
         >>> import torch
@@ -70,7 +71,7 @@ def restricted_activation_loss(
     activation = logits.gather(1, index)[:, 0].sigmoid()
     spread = _spread(logits.detach(), released)
     background, foreground = spread < threshold, spread > threshold + gap
-    # NaN is neither: the activation, which is NaN too or not, must still show in the loss.
+    # NaN is in neither mask: pass it to the loss, whether or not the activation is NaN too.
     unknown = torch.where(spread.isnan(), spread, 0.0)
     values = activation * background + (1 - activation) * foreground + unknown
     return reduced(values.mean((1, 2)), reduction, logit_map.dtype)
@@ -83,7 +84,7 @@ def _spread(logits: Tensor, released: bool) -> Tensor:
     centred = probability - probability.mean(1, keepdim=True)
     variance = centred.square().sum(1) / (probability.shape[1] - 1)
     finite = variance.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
-    # Of equal classes the variance is rounding alone, squared, to which no maximum compares.
+    # For equal classes the variance is squared rounding, which its maximum cannot reveal.
     noise = (8 * torch.finfo(logits.dtype).eps / logits.shape[1]) ** 2
     spread = rescale(variance, (-2, -1), flat=rounding(variance) + noise)
     return torch.where(finite, spread, torch.nan)

@@ -1,4 +1,4 @@
-"""ORNet's entropy losses: an activation is to be near 0 or near 1."""
+"""ORNet's entropy losses: push each activation towards 0 or 1."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def entropy_loss(
         reduction: ``mean`` over all pixels, ``sum``, or ``none``.
 
     Returns:
-        The loss, for a pixel of 0 or 1 it is 0, and ln 2 for one of 0.5, a stationary point.
+        The loss: 0 for a pixel of 0 or 1, and ln 2 for one of 0.5, which is a stationary point.
         Differentiable; probabilities within rounding of 0 or 1 have no gradient.
 
     Raises:
@@ -56,19 +56,20 @@ def weighted_entropy_loss(
     """Return the entropy of each pixel, weighted towards the uncertain ones.
 
     ``exp(-(p - mean)^2 / (2 std^2)) H(p)``: with the defaults the weight is 0.01 at 0.2 and 0.8, so
-    that pixels already decided are left alone, which the plain entropy pushes on.
+    pixels that are already decided are left alone, whereas the plain entropy keeps pushing them.
 
     Args:
         probability: activation in [0, 1], any shape.
-        mean: of the weight, in units of the activation.
-        std: of the weight. The paper calls it a variance and uses it as a standard deviation.
-        detach_weight: take the weight as a constant in the gradient.
+        mean: mean of the Gaussian weight, in units of the activation.
+        std: standard deviation of the Gaussian weight. The paper calls it a variance but uses it as
+            a standard deviation.
+        detach_weight: treat the weight as a constant in the gradient.
         logits: ``probability`` holds the values before the sigmoid; use it in half precision.
         reduction: ``mean`` over all pixels, ``sum``, or ``none``.
 
     Returns:
-        The loss, at most ln 2 a pixel; with ``mean`` 0.5 that is reached at 0.5, a stationary
-        point. Differentiable.
+        The loss, at most ln 2 per pixel; with ``mean`` 0.5 the maximum is at 0.5, which is a
+        stationary point. Differentiable.
 
     Raises:
         TypeError: ``probability`` is not a floating-point tensor.
