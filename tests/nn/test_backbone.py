@@ -158,7 +158,8 @@ def test_errors_of_the_call():
         FeatureList(model, ["0"])(IMAGES.to(torch.uint8))
     network = zoo.seeded(zoo.BasicBlock, 3, 3, 1)
     network.unused = nn.Conv2d(3, 3, 1)
-    with pytest.raises(ValueError, match=r"layers: expected layers that run, got 'unused', which"):
+    message = "layers: expected a layer that the model runs, got 'unused'"
+    with pytest.raises(ValueError, match=message):
         FeatureList(network, ["conv1", "unused"])(IMAGES)
 
 

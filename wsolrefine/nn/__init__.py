@@ -1,4 +1,4 @@
-"""What has weights: parts of the papers' networks, on the list of maps of any backbone."""
+"""Modules with weights: parts of the papers' networks, on the feature maps of any backbone."""
 
 from wsolrefine.nn.attention import MultiplicativeChannelAttention
 from wsolrefine.nn.backbone import FeatureList, stage_channels

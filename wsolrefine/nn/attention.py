@@ -1,4 +1,4 @@
-"""SPOL's multiplicative channel attention: stages agree on what counts."""
+"""SPOL's multiplicative channel attention: channel weights that all stages agree on."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class MultiplicativeChannelAttention(nn.Module):
     released code's; the paper leaves them out.
 
     Args:
-        channels: of each stage.
+        channels: number of channels of each stage.
         width: number of channels that the stages share.
 
     Raises:
-        ValueError: ``channels`` is empty. In training mode a batch of one raises, for batch norm
-            has nothing to take a variance of.
+        ValueError: ``channels`` is empty. In training mode a batch of one raises, because
+            batch norm cannot take its variance.
 
     Example:
         >>> import torch

@@ -16,20 +16,20 @@ from wsolrefine.activation.layout import laid_out
 class FeatureList(nn.Module):
     """Return the outputs of a model's named layers as a list of maps.
 
-    A first pass, of one image in evaluation mode, shows how often each layer runs; from then on the
-    model stops as soon as all of them have, and what comes later costs nothing. A layer that runs
-    several times gives its last output. Tokens and maps whose channels come last are laid out as
+    A first pass over one image, in evaluation mode, counts how often each layer runs; from then on
+    the model stops as soon as all of them have run, and later layers cost nothing. A layer that
+    runs several times gives its last output. Tokens and maps with channels last are rearranged to
     ``(B, C, h, w)``.
 
     Args:
-        model: any module; it stays the one that was given, its weights are shared.
+        model: any module; it is not copied, so its weights are shared.
         layers: names from ``model.named_modules()``, by convention from shallow to deep:
             :func:`wsolrefine.find_stages` finds one for each grid.
 
     Raises:
-        TypeError: ``layers`` is a string, or an output holds no tensor.
-        ValueError: there is no layer of that name, none was named, or (in ``forward``) a layer did
-            not run or its output has no grid.
+        TypeError: ``layers`` is a string, or an output contains no tensor.
+        ValueError: ``layers`` is empty or names a layer that does not exist, or (in ``forward``) a
+            layer did not run or its output has no grid.
 
     Example:
         >>> import torch
@@ -52,7 +52,7 @@ class FeatureList(nn.Module):
             submodule(model, name)
         self.model = model
         self.layers = tuple(layers)
-        # How often each layer runs in one pass, known after a first one, which leaves no trace.
+        # How often each layer runs in one pass: counted in the first one, which changes no state.
         self._runs: dict[str, int] = {}
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -82,7 +82,7 @@ class FeatureList(nn.Module):
             with hooked(self.model, [(name, keep(name)) for name in set(self.layers)]):
                 self.model(images)
         except _Done as done:
-            if done.args[0] is not self:  # a backbone around this one has what it needs
+            if done.args[0] is not self:  # an enclosing backbone has all its layers
                 raise
         if not self._runs:
             self._runs = {name: -count for name, count in left.items()}
@@ -93,8 +93,9 @@ def stage_channels(backbone: nn.Module, images: Tensor) -> list[int]:
     """Return the number of channels of each map that a backbone returns.
 
     Args:
-        backbone: images to a list of maps. It runs once, in evaluation mode, on one image of zeros.
-        images: ``(B, C, H, W)``, of which only shape, dtype and device count.
+        backbone: maps images to a list of feature maps. It runs once, in evaluation mode, on one
+            image of zeros.
+        images: ``(B, C, H, W)``; only shape, dtype and device matter.
 
     Returns:
         One number for each map.
@@ -125,9 +126,9 @@ def stage_channels(backbone: nn.Module, images: Tensor) -> list[int]:
 
 def _map(name: str, outputs: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
     if name not in outputs:
-        raise ValueError(f"layers: expected layers that run, got {name!r}, which did not")
+        raise ValueError(f"layers: expected a layer that the model runs, got {name!r}")
     return laid_out(name, outputs[name], size)
 
 
-class _Done(Exception):  # noqa: N818 (no error: the way out of a forward pass)
+class _Done(Exception):  # noqa: N818 (not an error: it ends a forward pass)
     """All layers of the backbone that raised it have run."""

@@ -18,18 +18,18 @@ class Activation(NamedTuple):
 
 
 class ActivationGenerator(nn.Module):
-    """Turn low-level features into the probability of object at each pixel.
+    """Turn low-level features into the object probability of each pixel.
 
     Shallow features are noisy, so an encoder-decoder comes first: two convolutions of stride 2, two
-    steps back up (each added to what the encoder had on that grid), and a convolution to as many
-    channels as classes, ``f``. Then ``p = sigmoid(BN(conv(f)))`` (Eq. 2; the sigmoid is implied by
+    upsampling steps (with skip connections from the encoder), and a convolution to as many channels
+    as classes, ``f``. Then ``p = sigmoid(BN(conv(f)))`` (Eq. 2; the sigmoid is implied by
     the losses) and auxiliary class scores ``mean(conv(f))`` (Eq. 4). The paper does not give the
     layers of the encoder-decoder nor initial weights: these are our choice.
 
     Args:
-        in_channels: of the shallow features.
-        num_classes: of the auxiliary head.
-        width: channels of the encoder.
+        in_channels: number of channels of the shallow features.
+        num_classes: number of classes of the auxiliary head.
+        width: number of channels of the encoder.
 
     Example:
         >>> import torch
@@ -53,13 +53,13 @@ class ActivationGenerator(nn.Module):
         summed = nn.Conv2d(num_classes, 1, 1)
         self.activate = nn.Sequential(summed, nn.BatchNorm2d(1), nn.Sigmoid())
         self.auxiliary = nn.Conv2d(num_classes, num_classes, 1)
-        # At first the map is the mean of the class maps, and these are the auxiliary head's own:
-        # what speaks for a class is object. From random weights it is as often the background.
+        # At first the map is the mean of the class maps, which are also the auxiliary head's: what
+        # is evidence for a class is object. With random weights it is as often the background.
         nn.init.constant_(summed.weight, 1 / num_classes)
         nn.init.dirac_(self.auxiliary.weight)
 
     def forward(self, features: Tensor) -> Activation:
-        """Return the activation of shallow features ``(B, C, h, w)``."""
+        """Return probability and class scores from shallow features ``(B, C, h, w)``."""
         check_tensors(features=(features, "B C h w"))
         fine = self.stem(features)
         half = self.down[0](fine)

@@ -14,14 +14,14 @@ from wsolrefine.functional._grid import resize
 class ConvolutionalHead(nn.Sequential):
     """Class maps from features: two 3x3 convolutions and a 1x1 convolution (ACoL's classifier).
 
-    The class scores are the means of the maps over the grid, so a map needs no second pass: it is
-    the class's CAM.
+    The class scores are the means of the maps over the grid, so a map is already its class's CAM
+    and no second pass is needed.
 
     Args:
-        in_channels: of the features.
+        in_channels: number of channels of the features.
         num_classes: number of maps.
-        width: channels of the 3x3 convolutions.
-        dropout: before each of them, in training.
+        width: number of channels of the 3x3 convolutions.
+        dropout: dropout probability before each of them, in training.
 
     Example:
         >>> import torch
@@ -49,7 +49,7 @@ class ConvolutionalHead(nn.Sequential):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return class maps ``(B, num_classes, h, w)`` of features ``(B, C, h, w)``."""
+        """Return class maps ``(B, num_classes, h, w)`` from features ``(B, C, h, w)``."""
         check_tensors(features=(features, "B C h w"))
         for step in self:
             features = step(features)
@@ -57,22 +57,22 @@ class ConvolutionalHead(nn.Sequential):
 
 
 class EdgeHead(nn.Module):
-    """Edge scores from several stages and a localization map, read together on one grid.
+    """Edge scores from several stages and a localization map, combined on one grid.
 
-    Each stage passes a 3x3 convolution with batch norm and ReLU to ``width`` channels and is
-    resized to ``size``; all of them and the map go through three convolutions. The paper does not
-    say more of these than that there are three. Ours are 3x3, 3x3 and 1x1, of ``width``, ``width``
-    and one channel, with a ReLU between.
+    A 3x3 convolution with batch norm and ReLU reduces each stage to ``width`` channels, and the
+    result is resized to ``size``; three convolutions follow on all of them and the map. The paper
+    says only that there are three. Ours are 3x3, 3x3 and 1x1, with ``width``, ``width`` and one
+    channel, and a ReLU in between.
 
     Args:
-        channels: of each stage.
-        width: channels that each stage is brought to.
-        size: the grid, height and width.
+        channels: number of channels of each stage.
+        width: number of channels that each stage is reduced to.
+        size: height and width of the grid.
 
     Raises:
         ValueError: ``channels`` is empty, or ``size`` is not two numbers >= 1. In training mode a
-            batch of one with a stage of one pixel raises, for batch norm has nothing to take a
-            variance of.
+            batch of one with a stage of one pixel raises, because batch norm cannot take its
+            variance.
 
     Example:
         >>> import torch
@@ -112,11 +112,11 @@ class EdgeHead(nn.Module):
         )
 
     def forward(self, features: Sequence[Tensor], maps: Tensor) -> Tensor:
-        """Return logits of edges, ``(B, *size)``.
+        """Return edge logits, ``(B, *size)``.
 
         Args:
             features: the stages, ``(B, C, h, w)`` each.
-            maps: where the object is, in [0, 1], ``(B, h, w)`` on a grid of any size.
+            maps: localization maps in [0, 1], ``(B, h, w)`` on a grid of any size.
 
         """
         layers = check_features(features)

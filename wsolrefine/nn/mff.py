@@ -28,24 +28,25 @@ class MFFMaps(NamedTuple):
 class MFFNet(nn.Module):
     """Fuse the last stages of a backbone into output maps on the finest of their grids.
 
-    Each stage, weighted by :class:`wsolrefine.nn.MultiplicativeChannelAttention`, is brought to
-    ``width`` channels, ``o_l = ReLU(BN(conv(f_l)))``, enlarged to the finest grid
-    (``align_corners=True``, as released) and fused: ``o = o_n ... o_2 o_1`` (Eq. 1). One 1x1
+    Each stage, weighted by :class:`wsolrefine.nn.MultiplicativeChannelAttention`, is reduced to
+    ``width`` channels, ``o_l = ReLU(BN(conv(f_l)))``, upsampled to the finest grid
+    (``align_corners=True``, as released) and fused: ``o = o_n ... o_2 o_1`` (Eq. 1). One shared 1x1
     convolution makes the output maps of ``o`` and of the deepest stage alone.
 
     Args:
-        channels: of each stage of the backbone, shallow to deep; more than are used may be named.
-        num_outputs: classes, or 1 for a class-agnostic segmentation.
+        channels: number of channels of each stage of the backbone, shallow to deep; there may be
+            more stages than are fused.
+        num_outputs: number of classes, or 1 for a class-agnostic segmentation.
         stages: how many of the last stages to fuse (Table 2: 1 to 4).
-        fusion: ``multiplication`` is the paper's, ``addition`` and ``concatenation`` (with one more
-            1x1 convolution) are what it is compared with.
-        attention: False leaves the attention out.
-        width: channels of each stage before the fusion.
-        dropout: before the last convolution, in training.
+        fusion: ``multiplication`` is the paper's; ``addition`` and ``concatenation`` (with one more
+            1x1 convolution) are the alternatives that it compares with.
+        attention: False leaves out the attention.
+        width: number of channels of each stage before the fusion.
+        dropout: dropout probability before the last convolution, in training.
 
     Raises:
-        ValueError: ``stages`` is not from 1 to the number of ``channels``, or ``fusion`` unknown.
-            With ``attention`` a training batch of one raises, see there.
+        ValueError: ``stages`` is not from 1 to the number of ``channels``, or ``fusion`` is
+            unknown. With ``attention``, a batch of one raises in training mode.
 
     Example:
         >>> import torch
@@ -90,7 +91,7 @@ class MFFNet(nn.Module):
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Conv2d(width, num_outputs, 1))
 
     def forward(self, features: Sequence[Tensor]) -> MFFMaps:
-        """Return the output maps of a backbone's list of maps ``(B, C, h, w)``."""
+        """Return the output maps from a backbone's list of feature maps ``(B, C, h, w)``."""
         layers = check_features(features)
         if len(layers) != self.given:
             raise ValueError(f"features: expected {self.given} stages, got {len(layers)}")
