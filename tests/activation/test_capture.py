@@ -410,7 +410,8 @@ ACTIVATION = torch.rand(2, 3, 4, 4, requires_grad=True)
             ACTIVATION.clone(),
             ACTIVATION.mean((1, 2, 3)),
             ValueError,
-            "scores: expected scores computed from activation with gradients on, got others",
+            "scores: expected scores computed from activation with gradients on, "
+            "got scores that do not depend on it",
         ),
     ],
 )

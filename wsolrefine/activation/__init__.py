@@ -1,4 +1,4 @@
-"""What is taken from a model: its layers, their outputs, and class activation maps."""
+"""What comes from a model: its layers, their outputs, and class activation maps."""
 
 from wsolrefine.activation.cams import gap_cam, grad_cam
 from wsolrefine.activation.forward import ClassActivation, class_activation

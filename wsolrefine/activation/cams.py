@@ -1,4 +1,4 @@
-"""Class activation maps from what a classifier computed."""
+"""Class activation maps from the features or gradients of a classifier."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def gap_cam(features: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     """Return the CAM of a head that averages features over the grid and applies a linear layer.
 
     ``map[i] = ReLU(sum over c of weight[label, c] * features[c, i])``, then min-max rescaled.
-    Before the ReLU its mean is the class score less the bias. No backward pass.
+    Before the ReLU its mean is the class score minus the bias. No backward pass.
 
     Args:
-        features: what the head averages, ``(B, C, h, w)``.
-        weight: of the linear layer, ``(num_classes, C)``, or of a 1x1 convolution,
+        features: the features that the head averages, ``(B, C, h, w)``.
+        weight: weight of the linear layer, ``(num_classes, C)``, or of a 1x1 convolution,
             ``(num_classes, C, 1, 1)``.
         labels: class indices, int64, ``(B,)`` or ``(B, K)``.
 
     Returns:
         Maps in [0, 1], ``(B, h, w)`` or ``(B, K, h, w)``, differentiable in ``features`` and
-        ``weight``. Zero for an image whose features are not finite, and where nothing speaks for
-        the class.
+        ``weight``. Zero for an image whose features are not finite, and where there is no evidence
+        for the class.
 
     Raises:
         TypeError: ``features`` or ``weight`` is not a floating-point tensor, their dtypes differ,
@@ -67,14 +67,14 @@ def grad_cam(
 
     Args:
         activation: output of a layer, part of the graph of ``scores``: ``(B, C, h, w)``, or
-            anything that ``to_map`` lays out so.
+            anything that ``to_map`` rearranges to that.
         scores: class scores, usually logits, ``(B,)`` or ``(B, K)``.
-        to_map: lays ``activation`` and its gradient out as ``(B, C, h, w)``. It may only move or
+        to_map: rearranges ``activation`` and its gradient to ``(B, C, h, w)``. It may only move or
             drop values: ``partial(tokens_to_map, num_prefix_tokens=1)`` for a vision transformer.
 
     Returns:
         Maps in [0, 1], ``(B, h, w)`` or ``(B, K, h, w)``, without a graph. Zero for an image whose
-        activation or gradient is not finite, and where nothing speaks for the class.
+        activation or gradient is not finite, and where there is no evidence for the class.
 
     Raises:
         TypeError: an input is not a floating-point tensor.
@@ -109,8 +109,8 @@ def grad_cam(
                 "images.requires_grad_() first), got requires_grad=False"
             )
 
-    # The sum of the gradient in place of its mean: min-max takes the factor out again, and half
-    # precision would lose a gradient that is spread thin over the grid.
+    # The sum of the gradient instead of its mean: min-max cancels the factor, and half precision
+    # would lose a gradient that is spread thinly over the grid.
     pixels = values.shape[-2] * values.shape[-1]
     alphas = []
     with torch.enable_grad():
@@ -122,7 +122,8 @@ def grad_cam(
         )
         if gradient is None:
             raise ValueError(
-                "scores: expected scores computed from activation with gradients on, got others"
+                "scores: expected scores computed from activation with gradients on, "
+                "got scores that do not depend on it"
             )
         alphas.append(working(move(gradient)).mean((-2, -1)))
     weights = torch.stack(alphas, 1)  # (B, K, C)
@@ -132,7 +133,7 @@ def grad_cam(
 def _normalize(maps: Tensor, source: Tensor, single: bool) -> Tensor:
     """Turn raw (B, K, h*w) maps into maps in [0, 1]; zero where the source is not finite."""
     maps = minmax(maps.reshape(*maps.shape[:2], *source.shape[-2:]).relu())
-    # A ReLU would turn minus infinity into an innocent zero.
+    # ReLU turns minus infinity into an ordinary zero, so the source is what is checked.
     maps = torch.where(is_finite(source, (1, 2, 3))[:, None, None, None], maps, 0.0)
     return (maps[:, 0] if single else maps).to(source.dtype)
 

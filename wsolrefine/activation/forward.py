@@ -29,7 +29,7 @@ from wsolrefine.functional.tokens import tokens_to_map
 
 
 class ClassActivation(NamedTuple):
-    """What a classifier says of a batch, and where: ready for :func:`wsolrefine.scg`."""
+    """Logits, labels, CAMs and features of a batch, ready for :func:`wsolrefine.scg`."""
 
     logits: Tensor
     labels: Tensor
@@ -48,25 +48,25 @@ def class_activation(
 ) -> ClassActivation:
     """Run a classifier once and return its logits, CAMs and features.
 
-    The CAM is :func:`gap_cam` where the model has such a head, otherwise :func:`grad_cam`. The
-    model runs in evaluation mode and is left as it was: training mode, statistics, the ``.grad``
-    and ``requires_grad`` of its parameters. It works under ``torch.no_grad()`` and with frozen
-    weights: the graph that Grad-CAM needs starts at its own layer.
+    The CAM is :func:`gap_cam` if the model averages a map before a linear head, otherwise
+    :func:`grad_cam`. The model runs in evaluation mode and is left as it was: training mode,
+    statistics, and the ``.grad`` and ``requires_grad`` of its parameters. This works under
+    ``torch.no_grad()`` and with frozen weights: the graph that Grad-CAM needs starts at its layer.
 
     Args:
         model: a classifier, on the images' device.
-        images: ``(B, C, H, W)``, as the model wants them.
-        labels: classes to map, int64, ``(B,)`` or ``(B, K)``; None takes the best ``top``.
-        top: number of classes an image when ``labels`` is None.
-        layers: which layers to use; None asks :func:`find_layers`, which runs the model once more.
-            For many batches of one size, find them once.
-        to_map: lays a layer's output out as ``(B, C, h, w)``, for features and CAM alike; None
-            reads the layout off the shape, see :func:`find_layers`.
+        images: ``(B, C, H, W)``, preprocessed as the model expects.
+        labels: classes to map, int64, ``(B,)`` or ``(B, K)``; None takes the ``top`` best ones.
+        top: number of classes per image when ``labels`` is None.
+        layers: which layers to use; None calls :func:`find_layers`, which runs the model once more.
+            For many batches of one size, call it once yourself.
+        to_map: rearranges a layer's output to ``(B, C, h, w)``, both for features and for the CAM;
+            None infers the layout from the shape, see :func:`find_layers`.
 
     Returns:
         ``ClassActivation(logits, labels, cam, features)``: logits ``(B, num_classes)``; labels
         ``(B, K)``; cam ``(B, K, h, w)`` in [0, 1] and features, a list of ``(B, C, h, w)``, in the
-        dtype of the images. Nothing has a graph. An image whose activations hold NaN or inf gives
+        dtype of the images. No output has a graph. An image whose activations hold NaN or inf gives
         a zero CAM and leaves the others untouched.
 
     Raises:
@@ -106,7 +106,7 @@ def class_activation(
         return maps
 
     with torch.inference_mode(False), evaluation(model):
-        # Inference tensors cannot enter a graph, their copies can.
+        # Inference tensors cannot be part of a graph, but their copies can.
         run = _Run(model, images.clone() if images.is_inference() else images, *layers)
         labels = _choose(run.logits.detach(), labels, top)
         if layers.head is None:
@@ -154,13 +154,13 @@ def _averaged(
         if tensor is None or tensor.ndim not in (3, 4):
             return []
         if tensor.ndim == 4:
-            return [tensor, tokens_to_map(tensor)]  # the values will tell
+            return [tensor, tokens_to_map(tensor)]  # comparing values decides
         maps = to_map(tensor) if to_map is not None else lay_out(tensor, size)
         return [] if maps is None else [maps]
 
     outputs, inputs = readings(run.cam), readings(run.cam_input)
     candidates = [*outputs, *(maps.relu() for maps in outputs), *inputs]
-    # What a pooling layer returns is its own mean.
+    # The output of a pooling layer is its own mean.
     candidates = [m for m in candidates if m.shape[-2] * m.shape[-1] > 1] or candidates
     finite = run.pooled.isfinite().all(1)
     means = [(maps, working(maps).mean((-2, -1))[finite]) for maps in candidates]
@@ -174,11 +174,11 @@ def _averaged(
 
 
 class _Run:
-    """One forward pass with what the named layers returned, and what the CAM's and head read.
+    """One forward pass: outputs of the named layers, and inputs of the CAM layer and the head.
 
-    Gradients are off, except without a head: there the graph starts at the CAM layer's output, so
-    that neither frozen weights nor ``no_grad`` around the call stand in its way and the layers
-    before it cost no memory.
+    Gradients are off, except without a head: then the graph starts at the CAM layer's output, so
+    that it works with frozen weights and under ``no_grad``, and the layers before it cost no
+    memory.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class _Run:
             self.logits = logits_of(model(images))
         self.features = [self._get(f"features {name}", name) for name in features]
         self.cam = self._get("cam", cam)
-        # What the head read; without a head nobody asks.
+        # The head's input; not used without a head.
         self.pooled = self.cam if head is None else self._get("pooled", head)
 
     def _get(self, key: str, name: str) -> Tensor:
@@ -210,12 +210,12 @@ class _Run:
         return hook
 
     def _start_graph(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
-        torch.set_grad_enabled(True)  # no_grad around the model ends it again
+        torch.set_grad_enabled(True)  # the no_grad around the model restores it
         tensor = output_tensor("cam", output)
         if output is not tensor:
             self._found["cam"] = tensor.requires_grad_()
             return output
-        # The model goes on with a copy, which it may change in place as it could not a leaf.
+        # The model continues with a copy: unlike a leaf, it may be changed in place.
         self._found["cam"] = tensor.detach().requires_grad_()
         return self._found["cam"].clone()
 

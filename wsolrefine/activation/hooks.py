@@ -1,4 +1,4 @@
-"""Run somebody else's model and leave no trace: hooks, training mode, what comes out."""
+"""Run any model and leave it as it was: hooks, training mode, outputs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Hook = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]
 def capture(model: nn.Module, *layers: str) -> Iterator[dict[str, Tensor]]:
     """Keep the outputs of named layers while the model runs inside the ``with`` block.
 
-    The hooks are gone after the block, also when the model raises. A tuple, list or mapping gives
-    its first tensor, a layer that runs twice its last output. The tensors are the ones that the
-    model computed, neither copied nor detached: a later in-place operation shows in them. A
+    The hooks are removed after the block, even if the model raises. Of a tuple, list or mapping the
+    first tensor is kept, of a layer that runs twice the last output. The tensors are the ones that
+    the model computed, neither copied nor detached: a later in-place operation changes them. A
     compiled model runs uncompiled inside the block (torch >= 2.6).
 
     Args:
@@ -30,7 +30,7 @@ def capture(model: nn.Module, *layers: str) -> Iterator[dict[str, Tensor]]:
         A dict from layer name to output, filled as the layers run.
 
     Raises:
-        TypeError: an output of one of the layers holds no tensor.
+        TypeError: an output of one of the layers contains no tensor.
         ValueError: there is no layer of that name.
 
     Example:
@@ -55,7 +55,7 @@ def capture(model: nn.Module, *layers: str) -> Iterator[dict[str, Tensor]]:
 
 
 def submodule(model: nn.Module, name: str) -> nn.Module:
-    """Return the module of that name, or raise with the closest name there is."""
+    """Return the module of that name, or raise and suggest the closest name."""
     modules: dict[str, nn.Module] = dict(model.named_modules(remove_duplicate=False))
     if not isinstance(name, str) or name not in modules:
         close = difflib.get_close_matches(str(name), modules, n=1)
@@ -66,7 +66,7 @@ def submodule(model: nn.Module, name: str) -> nn.Module:
 
 @contextmanager
 def hooked(model: nn.Module, hooks: Sequence[tuple[str, Hook]]) -> Iterator[None]:
-    """Attach forward hooks by layer name; remove them on the way out, whatever happened."""
+    """Attach forward hooks by layer name; remove them at the end, even after an error."""
     targets = [(submodule(model, name), hook) for name, hook in hooks]
     with ExitStack() as stack:
         if _is_compiled(model) and hasattr(torch.compiler, "set_stance"):  # since torch 2.6
@@ -86,7 +86,7 @@ def _is_compiled(model: nn.Module) -> bool:
 
 @contextmanager
 def evaluation(model: nn.Module) -> Iterator[None]:
-    """Switch every module to evaluation mode and back to what it was, one by one."""
+    """Put every module into evaluation mode, and each back into its own mode afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     # model.eval() would call overridden train() methods, which may merge weights or the like.
     try:
@@ -124,7 +124,7 @@ def output_tensor(name: str, output: Any) -> Tensor:
 
 
 def with_tensor(name: str, output: Any, tensor: Tensor) -> Any:
-    """Return a layer's output with this in place of its first tensor, or raise."""
+    """Return a layer's output with ``tensor`` instead of its first tensor, or raise."""
     if isinstance(output, Tensor):
         return tensor
     if type(output) not in (tuple, list):
@@ -137,8 +137,8 @@ def with_tensor(name: str, output: Any, tensor: Tensor) -> Any:
 
 
 def logits_of(output: Any) -> Tensor:
-    """Return the class scores, (B, num_classes), that a model's output holds."""
-    # Some models return several things; their class scores go by this name.
+    """Return the class scores, (B, num_classes), in a model's output."""
+    # Some models return several outputs; their class scores have this name.
     named = output.get("logits") if isinstance(output, Mapping) else None
     logits = first_tensor(named if named is not None else output)
     if logits is not None and logits.ndim == 4 and logits.shape[2:] == (1, 1):

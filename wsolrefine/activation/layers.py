@@ -16,7 +16,7 @@ from wsolrefine.activation.probe import Grid, Probe
 
 
 class Layers(NamedTuple):
-    """Names of layers: those to take features from, the CAM's, and the linear head or None.
+    """Names of layers: those of the features, the one of the CAM, and the linear head or None.
 
     With a ``head`` the CAM comes from the map that the head averages, which is the output (or, for
     a pooling layer, the input) of ``cam``. Without one it is Grad-CAM at the output of ``cam``.
@@ -32,27 +32,28 @@ def find_layers(
 ) -> Layers:
     """Find the layers of a classifier to take features and a CAM from, by running it once.
 
-    The model runs in evaluation mode on noise of the images' height, width and dtype, so that the
-    answer depends on these alone; afterwards it is as it was.
+    The model runs in evaluation mode on noise with the images' height, width and dtype, so that the
+    result depends on these alone; it is left as it was.
 
-    - ``head``: the linear layer or 1x1 convolution that returns the logits, if what it reads is
-      the mean over the grid of some layer's output (or that output's ReLU, or some layer's input).
-      The values are compared. ``cam`` is then the last such layer.
-    - ``head`` is None otherwise, for Grad-CAM. Where the logits are the mean of a layer's output,
-      ``cam`` is that layer, and its Grad-CAM the map of the class. Else ``cam`` is the outermost
-      layer on the last grid; where the logits do not depend on it, as on the patch tokens that
-      leave a class-token transformer, it is the last layer like it on which they do (the
-      normalisation before the last attention). This takes one backward pass.
-    - ``features``: the outermost layer that runs last on the third-smallest grid, and that on the
-      second-smallest (28x28 and 14x14 for an image of 224 and a network that ends in 7x7), in the
-      order in which they run. Where there are fewer grids, as in a plain transformer, only the
-      latter, or that on the only grid.
+    - ``head``: the linear layer or 1x1 convolution that returns the logits, if its input is the
+      mean over the grid of some layer's output (or of that output's ReLU, or of some layer's
+      input). This is found by comparing values. ``cam`` is then the last such layer.
+    - Otherwise ``head`` is None, for Grad-CAM. If the logits are the mean of a layer's output,
+      ``cam`` is that layer, and its Grad-CAM is the map of the class. If not, ``cam`` is the
+      outermost layer on the last grid; if the logits do not depend on that layer, as on the final
+      patch tokens of a class-token transformer, it is the last layer with the same grid and number
+      of channels on which they do (the normalisation before the last attention). This takes one
+      backward pass.
+    - ``features``: the outermost layer that runs last on the third-smallest grid, and the same on
+      the second-smallest (28x28 and 14x14 for an image of 224 and a network that ends in 7x7), in
+      the order in which they run. With two grids, only the latter; with one, as in a plain
+      transformer, the outermost layer that runs last on it.
 
     Args:
-        model: a classifier, of images (B, C, H, W), returning logits (B, num_classes).
-        images: ``(B, C, H, W)``, with one spatial size for all later calls.
-        to_map: lays tokens out as ``(B, C, h, w)``. By default the grid and the number of prefix
-            tokens (up to 16) are read off the shape, and so are channels that come last, as in
+        model: a classifier that maps images (B, C, H, W) to logits (B, num_classes).
+        images: ``(B, C, H, W)``, in the spatial size of all later calls.
+        to_map: rearranges tokens to ``(B, C, h, w)``. By default the grid and the number of prefix
+            tokens (up to 16) are inferred from the shape, as are channels that come last, as in
             Swin: this is ambiguous only where the grid is as wide as there are channels.
 
     Returns:
@@ -60,8 +61,8 @@ def find_layers(
 
     Raises:
         TypeError: ``images`` is not a floating-point tensor.
-        ValueError: ``images`` is not ``(B, C, H, W)``, the model does not return logits, or no
-            layer with a grid leads to them.
+        ValueError: ``images`` is not ``(B, C, H, W)``, the model does not return logits, or they
+            depend on no layer with a grid.
 
     Example:
         >>> from torch import nn
@@ -88,15 +89,15 @@ def find_layers(
 def find_stages(
     model: nn.Module, images: Tensor, *, to_map: Callable[[Tensor], Tensor] | None = None
 ) -> tuple[str, ...]:
-    """Find the layer of a classifier that ends each of its stages, by running it once.
+    """Find the last layer of each stage of a classifier, by running it once.
 
-    A stage is all that runs on one grid; its end is the outermost layer that runs last on it.
-    The model runs in evaluation mode on noise and is left as it was.
+    A stage is everything that runs on one grid; its last layer is the outermost one that runs last
+    on it. The model runs in evaluation mode on noise and is left as it was.
 
     Args:
-        model: a classifier, of images (B, C, H, W), returning logits (B, num_classes).
-        images: ``(B, C, H, W)``, of which only shape, dtype and device count.
-        to_map: lays tokens out, see :func:`wsolrefine.find_layers`.
+        model: a classifier that maps images (B, C, H, W) to logits (B, num_classes).
+        images: ``(B, C, H, W)``; only shape, dtype and device matter.
+        to_map: rearranges tokens, see :func:`wsolrefine.find_layers`.
 
     Returns:
         Names for :class:`wsolrefine.nn.FeatureList` or :func:`wsolrefine.capture`, from the finest
@@ -140,7 +141,7 @@ def _reader(
         try:
             return to_map(tensor)
         except (TypeError, ValueError, IndexError, RuntimeError):
-            return None  # not everything with three axes is a row of tokens
+            return None  # not every tensor with three axes is a sequence of tokens
 
     return read
 
@@ -151,8 +152,8 @@ def _stages(probe: Probe, image_size: tuple[int, int]) -> list[Grid]:
     grids = [
         grid
         for grid in probe.outputs.values()
-        # Tokens were laid out to fit. Of the rest, some have two equal axes but are no map:
-        # attention goes from token to token.
+        # Tokens have already been arranged on a grid. Some of the other outputs look like a map but
+        # are none: attention matrices go from token to token.
         if len(grid.shape) == 3
         or (
             abs(grid.size[0] * width - grid.size[1] * height) < max(height, width)
@@ -160,7 +161,7 @@ def _stages(probe: Probe, image_size: tuple[int, int]) -> list[Grid]:
             and probe.tokens.isdisjoint(grid.size)
         )
     ]
-    # Padding makes grids of its own, on which no layer with weights returns anything.
+    # Padding creates grids of its own, on which no layer with weights has an output.
     sizes = {grid.size for grid in grids if grid.weighted}
     grids = [grid for grid in grids if grid.size in sizes]
     if not grids:
@@ -169,7 +170,7 @@ def _stages(probe: Probe, image_size: tuple[int, int]) -> list[Grid]:
 
 
 def _feature_layers(stages: list[Grid]) -> list[Grid]:
-    """Return the last layers of the two stages before the last, or of what there is.
+    """Return the last layers of the two stages before the last, or of those that exist.
 
     Two stages together locate better than either alone: ``python -m benchmarks.quality --search``.
     """
@@ -178,15 +179,15 @@ def _feature_layers(stages: list[Grid]) -> list[Grid]:
 
 
 def _outermost(stages: list[Grid], size: tuple[int, int]) -> Grid:
-    """Return the outermost layer on a grid, the last of them.
+    """Return the outermost layer on a grid, the last one if there are several.
 
     The layers inside a block mix stages: an expansion convolution may still run on the finer grid
-    of the stage before. What the block returns does not.
+    of the stage before. The output of the block does not.
     """
     names = {grid.name for grid in stages}
 
     def depth(grid: Grid) -> int:
-        # A list of modules that is no module itself, as in ``blocks.3``, is no layer around them.
+        # A list of modules without an output, like ``blocks`` of ``blocks.3``, does not count.
         parts = grid.name.split(".")
         return sum(".".join(parts[:end]) in names for end in range(1, len(parts)))
 

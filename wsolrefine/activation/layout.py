@@ -1,4 +1,4 @@
-"""Read the layout of a layer's output off its shape: channels first, channels last, tokens."""
+"""Infer the layout of a layer's output from its shape: channels first, channels last, tokens."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _MOST_PREFIX_TOKENS = 16
 def lay_out(tensor: Tensor, image_size: tuple[int, int]) -> Tensor | None:
     """Return a layer's output as a view (B, C, h, w), or None if it has no grid.
 
-    A grid is what a whole stride makes of the image, both sides rounded down or both up.
+    A grid is the image size divided by an integer stride, both sides rounded down or both up.
     ``(B, a, b, c)`` has its channels last if ``a x b`` is such a grid and ``b x c`` is not.
     ``(B, N, C)`` are tokens if N = prefix + h * w with such a grid and at most 16 prefix tokens.
-    Grids of a stride that divides the image go first, then the fewest prefix tokens.
+    Grids of a stride that divides the image are preferred, then the fewest prefix tokens.
     """
     if not tensor.is_floating_point() or 0 in tensor.shape[1:]:
         return None

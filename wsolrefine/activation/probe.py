@@ -1,4 +1,4 @@
-"""One forward pass, boiled down to what tells the layers of a classifier apart."""
+"""One forward pass, reduced to what distinguishes the layers of a classifier."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Grid(NamedTuple):
 
 
 class Probe:
-    """The grids that layers returned and read, last run last, and the heads that made the logits.
+    """Grids of all outputs and inputs, in running order, and the heads that return the logits.
 
-    Only means are kept: all outputs of a large network would not fit beside it.
+    Only means are kept: all outputs of a large network would not fit into memory.
     """
 
     def __init__(
@@ -37,14 +37,14 @@ class Probe:
     ) -> None:
         self.outputs: dict[str, Grid] = {}
         self.inputs: dict[str, Grid] = {}
-        self.tokens: set[int] = set()  # lengths of everything that may be a row of tokens
+        self.tokens: set[int] = set()  # lengths of everything that may be a sequence of tokens
         linear: dict[str, tuple[Tensor, Tensor]] = {}
 
         def note(name: str) -> Hook:
             def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
                 source, result = first_input(args, kwargs), first_tensor(output)
                 for table, tensor in ((self.inputs, source), (self.outputs, result)):
-                    table.pop(name, None)  # a layer that runs again counts where it ran last
+                    table.pop(name, None)  # a layer that runs again counts at its last run
                     grid = _grid(name, module, tensor, read)
                     if grid is not None:
                         table[name] = grid
@@ -69,7 +69,7 @@ class Probe:
         """Return (cam, head) of the map whose mean the head reads; no head if it is the logits."""
         outputs, inputs = list(self.outputs.values()), list(self.inputs.values())
         for head, pooled in reversed(self.heads.items()):
-            # Of equals the first: an output before an input, a later layer before an earlier one.
+            # On ties the first: an output before an input, a later layer before an earlier one.
             candidates = [
                 (grid.name, grid.means[which])
                 for grids, which in ((outputs, 0), (outputs, 1), (inputs, 0))
@@ -83,7 +83,7 @@ class Probe:
 
 
 def closest(candidates: Sequence[tuple[T, Tensor]], expected: Tensor) -> T | None:
-    """Return the key of the first candidate closest to ``expected``; None if none is its mean."""
+    """Return the key of the first candidate closest to ``expected``; None if all are too far."""
     distances = [_distance(values, expected) for _, values in candidates]
     best = min(distances, default=inf)
     rounding = torch.finfo(expected.dtype).eps
@@ -103,7 +103,7 @@ def _distance(values: Tensor, expected: Tensor) -> float:
 
 
 def _is_linear(module: nn.Module, source: Tensor, result: Tensor) -> bool:
-    """Return whether the layer is linear in a vector, with the weight that it shows."""
+    """Return whether the layer multiplies a vector by its ``weight``."""
     if not isinstance(module, (nn.Linear, nn.Conv2d)) or not isinstance(module.weight, Tensor):
         return False
     pooled = working(source.flatten(1))
