@@ -195,12 +195,12 @@ def test_plots_of_every_format_and_any_name(tmp_path, suffix):
         (
             lambda p, t: plot_bars({"a": float("nan")}, t, x_label=""),
             ValueError,
-            "values: expected finite numbers from 0 in 'a', got nan",
+            "values: expected finite numbers >= 0 in 'a', got nan",
         ),
         (
             lambda p, t: plot_bars({"a": -1}, t, x_label=""),
             ValueError,
-            "values: expected finite numbers from 0 in 'a', got -1",
+            "values: expected finite numbers >= 0 in 'a', got -1",
         ),
         (
             lambda p, t: overlay(p / 255.0, np.ones((40, 60))),

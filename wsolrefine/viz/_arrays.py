@@ -1,4 +1,4 @@
-"""Pictures and maps in any form, as NumPy arrays."""
+"""Images and maps in any form, as NumPy arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def as_array(value: Any) -> npt.NDArray[Any]:
-    """Bring a tensor of any device, an array or nested lists to a NumPy array."""
+    """Convert a tensor on any device, an array or nested lists to a NumPy array."""
     if isinstance(value, Tensor):
         value = value.detach().float() if value.is_floating_point() else value.detach()
         value = value.cpu().numpy()
@@ -20,7 +20,7 @@ def as_array(value: Any) -> npt.NDArray[Any]:
 
 
 def as_image(value: Any) -> Pixels:
-    """Bring a photograph to an array, or say what is wrong with it."""
+    """Convert an image to an array, or raise."""
     image = as_array(value)
     if image.dtype != np.uint8:
         raise TypeError(f"image: expected dtype uint8, got {image.dtype}")

@@ -1,4 +1,4 @@
-"""Lines and bars of measured figures."""
+"""Line and bar charts of results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def plot_curves(
     title: str | None = None,
     marks: Mapping[str, float] | None = None,
 ) -> None:
-    r"""Save lines over a common axis, each with the point that matters marked and written out.
+    r"""Save lines over a common axis, each with one point marked and named in the legend.
 
     Args:
         series: name to x and y: sequences, arrays or tensors of one length. NaN leaves a gap.
@@ -29,8 +29,8 @@ def plot_curves(
         x_label: what x is, with its unit.
         y_label: what y is, with its unit.
         title: text above the axes.
-        marks: name to the x of the point to mark, the nearest that the line has; lines that are
-            not named get none. None marks the highest point of each line, the first of several.
+        marks: name to the x of the point to mark, or of the line's nearest point; lines that are
+            not named get no mark. None marks the highest point of each line, the first on ties.
 
     Raises:
         ValueError: no series, x and y of different lengths or empty, or a mark of an unknown name.
@@ -52,7 +52,7 @@ def plot_curves(
         raise ValueError(f"marks: expected names of series, got {unknown[0]!r}")
     figure, axes = _page((6.4, 4.2), title)
     for index, (name, (x, y)) in enumerate(lines.items()):
-        # Each line is thinner than those below it, so that equal ones are all seen.
+        # Each line is thinner than those below it, so that coinciding lines are all visible.
         width = 1.5 + min(3.0, 0.8 * (len(lines) - 1 - index))
         (drawn,) = axes.plot(x, y, linewidth=width)
         at = _marked(x, y, None if marks is None else marks.get(name, np.nan))
@@ -77,7 +77,7 @@ def plot_bars(
     x_label: str,
     title: str | None = None,
 ) -> None:
-    r"""Save horizontal bars, the first on top, each with its value behind it.
+    r"""Save horizontal bars, the first on top, each with its value at its end.
 
     Args:
         values: name to value, at least 0.
@@ -101,7 +101,7 @@ def plot_bars(
         raise ValueError("values: expected at least one, got none")
     for name, value in values.items():
         if not (np.isfinite(value) and value >= 0):
-            raise ValueError(f"values: expected finite numbers from 0 in {name!r}, got {value}")
+            raise ValueError(f"values: expected finite numbers >= 0 in {name!r}, got {value}")
     figure, axes = _page((6.4, 0.9 + 0.34 * len(values)), title)
     places: Sequence[int] = range(len(values))
     bars = axes.barh(places, list(values.values()), color="#1971c2", height=0.7)
@@ -123,7 +123,7 @@ def _line(name: str, x: Any, y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]
 
 
 def _marked(x: npt.NDArray[Any], y: npt.NDArray[Any], wanted: float | None) -> int | None:
-    """Return the place of the highest point, or of the one nearest to the wanted x, if any."""
+    """Return the index of the highest point, or of the one nearest to the wanted x, if any."""
     if wanted is None:
         return None if np.isnan(y).all() else int(np.nanargmax(y))
     return None if np.isnan(wanted) else int(np.abs(x - wanted).argmin())

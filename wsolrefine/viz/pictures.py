@@ -1,4 +1,4 @@
-"""Maps and boxes on photographs."""
+"""Heatmaps and boxes drawn on images."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Color = tuple[int, int, int]
 
 
 def overlay(image: Any, map: Any, alpha: float = 0.5, *, colormap: str = "turbo") -> Pixels:
-    """Lay a coloured map over a photograph.
+    """Overlay a coloured heatmap on an image.
 
     Args:
-        image: photograph, ``(H, W, 3)`` uint8, an array or a tensor.
+        image: ``(H, W, 3)`` uint8, an array or a tensor.
         map: ``(H, W)``, same size, in [0, 1]; values outside are clipped, NaN counts as 0.
-        alpha: weight of the colour in [0, 1]; 0 gives the photograph, 1 the coloured map.
+        alpha: weight of the colour in [0, 1]; 0 gives the image, 1 the coloured map.
         colormap: name of a matplotlib colormap.
 
     Returns:
@@ -46,7 +46,7 @@ def overlay(image: Any, map: Any, alpha: float = 0.5, *, colormap: str = "turbo"
     values = np.nan_to_num(values.astype(np.float32), nan=0.0).clip(0, 1)
     levels = (values * 255 + 0.5).astype(np.uint8)
     palette = np.asarray(colormaps[colormap](np.linspace(0, 1, 256)))[:, :3] * 255
-    # One table look-up and one blend per pixel in float32, so that large photographs stay cheap.
+    # One table look-up and one blend per pixel in float32, so that large images stay cheap.
     colors = (alpha * palette + 0.5).astype(np.float32)[levels]
     blended: Pixels = np.minimum(image * np.float32(1 - alpha) + colors, 255).astype(np.uint8)
     return blended
@@ -61,15 +61,15 @@ def draw_boxes(
     width: int | None = None,
     dashed: bool = False,
 ) -> Pixels:
-    """Outline boxes on a photograph, with a thin dark edge so that they show on any ground.
+    """Draw boxes on an image, with a thin dark edge so that they are visible on any background.
 
     Args:
-        image: photograph, ``(H, W, 3)`` uint8, an array or a tensor.
+        image: ``(H, W, 3)`` uint8, an array or a tensor.
         boxes: ``(n, 4)`` half-open xyxy pixels, or one box ``(4,)``. Boxes without area are left
             out, so the zeros that stand for "no object" draw nothing.
         labels: one text per box, written in its upper left corner.
         color: RGB of the outline, 0 to 255.
-        width: thickness in pixels; by default a fixed share of the picture.
+        width: thickness in pixels; by default a fixed fraction of the image's size.
         dashed: break the outline into dashes.
 
     Returns:
@@ -121,7 +121,7 @@ def draw_boxes(
 
 
 def _lines(box: tuple[int, int, int, int], width: int, dash: int) -> list[tuple[int, ...]]:
-    """Cut the outline of a box (inclusive corners) into filled rectangles, whole or dashed."""
+    """Split the outline of a box (inclusive corners) into filled rectangles, solid or dashed."""
     x1, y1, x2, y2 = box
     across, down = min(width, x2 - x1 + 1) - 1, min(width, y2 - y1 + 1) - 1
     spans = [(v, min(v + dash, x2)) for v in range(x1, x2 + 1, 2 * dash)] if dash else [(x1, x2)]

@@ -1,4 +1,4 @@
-"""Tables of pictures."""
+"""Tables of images."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def contact_sheet(
     captions: Sequence[str] | None = None,
     cell: float = 2.2,
 ) -> None:
-    """Save a table of pictures, one row per photograph, each row as high as its pictures need.
+    """Save a table of images, one row per subject, each row as tall as its images need.
 
     Args:
         rows: one sequence of cells per row. A cell is ``(H, W, 3)`` uint8, ``(H, W)`` in [0, 1]
-            (shown in the overlay's colours), or None for an empty place. Short rows are allowed.
+            (shown in the overlay's colours), or None for an empty cell. Short rows are allowed.
         titles: texts above the columns; their number is the number of columns.
         path: file to write, format by suffix (png, pdf, svg, jpg).
-        captions: one text per row, written above its first picture.
+        captions: one text per row, written above its first image.
         cell: width of a column in inches, at 150 dots per inch.
 
     Raises:
@@ -47,7 +47,7 @@ def contact_sheet(
     if longest > len(titles):
         raise ValueError(f"rows: expected at most {len(titles)} cells as titles, got {longest}")
 
-    # Very long or very tall pictures would make a page of nothing: keep a row within 1:4 and 4:1.
+    # Very wide or very tall images would leave the page empty: keep a row within 1:4 and 4:1.
     shapes = [[value.shape for value in row if value is not None] for row in table]
     heights = [cell * max([min(4.0, max(0.25, h / w)) for h, w, *_ in s] or [1]) for s in shapes]
     gap, head = 0.06, 0.3
@@ -78,7 +78,7 @@ def contact_sheet(
 
 
 def _cell(value: Any) -> npt.NDArray[Any]:
-    """Check one cell of a contact sheet: a photograph or a map."""
+    """Check one cell of a contact sheet: an image or a map."""
     array = as_array(value)
     if array.ndim == 2 and 0 not in array.shape:
         return array.astype(np.float32)
