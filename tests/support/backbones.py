@@ -1,5 +1,6 @@
 """Unlike backbones that return lists of maps, and images whose objects are known."""
 
+import copy
 import functools
 
 import pytest
@@ -109,8 +110,9 @@ def stages_of_the_classifier():
 
 
 def efficientnet(stages=4):
-    """The last stages of the classifier that needs no network; its weights are shared by all."""
-    return FeatureList(classifier().model.eval(), stages_of_the_classifier()[-stages:])
+    """The last stages of a copy of the classifier that needs no network: a test may train it."""
+    model = copy.deepcopy(classifier().model)
+    return FeatureList(model, stages_of_the_classifier()[-stages:])
 
 
 BACKBONES = {
