@@ -149,12 +149,12 @@ def test_photographs_are_upright(tmp_path):
 def test_folders_that_are_no_data_set(tmp_path):
     with pytest.raises(FileNotFoundError, match="root: expected a folder, got"):
         ImageFolder(tmp_path / "missing")
-    with pytest.raises(ValueError, match="root: expected one sub-folder a class, got none in"):
+    with pytest.raises(ValueError, match="root: expected one subfolder per class, got none in"):
         ImageFolder(tmp_path)
     save(tmp_path / "a/1.png")
     (tmp_path / "b").mkdir()
     with pytest.raises(ValueError, match="b: expected at least one image, got none"):
         ImageFolder(tmp_path)
     save(tmp_path / "stray.png")
-    with pytest.raises(ValueError, match=r"one sub-folder a class, got stray.png in .* itself"):
+    with pytest.raises(ValueError, match=r"one subfolder per class, got stray.png in .* itself"):
         ImageFolder(tmp_path)

@@ -348,7 +348,7 @@ def test_a_split_that_there_is_not(tmp_path, read, said):
         (lambda r: CUB(r / "no"), "root: expected a folder, got .*no$"),
         (lambda r: CUB(r), r"images\.txt"),
         (lambda r: ILSVRC(r / "no"), "root: expected a folder, got .*no$"),
-        (lambda r: ILSVRC(r), r"root: expected LOC_synset_mapping\.txt in it, got "),
+        (lambda r: ILSVRC(r), r"root: expected a folder with LOC_synset_mapping\.txt, got "),
         (lambda r: OpenImages(r / "no", metadata=r), "root: expected a folder, got .*no$"),
         (lambda r: OpenImages(r, metadata=r), "metadata: expected a folder, got .*test$"),
         (lambda r: WsolEvaluation(r / "no"), "metadata: expected a folder, got .*no$"),

@@ -12,7 +12,7 @@ DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
 class Row(NamedTuple):
-    """The fields of one line, and where it stands."""
+    """The fields of one line, with its file and line number."""
 
     file: Path
     line: int
@@ -20,17 +20,17 @@ class Row(NamedTuple):
     fields: list[str]
 
     def error(self, expected: str, got: object) -> ValueError:
-        """Return the error that this line causes."""
+        """Return an error that names this line."""
         return broken(self.file, self.line, expected, got)
 
     def whole(self, index: int) -> int:
-        """Return a field as a whole number from 0."""
+        """Return a field as an integer >= 0."""
         if not WHOLE.fullmatch(self.fields[index]):
             raise self.error(f"{self.form} with a whole number", self.fields[index])
         return int(self.fields[index])
 
     def decimal(self, index: int) -> float:
-        """Return a field as a decimal number from 0."""
+        """Return a field as a decimal number >= 0."""
         if not DECIMAL.fullmatch(self.fields[index]):
             raise self.error(f"{self.form} with a number", self.fields[index])
         return float(self.fields[index])
@@ -45,17 +45,17 @@ class Row(NamedTuple):
 
 
 def broken(file: Path, line: int, expected: str, got: object) -> ValueError:
-    """Return the error that a line of a file causes."""
+    """Return an error that names a line of a file."""
     shown = got if isinstance(got, str) else str(got)
     shown = repr(shown if len(shown) <= 100 else f"{shown[:100]}...")
     return ValueError(f"{file}:{line}: expected {expected}, got {shown}")
 
 
 def stays_below(path: str) -> bool:
-    r"""Tell whether a path with ``/`` leads to something below the folder it is joined to.
+    r"""Return whether a path with ``/`` stays below the folder it is joined to.
 
-    Refused: ``..`` and other parts that are no names, absolute paths, drive letters, ``\``, control
-    characters. Links are followed: they belong to the owner of the folder.
+    Refused: ``..`` and other parts that are not names, absolute paths, drive letters, ``\``,
+    control characters. Links are followed: they belong to the owner of the folder.
     """
     odd = "\\" in path or re.match(r"[A-Za-z]:", path) or any(ord(c) < 32 for c in path)
     return not odd and all(part not in ("", ".", "..") for part in path.split("/"))
@@ -73,13 +73,13 @@ def read_text(file: Path) -> str:
 
 
 def read_rows(file: Path, form: str, *, open_end: bool = False) -> list[Row]:
-    """Return the lines of a file as fields; empty lines at its end are passed over.
+    """Return the lines of a file as fields; empty lines at its end are skipped.
 
     Args:
         file: a text file; its lines may end in CR LF.
-        form: what a line looks like, as ``id,label`` or ``id x y``: names its separator and how
-            many fields there are.
-        open_end: the last field is the rest of the line, separators and all.
+        form: what a line looks like, such as ``id,label`` or ``id x y``: gives the separator and
+            the number of fields.
+        open_end: the last field is the rest of the line, including separators.
 
     Raises:
         OSError: the file cannot be read.
@@ -87,7 +87,7 @@ def read_rows(file: Path, form: str, *, open_end: bool = False) -> list[Row]:
 
     """
     separator = "," if "," in form else " "
-    count = form.count(separator) + 1  # of one field, the line is all of it
+    count = form.count(separator) + 1  # a single field is the whole line
     lines = [line.removesuffix("\r") for line in read_text(file).split("\n")]
     while lines and not lines[-1]:
         lines.pop()
@@ -101,7 +101,7 @@ def read_rows(file: Path, form: str, *, open_end: bool = False) -> list[Row]:
 
 
 def by_id(rows: Iterable[Row]) -> dict[str, Row]:
-    """Return the rows by their first field, which no two of them may share."""
+    """Return the rows by their first field, which must be unique."""
     found: dict[str, Row] = {}
     for row in rows:
         other = found.setdefault(row.fields[0], row)
@@ -127,7 +127,7 @@ def check_same_ids(first: dict[str, Row], rows: Iterable[Row], name: str) -> Non
         name: name of the other file.
 
     Raises:
-        ValueError: an id is in one of them only; its line is named.
+        ValueError: an id is in only one of them; the message names its line.
 
     """
     seen = set()

@@ -1,4 +1,4 @@
-"""The XML files of ILSVRC: sizes and objects, and the lines that they stand in."""
+"""Reading the XML files of ILSVRC: sizes, objects and their line numbers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from wsolrefine.data._lines import WHOLE, broken, read_text
 from wsolrefine.data.reader import Box
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
-DEPTH = 8  # nothing that is looked for lies as deep, and paths of deep elements would be long
+DEPTH = 8  # deeper than all elements that are read; the paths of deep ones would be long
 
 
 class Element(NamedTuple):
-    """An element: its path from the root, its text, and the line that it starts in."""
+    """An element: its path from the root, its text, and the line that it starts on."""
 
     path: str
     text: str
@@ -22,12 +22,12 @@ class Element(NamedTuple):
 
 
 def read_elements(file: Path) -> list[Element]:
-    """Return the elements of an XML file in the order of their ends: children before parents.
+    """Return the elements of an XML file in the order in which they end: children before parents.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not well-formed, with the line; or it declares a document type, whose
-            entities could grow without bound.
+        ValueError: it is not well-formed (the message names the line), or it declares a document
+            type, whose entities could grow without bound.
 
     """
     text = read_text(file)
@@ -68,11 +68,11 @@ class Objects(NamedTuple):
 
 
 def read_objects(file: Path) -> Objects:
-    """Return what the XML file of an image says; a size of 0 or no size is None.
+    """Return size and objects from an image's XML file; a size that is 0 or missing is None.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is broken, with the line.
+        ValueError: it is malformed; the message names the line.
 
     """
     sizes: dict[str, int] = {}
@@ -95,7 +95,7 @@ def read_objects(file: Path) -> Objects:
 
 
 def half_open(file: Path, fields: dict[str, Element]) -> Box:
-    """Return the box of an object, whose corners are its first and its last pixel, half-open."""
+    """Return the half-open box of an object, whose corners are its first and its last pixel."""
     xmin, ymin, xmax, ymax = (_whole(file, fields[name]) for name in CORNERS)
     if xmax < xmin or ymax < ymin:
         got = f"{xmin},{ymin},{xmax},{ymax}"

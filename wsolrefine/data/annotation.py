@@ -1,4 +1,4 @@
-"""What a data set says of one image."""
+"""The annotation of one image of a data set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Annotation(NamedTuple):
     Attributes:
         image_id: path of the image below the folder of images, with ``/``.
         label: class, from 0.
-        size: height and width of the image in pixels; None where the data set does not say.
+        size: height and width of the image in pixels; None if the data set does not give it.
         boxes: ``(n, 4)`` float32, half-open ``x0 y0 x1 y1`` in pixels of the image; n may be 0.
 
     Example:

@@ -19,18 +19,18 @@ _FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """Resize an image whole, take a square out of it at a random place, and flip every other one.
+    """Resize a whole image to a square, crop a random square from it, and flip it at random.
 
-    This is how all five papers train: 256 x 256, of which 224 x 224, flipped with probability 1/2.
-    The image is stretched to the square, so that every part of it can be seen. The same state of
-    the generator gives the same place and flip for a PIL image and for a tensor.
+    All five papers train this way: resize to 256 x 256, crop 224 x 224, flip with probability 1/2.
+    The image is stretched to the square, so that every part of it can be in a crop. The same state
+    of the generator gives the same crop and flip for a PIL image and for a tensor.
 
     Args:
-        size: side in pixels that the whole image is brought to.
-        crop: side of the square that is taken, at most ``size``.
+        size: side in pixels that the whole image is resized to.
+        crop: side of the cropped square, at most ``size``.
         flip: probability of a flip from left to right.
-        interpolation: a filter of PIL, for PIL images: nearest, box, bilinear, hamming, bicubic or
-            lanczos. Tensors are resized bilinear with antialiasing.
+        interpolation: a PIL filter, for PIL images: nearest, box, bilinear, hamming, bicubic or
+            lanczos. Tensors are resized bilinearly with antialiasing.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -63,17 +63,17 @@ class RandomCrop:
             raise ValueError(f"interpolation: expected one of {known}, got {self.interpolation!r}")
 
     def __call__(self, image: Picture, generator: torch.Generator | None = None) -> Picture:
-        """Return a random part of an image.
+        """Return a random crop of an image.
 
         Args:
             image: a PIL image, or a floating-point tensor ``(..., H, W)``.
-            generator: of torch, on the CPU; None: the global one.
+            generator: a torch generator on the CPU; None: the global one.
 
         Returns:
-            The same kind: ``crop`` pixels on each side. Tensors pass gradients on.
+            An image of the same kind, ``crop`` pixels on each side; differentiable for a tensor.
 
         Raises:
-            TypeError: ``image`` is a tensor of whole numbers.
+            TypeError: ``image`` is a tensor of integers.
             ValueError: ``image`` is a tensor with fewer than two axes.
 
         """

@@ -1,4 +1,4 @@
-"""CUB-200-2011 as it is downloaded."""
+"""CUB-200-2011 in the layout in which it is downloaded."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ FORMS = {
 
 
 class CUB(Reader):
-    """CUB-200-2011: 11,788 photographs of 200 kinds of birds, one box each, with masks.
+    """CUB-200-2011: 11,788 photographs of 200 bird species, one box each, with masks.
 
     The box ``x y width height`` of the annotations is the half-open box ``x y x+width y+height``.
     wsolevaluation's lists take the same corners as inclusive: its boxes are one pixel larger, see
     :class:`wsolrefine.data.WsolEvaluation`.
 
-    The masks come as an archive of their own, unpacked into ``segmentations`` in the data set's
-    folder or beside it. Their gray levels count the votes of five annotators; object is where
-    gray > 127, that is where at least three of them agree.
+    The masks come as a separate archive, to be unpacked into ``segmentations`` in the data set's
+    folder or next to it. Their gray levels count the votes of five annotators; object is where
+    gray > 127, that is, where at least three of them agree.
 
     Args:
         root: the folder ``CUB_200_2011``, or the one that holds it.
@@ -34,7 +34,7 @@ class CUB(Reader):
 
     Raises:
         OSError: a file is missing.
-        ValueError: a line is broken, with file and line, or there is no such split.
+        ValueError: a line is malformed (the message names file and line), or the split is unknown.
 
     Example:
         >>> from pathlib import Path
@@ -81,7 +81,7 @@ def _annotations(base: Path, split: str) -> tuple[list[Annotation], list[str]]:
     for label, (number, row) in enumerate(classes.items(), 1):
         if number != str(label):
             raise row.error(f"class {label}", number)
-    by_id(row._replace(fields=[row.path(1)]) for row in images.values())  # no path twice
+    by_id(row._replace(fields=[row.path(1)]) for row in images.values())  # paths must be unique
 
     found = []
     for number, image in images.items():

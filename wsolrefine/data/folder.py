@@ -1,4 +1,4 @@
-"""A folder of images with one sub-folder a class."""
+"""A folder of images with one subfolder per class."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ON_ITS_SIDE = {5, 6, 7, 8}
 
 
 class ImageFolder(Reader):
-    """Images of one's own: each sub-folder is a class, named like the folder; no boxes, no masks.
+    """Your own images: each subfolder is a class, named after the folder; no boxes, no masks.
 
     Classes are numbered in the order of their names. Images may lie at any depth below the folder
     of their class: files that end in .bmp, .gif, .jpe, .jpeg, .jpg, .png, .ppm, .tif, .tiff or
@@ -28,12 +28,12 @@ class ImageFolder(Reader):
     never.
 
     Args:
-        root: the folder of the classes.
+        root: the folder that contains the class folders.
         transform: applied to each image.
 
     Raises:
         OSError: there is no such folder, or it may not be read.
-        ValueError: there is no class, a class has no image, or an image lies beside the classes.
+        ValueError: there is no class, a class has no image, or an image is in ``root`` itself.
 
     Example:
         >>> from pathlib import Path
@@ -58,11 +58,11 @@ class ImageFolder(Reader):
         beside = [entry.name for entry in entries if _is_image(entry)]
         if beside:
             raise ValueError(
-                f"root: expected images in one sub-folder a class, got {beside[0]} in {base} itself"
+                f"root: expected one subfolder per class, got {beside[0]} in {base} itself"
             )
         classes = [entry for entry in entries if entry.is_dir()]
         if not classes:
-            raise ValueError(f"root: expected one sub-folder a class, got none in {base}")
+            raise ValueError(f"root: expected one subfolder per class, got none in {base}")
         annotations = []
         for label, folder in enumerate(classes):
             files = [path.relative_to(base).as_posix() for path in _images(folder)]
@@ -91,7 +91,7 @@ def _is_image(path: Path) -> bool:
 
 def _images(folder: Path) -> Iterator[Path]:
     """Yield the image files below a folder in the order of their paths."""
-    # Links may lead round in a circle; what lies above holds other classes too.
+    # Links may form a cycle, and a folder above also contains the other classes.
     seen = {str(parent) for parent in Path(os.path.realpath(folder)).parents}
 
     def walk(place: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""ILSVRC CLS-LOC, the 1000 classes of ImageNet, as it is downloaded; and SEM's masks."""
+"""ILSVRC CLS-LOC, the 1000 classes of ImageNet, as downloaded; and SEM's masks."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ LISTS = {"train": "train_cls.txt", "val": "val.txt"}
 class ILSVRC(Reader):
     """ILSVRC CLS-LOC: 1.28 million images of 1000 classes to train, 50,000 with boxes in ``val``.
 
-    A box is published with its first and its last pixel, as SPA and wsolevaluation take it; the
+    A published box gives its first and its last pixel, as SPA and wsolevaluation read it; the
     half-open box here is ``xmin ymin xmax+1 ymax+1``. Only boxes of the image's class count.
     Labels number the synsets in alphabetical order.
 
-    In ``train`` about half of the images have boxes, the others have none here, and their size is
-    read from the image. All XML files are read at the start: seconds for ``val``, minutes for
-    ``train``.
+    In ``train`` about half of the images have boxes; the others have none here, and their size is
+    read from the image. All XML files are read at the start, which takes seconds for ``val`` and
+    minutes for ``train``.
 
     SEM's masks cover 44,271 images of ``val``: its authors left out those where it is not clear
     which pixels are object. Only objects of the image's class are marked. The paper splits them
     into 23,151 for validation and 21,120 for test: keep each group in a folder of its own. Object
-    is where gray > 128, as a public evaluation of these masks has it.
+    is where gray > 128, as in a public evaluation of these masks.
 
     Args:
-        root: the folder ``ILSVRC``, or the one that holds it. ``LOC_synset_mapping.txt`` lies in
-            one of the two; without it the folders of the training images tell the classes.
+        root: the folder ``ILSVRC``, or the one that holds it. ``LOC_synset_mapping.txt`` is in
+            one of the two; without it the classes are the folders of the training images.
         split: ``"train"`` or ``"val"``.
-        masks: a folder with masks ``ILSVRC2012_val_00000001.png``; :meth:`has_mask` tells for which
-            images there is one.
+        masks: a folder with masks ``ILSVRC2012_val_00000001.png``; :meth:`has_mask` says which
+            images have one.
         transform: applied to each image.
 
     Raises:
         OSError: a file is missing.
-        ValueError: a line is broken, with file and line, or there is no such split.
+        ValueError: a line is malformed (the message names file and line), or the split is unknown.
 
     Example:
         >>> from pathlib import Path
@@ -92,7 +92,7 @@ class ILSVRC(Reader):
             raise ValueError(f"masks: expected masks of images of {split}, got none in {folder}")
 
     def has_mask(self, index: int) -> bool:
-        """Tell whether there is a mask of this image."""
+        """Return whether this image has a mask."""
         return self._masks is not None and self._mask_path(self._masks, index).is_file()
 
     def _mask_path(self, masks: Path, index: int) -> Path:
@@ -100,14 +100,14 @@ class ILSVRC(Reader):
 
 
 def _classes(base: Path) -> dict[str, str]:
-    """Return the names of the classes by synset, in alphabetical order of these."""
+    """Return the names of the classes by synset, in alphabetical order of the synsets."""
     for folder in (base, base.parent):
         if (file := folder / "LOC_synset_mapping.txt").is_file():
             rows = by_id(read_rows(file, "synset name", open_end=True))
             return {synset: rows[synset].fields[1] for synset in sorted(rows)}
     train = base / "Data/CLS-LOC/train"
     if not train.is_dir():
-        raise FileNotFoundError(f"root: expected LOC_synset_mapping.txt in it, got {base}")
+        raise FileNotFoundError(f"root: expected a folder with LOC_synset_mapping.txt, got {base}")
     return {name: name for name in sorted(path.name for path in train.iterdir() if path.is_dir())}
 
 

@@ -1,4 +1,4 @@
-"""OpenImages-30k: the images with masks that wsolevaluation picked out of OpenImages."""
+"""OpenImages-30k: the images with masks that wsolevaluation selected from OpenImages."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from wsolrefine.data.wsolevaluation import labelled
 
 
 class OpenImages(Reader):
-    """OpenImages-30k: masks of 100 classes; no boxes, and nothing but labels in ``train``.
+    """OpenImages-30k: masks of 100 classes; no boxes, and only labels in ``train``.
 
-    An image has masks of one or more instances, and maybe an image of regions to be ignored, where
+    An image has masks of one or more instances, and possibly a mask of regions to ignore, where
     instances are not outlined. Any gray level above 0 counts::
 
         object  = mask_1 or mask_2 or ...
@@ -28,14 +28,14 @@ class OpenImages(Reader):
 
     Args:
         root: the folder of the images and the masks, with ``train``, ``val`` and ``test`` in it.
-        metadata: the folder of the lists, such as ``metadata/OpenImages``, with the same in it.
+        metadata: the folder of the lists, such as ``metadata/OpenImages``, with the same folders.
         split: ``"train"``, ``"val"`` or ``"test"``.
         transform: applied to each image.
 
     Raises:
         OSError: a file is missing; ``train`` needs no ``localization.txt``.
-        ValueError: a line is broken, or an id is not in all of the lists, with file and line, or
-            there is no such split.
+        ValueError: a line is malformed or an id is missing from a list (the message names file and
+            line), or the split is unknown.
 
     Example:
         >>> from pathlib import Path
@@ -83,16 +83,16 @@ class OpenImages(Reader):
 
         Args:
             index: number of the image.
-            size: height and width to bring each of its files to before they are joined, by the
-                nearest pixel as OpenCV takes it; wsolevaluation's is (224, 224). None: that of the
+            size: height and width that its files are resized to before they are combined, with
+                OpenCV's nearest neighbour; wsolevaluation uses (224, 224). None: the size of the
                 first file.
 
         Returns:
-            ``(H, W)`` uint8: 1 object, 0 background, 255 not to be counted.
+            ``(H, W)`` uint8: 1 object, 0 background, 255 ignored.
 
         Raises:
             OSError: a file cannot be read.
-            ValueError: there is no mask of this image, or a file is no mask.
+            ValueError: the image has no mask, or a file is not a mask.
 
         """
         image_id = self.annotations[index].image_id

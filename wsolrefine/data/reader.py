@@ -29,7 +29,7 @@ class Reader(Dataset[tuple[Any, Annotation]]):
 
     annotations: list[Annotation]
     class_names: list[str] | None
-    _object_above = 127  # gray levels of masks that are object
+    _object_above = 127  # mask pixels with a higher gray level are object
 
     def __init__(
         self,
@@ -53,22 +53,22 @@ class Reader(Dataset[tuple[Any, Annotation]]):
         return image, self.annotations[index]
 
     def image_path(self, index: int) -> Path:
-        """Return the file of an image."""
+        """Return the path of an image's file."""
         if self._images is None:
             raise ValueError("images: expected the folder of the images, got None")
         return self._images / self.annotations[index].image_id
 
     def size(self, index: int) -> tuple[int, int]:
-        """Return (height, width) of an image, from its file where the annotations do not say."""
+        """Return (height, width) of an image, from its file if the annotations do not give it."""
         return self.annotations[index].size or image_size(self.image_path(index))
 
     @property
     def has_masks(self) -> bool:
-        """Tell whether there are masks of pixels; :meth:`has_mask` tells it for one image."""
+        """Whether the data set has pixel masks; :meth:`has_mask` says so for one image."""
         return self._masks is not None
 
     def has_mask(self, index: int) -> bool:
-        """Tell whether there should be a mask of this image."""
+        """Return whether this image should have a mask."""
         return self.has_masks
 
     def mask(self, index: int, size: Sequence[int] | None = None) -> Tensor:
@@ -76,15 +76,15 @@ class Reader(Dataset[tuple[Any, Annotation]]):
 
         Args:
             index: number of the image.
-            size: height and width to bring the mask to, by the nearest pixel as OpenCV takes it;
-                None: as it is stored.
+            size: height and width to resize the mask to, with OpenCV's nearest neighbour; None:
+                as it is stored.
 
         Returns:
-            ``(H, W)`` uint8: 1 object, 0 background, 255 not to be counted.
+            ``(H, W)`` uint8: 1 object, 0 background, 255 ignored.
 
         Raises:
             OSError: its file cannot be read.
-            ValueError: there is no mask of this image, or its file is no mask.
+            ValueError: the image has no mask, or its file is not a mask.
 
         """
         if self._masks is None or not self.has_mask(index):
@@ -96,8 +96,8 @@ class Reader(Dataset[tuple[Any, Annotation]]):
         return (masks / self.annotations[index].image_id).with_suffix(".png")
 
     def __getstate__(self) -> dict[str, Any]:
-        # Workers that are spawned get the data set pickled, and torch then opens a file for every
-        # tensor in it: thousands. NumPy arrays travel by value.
+        # Spawned workers get the data set pickled, and torch would open a file for each of its
+        # thousands of tensors. NumPy arrays are pickled by value.
         packed = [(*annotation[:3], annotation.boxes.numpy()) for annotation in self.annotations]
         return self.__dict__ | {"annotations": packed}
 

@@ -1,4 +1,4 @@
-"""A folder of score maps, one file an image."""
+"""A folder of score maps, one file per image."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SUFFIXES = {*(".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", "
 
 
 class ScoreMaps:
-    """Score maps of images, in files that are named like the images.
+    """Score maps of images, in files that are named after the images.
 
-    Looked for in this order, for the image ``birds/wren.jpg``: ``birds/wren.jpg.npy`` (as
-    wsolevaluation has it), ``birds/wren.npy``, ``birds/wren.jpg.png``, ``birds/wren.png``.
+    For the image ``birds/wren.jpg`` these files are tried in turn: ``birds/wren.jpg.npy`` (as
+    wsolevaluation names it), ``birds/wren.npy``, ``birds/wren.jpg.png``, ``birds/wren.png``.
 
     Args:
         folder: the folder that the ids are relative to.
@@ -55,7 +55,7 @@ class ScoreMaps:
 
         Raises:
             OSError: there is no such file, or it cannot be read.
-            ValueError: it holds no array of numbers ``(H, W)`` and is no gray PNG, or ``image_id``
+            ValueError: it is neither an array of numbers ``(H, W)`` nor a gray PNG, or ``image_id``
                 leads out of the folder.
 
         """
@@ -83,7 +83,7 @@ def _read_array(path: Path) -> Tensor:
     with path.open("rb") as file:
         try:
             values = np.load(file, allow_pickle=False)
-        except Exception as error:  # a damaged file leads to whatever it leads to
+        except Exception as error:  # a damaged file can raise anything
             raise ValueError(f"{expected}, got {error}") from None
     if not isinstance(values, np.ndarray):
         raise ValueError(f"{expected}, got an archive of arrays")

@@ -13,11 +13,11 @@ from wsolrefine.data.reader import Box, Reader, Transform, as_boxes, check_folde
 class WsolEvaluation(Reader):
     """One split of a data set in the lists of wsolevaluation, such as ``metadata/CUB/test``.
 
-    It has ``image_ids.txt`` and ``class_labels.txt``, where there are boxes also
+    It has ``image_ids.txt`` and ``class_labels.txt`` and, if there are boxes, also
     ``localization.txt`` and ``image_sizes.txt``; ``image_ids_proxy.txt`` is not read. The protocol
     takes the corners of a box as its first and its last pixel; the half-open box here is
-    ``x0 y0 x1+1 y1+1``, whose last pixel is the same. It may end one pixel outside the image, where
-    the lists do.
+    ``x0 y0 x1+1 y1+1``, whose last pixel is the same. Boxes may end one pixel outside the image, as
+    some do in the lists.
 
     Args:
         metadata: the folder with the lists of one split.
@@ -27,7 +27,8 @@ class WsolEvaluation(Reader):
     Raises:
         OSError: a file is missing; without ``localization.txt`` there are no boxes, without
             ``image_sizes.txt`` no sizes.
-        ValueError: a line is broken, or an id is not in all of the lists, with file and line.
+        ValueError: a line is malformed, or an id is missing from a list (the message names file and
+            line).
 
     Example:
         >>> from pathlib import Path
