@@ -1,4 +1,4 @@
-"""The checks of tensors that are passed in: shape, dtype, device; of values, only class indices."""
+"""Checks of tensor arguments: shape, dtype, device. The only values checked are class indices."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def check_real(name: str, tensor: Tensor, pattern: str) -> None:
     """Raise unless a tensor of floating-point numbers or integers matches its axis pattern.
 
     Raises:
-        TypeError: it is not a tensor, or complex or boolean.
+        TypeError: it is not a tensor, or is complex or boolean.
         ValueError: a rank or a size differs from the pattern.
 
     """
@@ -82,7 +82,7 @@ def check_integer(name: str, tensor: Tensor, pattern: str) -> None:
     """Raise unless a tensor of integers matches its axis pattern.
 
     Raises:
-        TypeError: it is not a tensor, or of another dtype.
+        TypeError: it is not a tensor, or its dtype is not an integer one.
         ValueError: a rank or a size differs from the pattern.
 
     """
@@ -116,16 +116,16 @@ def check_labels(
     """Raise unless ``labels`` holds int64 class indices for each image of a tensor.
 
     Args:
-        name: of the argument.
-        labels: one index an image, ``(B,)``.
-        several: ``(B, K)`` will do too.
-        classes: the indices must be below this. That reads values, for which a GPU would be waited
-            for: there, and in compiled code, torch's own indexing fails instead.
-        **like: the tensor whose first axis is the images, by its name.
+        name: name of the argument.
+        labels: one index per image, ``(B,)``.
+        several: whether ``(B, K)`` is allowed too.
+        classes: number of classes, which the indices must be below. Reading values would wait for a
+            GPU: there, and in compiled code, torch's own indexing fails instead.
+        **like: the tensor whose first axis is the batch, by its name.
 
     Raises:
         TypeError: ``labels`` is not an int64 tensor.
-        ValueError: shape or device differ, or an index is out of range.
+        ValueError: shape or device differs, or an index is out of range.
 
     """
     ((source, tensor),) = like.items()
@@ -153,7 +153,8 @@ def check_features(features: Tensor | Sequence[Tensor], *cam: Tensor) -> list[Te
 
     Raises:
         TypeError: a layer is not a floating-point tensor, or dtypes differ.
-        ValueError: a layer is not ``(B, C, h, w)``, batch sizes or devices differ, or no layer.
+        ValueError: a layer is not ``(B, C, h, w)``, batch sizes or devices differ, or there is no
+            layer.
 
     Example:
         >>> import torch
@@ -171,7 +172,7 @@ def check_features(features: Tensor | Sequence[Tensor], *cam: Tensor) -> list[Te
     if cam:
         named["cam"] = (cam[0], "B [K] H W")
     for i, layer in enumerate(layers):
-        # Sizes named in one letter must agree; each layer has channels and a grid of its own.
+        # Sizes with the same letter must agree; each layer has its own channels and grid.
         named[f"features[{i}]" if several else "features"] = (layer, f"B C{i} h{i} w{i}")
     check_tensors(**named)
     return layers

