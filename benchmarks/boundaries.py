@@ -28,8 +28,7 @@ from benchmarks.quality_maps import (
 )
 from benchmarks.quality_report import save, table
 from benchmarks.scenes import Scenes, load_sources
-from wsolrefine import pseudo_boundary
-from wsolrefine.cli.evaluate.boundaries import outline
+from wsolrefine import outline, pseudo_boundary
 from wsolrefine.metrics import BoundaryScore
 
 WRONG = 4  # pixels by which the true masks are too small or too large
@@ -56,7 +55,7 @@ def measure(maps: Tensor, cut: float, found: Located, tolerance: float) -> dict[
         boundary = pseudo_boundary(
             map[None], pixels[None] / 255, threshold=cut, tolerance=tolerance
         )
-        score.update(boundary.float(), outline(mask)[None])
+        score.update(boundary.float(), outline(mask[None]))
     result = score.compute()
     masks, true = maps > cut, found.masks > 0
     overlaps = (masks & true).sum((1, 2)) / (masks | true).sum((1, 2))

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from benchmarks.recipe_scenes import Features, Split, normalized
-from wsolrefine import Preprocess
-from wsolrefine.cli.evaluate.boundaries import outline
+from wsolrefine import Preprocess, outline
 from wsolrefine.metrics import BoundaryScore
 from wsolrefine.recipes import SemEdges
 
@@ -87,7 +86,7 @@ def scores(recipe: SemEdges, features: Features, split: Split) -> tuple[dict[str
             stages, maps, (split.masks.shape[1], split.masks.shape[2])
         )
         found.append(edges)
-        metric.update(edges, torch.stack([outline(mask) for mask in split.masks[indices]]))
+        metric.update(edges, outline(split.masks[indices]))
     result = metric.compute()
     figures = {
         "ODS": result.ods.item(),

@@ -13,17 +13,21 @@ from wsolrefine.activation import (
 from wsolrefine.functional.boxes import box_iou, component_boxes, largest_box, union_box
 from wsolrefine.functional.components import connected_components
 from wsolrefine.functional.confseg import ConfSeg, confseg, confseg_thresholds
-from wsolrefine.functional.conv_crf import conv_crf
+from wsolrefine.functional.conv_crf import coarse_to_fine, conv_crf
 from wsolrefine.functional.correlation import self_correlation, self_correlation_released
 from wsolrefine.functional.erasing import attentive_erasing
 from wsolrefine.functional.fusion import multiply_maps
 from wsolrefine.functional.gaussian import Gaussian, fit_gaussian, gaussian_map
 from wsolrefine.functional.gppl import gppl, gppl_released, pseudo_label
 from wsolrefine.functional.normalize import minmax
+from wsolrefine.functional.outline import outline
 from wsolrefine.functional.pseudo_boundary import pseudo_boundary
 from wsolrefine.functional.scg import scg, scg_released
 from wsolrefine.functional.sem import sem
+from wsolrefine.functional.suppression import suppress_non_maxima
+from wsolrefine.functional.thinning import thin
 from wsolrefine.functional.tokens import tokens_to_map
+from wsolrefine.localization import Localization, Localizer, localize
 from wsolrefine.models import Classifier, Preprocess, load_classifier
 
 __all__ = [
@@ -32,11 +36,14 @@ __all__ = [
     "ConfSeg",
     "Gaussian",
     "Layers",
+    "Localization",
+    "Localizer",
     "Preprocess",
     "attentive_erasing",
     "box_iou",
     "capture",
     "class_activation",
+    "coarse_to_fine",
     "component_boxes",
     "confseg",
     "confseg_thresholds",
@@ -52,8 +59,10 @@ __all__ = [
     "grad_cam",
     "largest_box",
     "load_classifier",
+    "localize",
     "minmax",
     "multiply_maps",
+    "outline",
     "pseudo_boundary",
     "pseudo_label",
     "scg",
@@ -61,6 +70,8 @@ __all__ = [
     "self_correlation",
     "self_correlation_released",
     "sem",
+    "suppress_non_maxima",
+    "thin",
     "tokens_to_map",
     "union_box",
 ]

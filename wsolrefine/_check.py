@@ -178,6 +178,13 @@ def check_features(features: Tensor | Sequence[Tensor], *cam: Tensor) -> list[Te
     return layers
 
 
+def check_interpolation(name: str) -> None:
+    """Raise unless PIL has a filter of that name."""
+    known = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+    if name not in known:
+        raise ValueError(f"interpolation: expected one of {', '.join(known)}, got {name!r}")
+
+
 def _check_is_tensor(name: str, tensor: object) -> None:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name}: expected a torch.Tensor, got {type(tensor).__name__}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from operator import attrgetter
@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wsolrefine._check import check_interpolation
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,7 @@ class Preprocess:
     interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
-        if self.interpolation not in _FILTERS:
-            known = ", ".join(_FILTERS)
-            raise ValueError(f"interpolation: expected one of {known}, got {self.interpolation!r}")
+        check_interpolation(self.interpolation)
 
     def __call__(self, image: Image) -> Tensor:
         """Return the image as ``(3, H, W)``, float32."""
@@ -83,6 +82,31 @@ class Classifier:
     preprocess: Callable[[Image], Tensor]
     class_names: list[str] | None
     name: str
+
+
+def preprocess_of(model: nn.Module) -> Preprocess | None:
+    """Return the preprocessing that a model of timm says it was trained with; None if it says none.
+
+    Read from its ``pretrained_cfg``, the keys ``input_size``, ``mean``, ``std``, ``interpolation``.
+
+    Example:
+        >>> model = nn.Identity()
+        >>> model.pretrained_cfg = {"input_size": (3, 160, 128), "mean": (0.5, 0.5, 0.5),
+        ...                         "std": (0.5, 0.5, 0.5), "interpolation": "bicubic"}
+        >>> preprocess_of(model).size, preprocess_of(nn.Identity())
+        ((160, 128), None)
+
+    """
+    said = getattr(model, "pretrained_cfg", None)
+    if not isinstance(said, Mapping) or not {"input_size", "mean", "std"} <= set(said):
+        return None
+    _, height, width = said["input_size"]
+    return Preprocess(
+        (int(height), int(width)),
+        tuple(said["mean"]),
+        tuple(said["std"]),
+        str(said.get("interpolation", "bilinear")),
+    )
 
 
 def load_classifier(spec: str = "efficientnet-lite0") -> Classifier:

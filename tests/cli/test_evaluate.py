@@ -19,11 +19,10 @@ from wsolrefine import scg, sem
 from wsolrefine.activation.forward import class_activation
 from wsolrefine.activation.layers import find_layers
 from wsolrefine.cli import app
-from wsolrefine.cli.evaluate import grey_levels, loop
+from wsolrefine.cli.evaluate import loop
 from wsolrefine.metrics import (
     _contours,
     count_box_hits,
-    count_grey_levels,
     count_scores,
     max_box_acc,
     pixel_average_precision,
@@ -309,25 +308,6 @@ def test_boxes_of_all_cuts_are_those_of_each(data, side, levels, compiled):
         boxes = largest_boxes_at(torch.from_numpy(map), thresholds)
     expected = [score_map_boxes(torch.from_numpy(map), t) for t in thresholds]
     assert boxes.tolist() == torch.cat(expected).tolist()
-
-
-@given(seed=st.integers(0, 2**31), height=st.integers(1, 9), width=st.integers(1, 9))
-def test_grey_levels_are_those_of_peak_iou_where_sizes_agree(seed, height, width):
-    rng = np.random.default_rng(seed)
-    map = torch.from_numpy(rng.random((height, width)))
-    mask = torch.from_numpy(rng.choice([0, 1, 255], (height, width)).astype(np.uint8))
-    expected = count_grey_levels(map[None], mask[None])[0]
-    assert grey_levels.count_levels(map, mask).equal(expected)
-
-
-def test_a_larger_mask_is_met_by_the_enlarged_grey_map():
-    map = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
-    mask = torch.tensor([[0, 0, 1, 1]], dtype=torch.uint8)
-    # 0 and 254 enlarged to 4 pixels, bilinear: 0, 63.5, 190.5, 254.
-    counts = grey_levels.count_levels(map, mask)
-    assert counts.sum() == 4
-    assert counts[0, 254] == counts[1, 0] == 1
-    assert counts[1, 63:65].sum() == counts[0, 190:192].sum() == 1
 
 
 # Files --------------------------------------------------------------------------------------------

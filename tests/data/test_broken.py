@@ -364,10 +364,10 @@ def test_folders_and_files_that_there_are_not(tmp_path, read, said):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "expected an image, got another kind of file"),
+        (b"", r"expected an image, got an empty file \(0 bytes\)"),
         (b"this is no picture", "expected an image, got another kind of file"),
-        ("cut", r"expected an image, got a damaged one \(.*truncated"),
-        (bomb(), r"expected an image, got a damaged one \(Image size"),
+        ("cut", r"expected an image, got a damaged or truncated file \(.*truncated"),
+        (bomb(), r"expected an image, got too many pixels \(Image size"),
     ],
 )
 def test_files_that_are_no_images(tmp_path, content, said):

@@ -17,7 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 from tests.project.test_architecture import HEAVY, run_python
 from tests.support import miniature
 from wsolrefine.data import CUB, ILSVRC, Annotation, ImageFolder, OpenImages, WsolEvaluation
-from wsolrefine.data._images import open_rgb
+from wsolrefine.data.images import ImagePolicy, read_image
+
+SCALED = ImagePolicy(orientation="stored", deep_gray="scale")
 
 
 def open_cub(written, split):
@@ -169,7 +171,7 @@ def test_gray_of_16_bits_is_scaled_to_8(tmp_path, name):
     """All of the range, each value to the nearest of the 256 levels."""
     values = np.arange(65536).reshape(256, 256)
     save_deep(tmp_path / name, values, big_endian=name == "big.tif")
-    image = open_rgb(tmp_path / name)
+    image = read_image(tmp_path / name, SCALED)
     assert image.mode == "RGB"
     expected = np.rint(values / 257)[..., None].repeat(3, 2)
     assert np.array_equal(np.asarray(image), expected)
@@ -182,14 +184,14 @@ def test_gray_of_16_bits_is_turned_upright_in_folders(tmp_path):
     turned[0x0112] = 6
     values = 257 * np.arange(24, dtype=np.uint16).reshape(4, 6)
     Image.fromarray(values).save(tmp_path / "birds/a.png", exif=turned)
-    (image, _), *_ = ImageFolder(tmp_path)
+    (image, _), *_ = ImageFolder(tmp_path, policy=ImagePolicy(deep_gray="scale"))
     assert np.array_equal(np.asarray(image)[..., 0], np.rot90(values // 257, -1))
 
 
 def test_of_colours_of_16_bits_the_upper_8_are_read(tmp_path):
     values = np.random.default_rng(0).integers(0, 65536, (4, 6, 3), np.uint16)
     cv2.imwrite(str(tmp_path / "a.png"), values[..., ::-1])
-    assert np.array_equal(np.asarray(open_rgb(tmp_path / "a.png")), values >> 8)
+    assert np.array_equal(np.asarray(read_image(tmp_path / "a.png", SCALED)), values >> 8)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +203,7 @@ def test_gray_whose_white_nobody_knows_is_refused(tmp_path, dtype, mode, suffix)
     Image.fromarray(np.ones((2, 3), dtype)).save(file)
     message = f"{file}: expected an image of 8 or 16 bits, got mode {mode}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        open_rgb(file)
+        read_image(file, SCALED)
 
 
 def test_lists_without_boxes_and_sizes(written, tmp_path):

@@ -8,9 +8,9 @@ from scipy import ndimage
 from torch.testing import assert_close
 
 from tests.support.strategies import FLIPS, flip, generator, masks
-from wsolrefine import connected_components
+from wsolrefine import connected_components, thin
 from wsolrefine.functional.pseudo_boundary import pseudo_boundary
-from wsolrefine.metrics import match_boundaries, thin
+from wsolrefine.metrics import match_boundaries
 
 
 def disc(radius, size=(60, 70), centre=(28.0, 33.0)):

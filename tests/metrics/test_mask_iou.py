@@ -1,5 +1,6 @@
 """Peak-IoU, Peak-T and their curves: stored figures, and brute force over all grey levels."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -379,3 +380,36 @@ def test_no_object_pixel_is_refused(aggregate):
         metric.update(MAPS, masks)
     with pytest.raises(ValueError, match=message):
         metric.compute()
+
+
+# Masks of another size ----------------------------------------------------------------------------
+
+
+def levels_of_one(map, mask):
+    """Count the grey levels of one map in NumPy, enlarged to its mask where sizes differ."""
+    grey = (255 * ((map - map.min()) / (np.ptp(map) + 1e-10))).astype(np.uint8)
+    if grey.shape != mask.shape:
+        grey = cv2.resize(grey, mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    place = 256 * (mask == 0).astype(np.int64) + grey
+    return np.bincount(place[mask != 255], minlength=512).reshape(2, 256)
+
+
+@given(seed=SEEDS, side=st.integers(1, 9), same=st.booleans())
+def test_grey_levels_are_those_of_a_plain_transcription(seed, side, same):
+    rng = np.random.default_rng(seed)
+    maps = rng.random((3, 4, side))
+    size = (4, side) if same else tuple(rng.integers(1, 20, 2))
+    masks = rng.choice([0, 1, 255], (3, *size)).astype(np.uint8)
+    counts = count_grey_levels(torch.from_numpy(maps), torch.from_numpy(masks))
+    expected = np.stack([levels_of_one(*pair) for pair in zip(maps, masks, strict=True)])
+    assert counts.numpy().tolist() == expected.tolist()
+
+
+def test_a_larger_mask_is_met_by_the_enlarged_grey_map():
+    map = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
+    mask = torch.tensor([[0, 0, 1, 1]], dtype=torch.uint8)
+    # 0 and 254 enlarged to 4 pixels, bilinear: 0, 63.5, 190.5, 254.
+    counts = count_grey_levels(map[None], mask[None])[0]
+    assert counts.sum() == 4
+    assert counts[0, 254] == counts[1, 0] == 1
+    assert counts[1, 63:65].sum() == counts[0, 190:192].sum() == 1

@@ -18,6 +18,7 @@ FLOORS = (
     {"functional"},
     {"losses", "metrics", "activation", "data", "viz", "models"},
     {"nn"},  # a backbone is a model whose layers are captured
+    {"localization"},
     {"__init__"},
     {"recipes"},
     {"cli"},

@@ -12,7 +12,8 @@ from tests.support.backbones import SIDE, objects, one_thread, overlap  # noqa: 
 from tests.support.small_recipes import small
 from tests.support.strategies import generator
 from tests.support.zoo import seeded
-from wsolrefine import confseg, conv_crf, gppl, minmax, scg, sem
+from wsolrefine import coarse_to_fine, confseg, conv_crf, gppl, minmax, scg, sem
+from wsolrefine.functional._colors import to_colors
 from wsolrefine.losses import (
     area_loss,
     coaug_loss,
@@ -366,13 +367,13 @@ def test_the_edge_head_is_given_the_map_of_the_class(refine):
 
 
 def test_the_crf_draws_a_blurred_map_to_the_object():
-    from wsolrefine.recipes.sem_edges import _follow
-
     maps = avg_pool2d(MASKS[:, None].float(), 9, 1, 4)[:, 0]
-    found = _follow(maps, IMAGES, 0.5)
+    found = coarse_to_fine(maps, IMAGES, threshold=0.5)
     assert 0 <= found.min() <= found.max() <= 1
     assert (overlap(found, MASKS, 0.5) > overlap(maps, MASKS, 0.5) + 0.02).all()
-    smaller, larger = ((_follow(maps, IMAGES, threshold) > 0.5).sum() for threshold in (0.9, 0.1))
+    smaller, larger = (
+        (coarse_to_fine(maps, IMAGES, threshold=threshold) > 0.5).sum() for threshold in (0.9, 0.1)
+    )
     assert smaller <= (found > 0.5).sum() <= larger
 
 
@@ -395,8 +396,6 @@ def test_the_crf_goes_from_coarse_to_fine():
 
     Every scale counts: the coarsest finds the object, the next ones its border.
     """
-    from wsolrefine.recipes.sem_edges import _follow
-
     masks = torch.zeros(1, 128, 128, dtype=torch.bool)
     masks[:, 33:95, 33:95] = True
     red, blue = torch.tensor([[0.8, 0.2, 0.2], [0.2, 0.4, 0.7]])[..., None, None]
@@ -404,7 +403,7 @@ def test_the_crf_goes_from_coarse_to_fine():
     image = image + 0.1 * torch.rand(1, 3, 128, 128, generator=generator(0))
     maps = torch.full((1, 128, 128), 0.4)
     maps[:, 33:77, 33:77] = 0.9
-    assert overlap(_follow(maps, image, 0.5), masks, 0.5) > 0.98
+    assert overlap(coarse_to_fine(maps, image, threshold=0.5), masks, 0.5) > 0.98
     without = {(1,): 0.6, (2, 1): 0.6, (4, 1): 0.95, (4, 2): 0.95}
     for scales, most in without.items():
         assert overlap(drawn(maps, image, *scales), masks, 0.5) < most
@@ -412,10 +411,8 @@ def test_the_crf_goes_from_coarse_to_fine():
 
 def test_images_are_normalised_back_before_the_crf(monkeypatch):
     """Whatever they were normalised with, if it was the same for every channel."""
-    from wsolrefine.recipes.sem_edges import _colours
-
-    assert_close(_colours(IMAGES * 4 - 2), _colours(IMAGES))
-    assert not _colours(torch.full_like(IMAGES, 3.0)).any()
+    assert_close(to_colors(IMAGES * 4 - 2), to_colors(IMAGES))
+    assert not to_colors(torch.full_like(IMAGES, 3.0)).any()
 
 
 # SPOL ---------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ def broken_images(folder):
         "cut.png": "truncated",
         "head only.png": "",
         "empty.png": r"empty file (0 bytes)",
-        "text.jpg": "not an image",
+        "text.jpg": "another kind of file",
         "heavy.png": "too many pixels",
         "loose.png": "a link that leads nowhere",
     }

@@ -5,6 +5,7 @@ from wsolrefine.data.augment import RandomCrop
 from wsolrefine.data.cub import CUB
 from wsolrefine.data.folder import ImageFolder
 from wsolrefine.data.ilsvrc import ILSVRC
+from wsolrefine.data.images import ImagePolicy, UnreadableImage, read_image
 from wsolrefine.data.openimages import OpenImages
 from wsolrefine.data.score_maps import ScoreMaps
 from wsolrefine.data.wsolevaluation import WsolEvaluation
@@ -14,8 +15,11 @@ __all__ = [
     "ILSVRC",
     "Annotation",
     "ImageFolder",
+    "ImagePolicy",
     "OpenImages",
     "RandomCrop",
     "ScoreMaps",
+    "UnreadableImage",
     "WsolEvaluation",
+    "read_image",
 ]

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsolrefine._check import check_interpolation
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     Picture = TypeVar("Picture", Image, Tensor)
-
-_FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,7 @@ class RandomCrop:
             raise ValueError(f"crop: expected 1 to {self.size} pixels as size, got {self.crop}")
         if not 0 <= self.flip <= 1:
             raise ValueError(f"flip: expected a probability in [0, 1], got {self.flip}")
-        if self.interpolation not in _FILTERS:
-            known = ", ".join(_FILTERS)
-            raise ValueError(f"interpolation: expected one of {known}, got {self.interpolation!r}")
+        check_interpolation(self.interpolation)
 
     def __call__(self, image: Picture, generator: torch.Generator | None = None) -> Picture:
         """Return a random crop of an image.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wsolrefine.data._lines import Row, by_id, check_same_ids, read_rows
 from wsolrefine.data.annotation import Annotation
+from wsolrefine.data.images import AS_STORED, ImagePolicy
 from wsolrefine.data.reader import Box, Reader, Transform, as_boxes, check_folder, check_split
 
 FORMS = {
@@ -31,6 +32,8 @@ class CUB(Reader):
         root: the folder ``CUB_200_2011``, or the one that holds it.
         split: ``"train"``, ``"test"`` or ``"all"``.
         transform: applied to each image.
+        policy: how image files become pixels; by default as they are stored, which
+            the annotations refer to.
 
     Raises:
         OSError: a file is missing.
@@ -58,7 +61,12 @@ class CUB(Reader):
     """
 
     def __init__(
-        self, root: str | PathLike[str], *, split: str = "test", transform: Transform | None = None
+        self,
+        root: str | PathLike[str],
+        *,
+        split: str = "test",
+        transform: Transform | None = None,
+        policy: ImagePolicy = AS_STORED,
     ) -> None:
         check_split(split, ("train", "test", "all"))
         base = Path(root)
@@ -68,7 +76,7 @@ class CUB(Reader):
         folders = base / "segmentations", base.parent / "segmentations"
         masks = next((folder for folder in folders if folder.is_dir()), None)
         annotations, names = _annotations(base, split)
-        super().__init__(base / "images", annotations, names, transform, masks=masks)
+        super().__init__(base / "images", annotations, names, transform, masks=masks, policy=policy)
 
 
 def _annotations(base: Path, split: str) -> tuple[list[Annotation], list[str]]:

@@ -6,30 +6,25 @@ import os
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
-from wsolrefine.data._images import open_rgb, opened
 from wsolrefine.data.annotation import Annotation
+from wsolrefine.data.images import SUFFIXES, UPRIGHT, ImagePolicy
 from wsolrefine.data.reader import Reader, Transform, as_boxes, check_folder
-from wsolrefine.data.score_maps import SUFFIXES
-
-ORIENTATION = 0x0112  # the EXIF tag
-ON_ITS_SIDE = {5, 6, 7, 8}
 
 
 class ImageFolder(Reader):
     """Your own images: each subfolder is a class, named after the folder; no boxes, no masks.
 
     Classes are numbered in the order of their names. Images may lie at any depth below the folder
-    of their class: files that end in .bmp, .gif, .jpe, .jpeg, .jpg, .png, .ppm, .tif, .tiff or
-    .webp, whatever the case. Other files, and files and folders whose name starts with a dot, are
-    passed over. Photographs are turned upright where their EXIF data says how, as there are no
-    boxes that this could invalidate. A folder that links lead to twice is read once, one above
-    never.
+    of their class: files with the suffix of an image format, in any case. Other files, and files
+    and folders whose name starts with a dot, are skipped. Images are turned upright as their EXIF
+    data says, as there are no boxes that this could invalidate. A folder that links lead to twice
+    is read once, one above never.
 
     Args:
         root: the folder that contains the class folders.
         transform: applied to each image.
+        policy: how image files become pixels; by default upright.
 
     Raises:
         OSError: there is no such folder, or it may not be read.
@@ -51,7 +46,13 @@ class ImageFolder(Reader):
 
     """
 
-    def __init__(self, root: str | PathLike[str], *, transform: Transform | None = None) -> None:
+    def __init__(
+        self,
+        root: str | PathLike[str],
+        *,
+        transform: Transform | None = None,
+        policy: ImagePolicy = UPRIGHT,
+    ) -> None:
         base = Path(root)
         check_folder("root", base)
         entries = sorted(entry for entry in base.iterdir() if not entry.name.startswith("."))
@@ -69,20 +70,9 @@ class ImageFolder(Reader):
             if not files:
                 raise ValueError(f"{folder}: expected at least one image, got none")
             annotations += [Annotation(file, label, None, as_boxes([])) for file in files]
-        super().__init__(base, annotations, [folder.name for folder in classes], transform)
-
-    def __getitem__(self, index: int) -> tuple[Any, Annotation]:
-        image: Any = open_rgb(self.image_path(index), upright=True)
-        if self._transform is not None:
-            image = self._transform(image)
-        return image, self.annotations[index]
-
-    def size(self, index: int) -> tuple[int, int]:
-        """Return (height, width) of an image, upright."""
-        with opened(self.image_path(index)) as image:
-            if image.getexif().get(ORIENTATION) in ON_ITS_SIDE:
-                return image.width, image.height
-            return image.height, image.width
+        super().__init__(
+            base, annotations, [folder.name for folder in classes], transform, policy=policy
+        )
 
 
 def _is_image(path: Path) -> bool:

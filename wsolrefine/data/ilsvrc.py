@@ -8,6 +8,7 @@ from pathlib import Path
 from wsolrefine.data._lines import Row, broken, by_id, read_rows
 from wsolrefine.data._xml import Objects, half_open, read_objects
 from wsolrefine.data.annotation import Annotation
+from wsolrefine.data.images import AS_STORED, ImagePolicy
 from wsolrefine.data.reader import Reader, Transform, as_boxes, check_folder, check_split
 
 LISTS = {"train": "train_cls.txt", "val": "val.txt"}
@@ -36,6 +37,8 @@ class ILSVRC(Reader):
         masks: a folder with masks ``ILSVRC2012_val_00000001.png``; :meth:`has_mask` says which
             images have one.
         transform: applied to each image.
+        policy: how image files become pixels; by default as they are stored, which
+            the annotations refer to.
 
     Raises:
         OSError: a file is missing.
@@ -73,6 +76,7 @@ class ILSVRC(Reader):
         split: str = "val",
         masks: str | PathLike[str] | None = None,
         transform: Transform | None = None,
+        policy: ImagePolicy = AS_STORED,
     ) -> None:
         check_split(split, tuple(LISTS))
         base = Path(root)
@@ -87,7 +91,9 @@ class ILSVRC(Reader):
         rows = by_id(read_rows(base / "ImageSets/CLS-LOC" / LISTS[split], "id number"))
         annotations = [_annotation(base, split, row, labels) for row in rows.values()]
         names = [*classes.values()]
-        super().__init__(base / "Data/CLS-LOC", annotations, names, transform, masks=folder)
+        super().__init__(
+            base / "Data/CLS-LOC", annotations, names, transform, masks=folder, policy=policy
+        )
         if folder is not None and not any(map(self.has_mask, range(len(self)))):
             raise ValueError(f"masks: expected masks of images of {split}, got none in {folder}")
 

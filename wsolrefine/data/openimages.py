@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from wsolrefine.data._images import read_gray, to_mask
 from wsolrefine.data._lines import Row, check_same_ids, grouped, read_rows
+from wsolrefine.data._masks import read_gray, to_mask
 from wsolrefine.data.annotation import Annotation
+from wsolrefine.data.images import AS_STORED, ImagePolicy
 from wsolrefine.data.reader import Reader, Transform, as_boxes, check_folder, check_split
 from wsolrefine.data.wsolevaluation import labelled
 
@@ -31,6 +32,8 @@ class OpenImages(Reader):
         metadata: the folder of the lists, such as ``metadata/OpenImages``, with the same folders.
         split: ``"train"``, ``"val"`` or ``"test"``.
         transform: applied to each image.
+        policy: how image files become pixels; by default as they are stored, which
+            the annotations refer to.
 
     Raises:
         OSError: a file is missing; ``train`` needs no ``localization.txt``.
@@ -62,6 +65,7 @@ class OpenImages(Reader):
         metadata: str | PathLike[str],
         split: str = "test",
         transform: Transform | None = None,
+        policy: ImagePolicy = AS_STORED,
     ) -> None:
         check_split(split, ("train", "val", "test"))
         images, folder = Path(root), Path(metadata) / split
@@ -69,7 +73,7 @@ class OpenImages(Reader):
         check_folder("metadata", folder)
         ids, labels = labelled(folder)
         annotations = [Annotation(i, label, None, as_boxes([])) for i, label in labels.items()]
-        super().__init__(images, annotations, None, transform)
+        super().__init__(images, annotations, None, transform, policy=policy)
         self._files: dict[str, _Files] = {}
         file = folder / "localization.txt"
         if split != "train" or file.exists():

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from wsolrefine.data._images import image_size, open_rgb, read_gray, to_mask
+from wsolrefine.data._masks import read_gray, to_mask
 from wsolrefine.data.annotation import Annotation
+from wsolrefine.data.images import AS_STORED, ImagePolicy, image_size, read_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Transform = Callable[[Any], Any]
 Box = tuple[float, float, float, float]
@@ -24,11 +28,14 @@ class Reader(Dataset[tuple[Any, Annotation]]):
     Attributes:
         annotations: an :class:`wsolrefine.data.Annotation` for each image.
         class_names: the name of each class, or None.
+        policy: how images are read, a :class:`wsolrefine.data.ImagePolicy`. Boxes and masks refer
+            to pixels as they are stored, so images with boxes or masks are not turned upright.
 
     """
 
     annotations: list[Annotation]
     class_names: list[str] | None
+    policy: ImagePolicy
     _object_above = 127  # mask pixels with a higher gray level are object
 
     def __init__(
@@ -39,18 +46,24 @@ class Reader(Dataset[tuple[Any, Annotation]]):
         transform: Transform | None,
         *,
         masks: Path | None = None,
+        policy: ImagePolicy = AS_STORED,
     ) -> None:
         self._images, self._masks, self._transform = images, masks, transform
         self.annotations, self.class_names = annotations, class_names
+        self.policy = policy
 
     def __len__(self) -> int:
         return len(self.annotations)
 
     def __getitem__(self, index: int) -> tuple[Any, Annotation]:
-        image: Any = open_rgb(self.image_path(index))
+        image: Any = self.image(index)
         if self._transform is not None:
             image = self._transform(image)
         return image, self.annotations[index]
+
+    def image(self, index: int) -> Image:
+        """Return an image as a PIL image of mode RGB, read by :attr:`policy`."""
+        return read_image(self.image_path(index), self.policy)
 
     def image_path(self, index: int) -> Path:
         """Return the path of an image's file."""
@@ -60,7 +73,7 @@ class Reader(Dataset[tuple[Any, Annotation]]):
 
     def size(self, index: int) -> tuple[int, int]:
         """Return (height, width) of an image, from its file if the annotations do not give it."""
-        return self.annotations[index].size or image_size(self.image_path(index))
+        return self.annotations[index].size or image_size(self.image_path(index), self.policy)
 
     @property
     def has_masks(self) -> bool:

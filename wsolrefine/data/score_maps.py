@@ -9,12 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsolrefine.data._images import read_gray_map
 from wsolrefine.data._lines import stays_below
+from wsolrefine.data._masks import read_gray_map
+from wsolrefine.data.images import SUFFIXES
 from wsolrefine.data.reader import check_folder
-
-SUFFIXES = {*(".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")}
-"""What is taken off an id: with any other ending, ``frame.1`` and ``frame.2`` would be one map."""
 
 
 class ScoreMaps:
@@ -68,6 +66,7 @@ class ScoreMaps:
                 f"image_id: expected a path that stays below its folder, got {image_id!r}"
             )
         names = [image_id]
+        # With any other ending, "frame.1" and "frame.2" would be one map.
         if PurePosixPath(image_id).suffix.lower() in SUFFIXES:
             names.append(str(PurePosixPath(image_id).with_suffix("")))
         for suffix in (".npy", ".png"):

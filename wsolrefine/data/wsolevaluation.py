@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wsolrefine.data._lines import Row, by_id, check_same_ids, grouped, read_rows
 from wsolrefine.data.annotation import Annotation
+from wsolrefine.data.images import AS_STORED, ImagePolicy
 from wsolrefine.data.reader import Box, Reader, Transform, as_boxes, check_folder
 
 
@@ -23,6 +24,8 @@ class WsolEvaluation(Reader):
         metadata: the folder with the lists of one split.
         images: the folder that the ids are relative to; None: the images cannot be opened.
         transform: applied to each image.
+        policy: how image files become pixels; by default as they are stored, which
+            the annotations refer to.
 
     Raises:
         OSError: a file is missing; without ``localization.txt`` there are no boxes, without
@@ -53,13 +56,14 @@ class WsolEvaluation(Reader):
         *,
         images: str | PathLike[str] | None = None,
         transform: Transform | None = None,
+        policy: ImagePolicy = AS_STORED,
     ) -> None:
         folder = Path(metadata)
         check_folder("metadata", folder)
         root = None if images is None else Path(images)
         if root is not None:
             check_folder("images", root)
-        super().__init__(root, _annotations(folder), None, transform)
+        super().__init__(root, _annotations(folder), None, transform, policy=policy)
 
 
 def labelled(folder: Path) -> tuple[dict[str, Row], dict[str, int]]:

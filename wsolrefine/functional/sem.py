@@ -75,3 +75,16 @@ def sem(cam: Tensor, features: Tensor | Sequence[Tensor], *, num_seeds: int = 60
     best = similarity.reshape(batch, classes, count, height * width).amax(2)
     refined = rescale(best, -1, flat=rounding).reshape(*cam.shape[:-2], height, width)
     return refined.where(are_finite(cam, finite)[..., None, None], 0.0).to(cam.dtype)
+
+
+def seeds_for_grid(size: tuple[int, int], num_seeds: int = 60) -> int:
+    """Return how many seeds are the same share of this grid as ``num_seeds`` of 28x28, the paper's.
+
+    On a coarser grid the paper's 60 seeds would cover all of it.
+
+    Example:
+        >>> seeds_for_grid((28, 28)), seeds_for_grid((14, 14)), seeds_for_grid((2, 2))
+        (60, 15, 1)
+
+    """
+    return max(1, round(num_seeds * size[0] * size[1] / 28**2))

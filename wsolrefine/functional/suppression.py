@@ -33,7 +33,7 @@ def suppress_non_maxima(edges: Tensor) -> Tensor:
     Returns:
         Maps of the same shape and dtype, with each value unchanged or 0. Equal values are all kept:
         a constant map, or one with only two values, is unchanged and needs
-        :func:`wsolrefine.metrics.thin`. Values around NaN become 0. Differentiable through the
+        :func:`wsolrefine.thin`. Values around NaN become 0. Differentiable through the
         values that are kept.
 
     Raises:

@@ -1,7 +1,5 @@
-"""Figures of weakly supervised localization, as functions of tensors and as torchmetrics."""
+"""Metrics of weakly supervised localization, as functions of tensors and as torchmetrics."""
 
-from wsolrefine.functional.suppression import suppress_non_maxima
-from wsolrefine.functional.thinning import thin
 from wsolrefine.metrics._inputs import thresholds_of
 from wsolrefine.metrics.boundary import (
     BoundaryResult,
@@ -10,7 +8,7 @@ from wsolrefine.metrics.boundary import (
     count_boundary_matches,
 )
 from wsolrefine.metrics.box_accuracy import BoxAccuracy, MaxBoxAcc, MaxBoxAccV2, max_box_acc
-from wsolrefine.metrics.box_hits import count_box_hits, score_map_boxes
+from wsolrefine.metrics.box_hits import count_box_hits, prepare_score_map, score_map_boxes
 from wsolrefine.metrics.box_hits_half_open import count_box_hits_half_open
 from wsolrefine.metrics.error_types import (
     ErrorRates,
@@ -59,8 +57,7 @@ __all__ = [
     "max_box_acc",
     "peak_iou",
     "pixel_average_precision",
+    "prepare_score_map",
     "score_map_boxes",
-    "suppress_non_maxima",
-    "thin",
     "thresholds_of",
 ]

@@ -1,4 +1,4 @@
-"""A largest matching of a bipartite graph, from any matching to begin with."""
+"""A maximum matching of a bipartite graph, starting from any matching."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ Ints = npt.NDArray[np.int64]
 
 
 def largest_matching(graph: Any, mate: Ints) -> Ints:
-    """Return for each row its column in a matching of the most pairs, -1 for those without one.
+    """Return the column of each row in a maximum matching, -1 for unmatched rows.
 
-    All rows without a partner look at once, level by level, each growing a tree of its own: trees
-    share no column, so every tree that ends at a free column gives a path along which pairs are
-    swapped, and one pair is won. No such path is left when the matching is the largest (Berge).
-    The searches of Hopcroft and Karp, SIAM J. Comput. 1973, as whole-array steps; a matching that
-    is nearly the largest already, such as that of the next higher threshold, costs next to nothing.
+    All unmatched rows search at once, level by level, each growing a tree of its own. Trees share
+    no column, so every tree that ends at a free column gives an augmenting path: swapping the pairs
+    along it gains one pair. When no such path is left, the matching is maximum (Berge). These are
+    the searches of Hopcroft and Karp, SIAM J. Comput. 1973, as whole-array steps. Starting from a
+    matching that is nearly maximum, such as that of the next higher threshold, costs very little.
 
     Args:
         graph: sparse CSR array whose entries are the possible pairs.
-        mate: a matching to begin with, ``(rows,)``, -1 for rows without partner.
+        mate: a matching to start from, ``(rows,)``, -1 for unmatched rows.
 
     """
     rows, columns = graph.shape

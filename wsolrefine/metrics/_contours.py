@@ -1,7 +1,8 @@
-"""All cuts of one grey map against its ground truth, as wsolevaluation counts boxes.
+"""One grey map at all its thresholds against its ground truth, as wsolevaluation counts boxes.
 
-A map in 8 bits has 255 different cuts at most, whatever the number of thresholds. With numba all of
-them come out of one walk over the pixels; without it OpenCV traces each one's outlines.
+A map in 8 bits has at most 255 different masks, however many thresholds are tried. With numba one
+pass over the pixels finds the components of all of them; without it OpenCV traces each one's
+contours.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ Floats = npt.NDArray[np.float64]
 Grey = npt.NDArray[np.uint8]
 
 COMPILED = find_spec("numba") is not None
-"""Whether the component tree is to be used; without numba (extra ``fast``) OpenCV is."""
+"""Whether to use the component tree; without numba (extra ``fast``) OpenCV is used."""
 
 
 @functools.cache
 def _component_tree() -> ModuleType | None:
-    """Load the component tree; None where numba is there but of no use.
+    """Load the component tree; None if numba is installed but not usable.
 
-    It may not fit the NumPy beside it, or find no folder that it may keep compiled code in.
+    It may not support the installed NumPy, or find no folder in which to cache compiled code.
     """
     try:
         from wsolrefine.metrics import _max_tree
@@ -37,13 +38,13 @@ def _component_tree() -> ModuleType | None:
 def best_ious(
     grey: Grey, truth: Ints, cuts: Ints, all_contours: bool, *, compiled: bool | None = None
 ) -> Floats:
-    """Return the best inclusive IoU of any predicted box with any true one, for each cut.
+    """Return the best inclusive IoU of any predicted box with any true one, at each threshold.
 
     Args:
         grey: map, ``(H, W)`` uint8.
         truth: inclusive boxes ``(n, 4)``.
-        cuts: rising and distinct; object is where ``grey > cut``.
-        all_contours: False: the box of the largest outline; True: those of all outlines.
+        cuts: integer thresholds, rising and distinct; object is where ``grey > cut``.
+        all_contours: False: the box of the largest contour; True: the boxes of all contours.
         compiled: use the component tree; None: as ``COMPILED`` says.
 
     """
@@ -58,33 +59,33 @@ def best_ious(
 
 
 def largest_boxes(grey: Grey, cuts: Ints, *, compiled: bool | None = None) -> Ints:
-    """Return the box of the largest outline of each cut, ``(len(cuts), 4)``, as it is used."""
+    """Return the box of the largest contour at each threshold, ``(len(cuts), 4)``, as used."""
     boxes = np.zeros((len(cuts), 4), np.int64)
-    unsure = np.arange(len(cuts))
+    uncertain = np.arange(len(cuts))
     tree = _component_tree() if (COMPILED if compiled is None else compiled) else None
     if tree is not None:
         rows = tree.components(grey, tree.JOIN_8)
         first = tree.largest(rows)[cuts]
-        sure, unsure = np.flatnonzero(first >= 0), np.flatnonzero(first < 0)
-        boxes[sure] = _used(rows[first[sure], 2:6], grey, 0)
-    if len(unsure):
-        boxes[unsure], _ = contour_boxes(grey, cuts[unsure], False)
+        certain, uncertain = np.flatnonzero(first >= 0), np.flatnonzero(first < 0)
+        boxes[certain] = _used(rows[first[certain], 2:6], grey, 0)
+    if len(uncertain):
+        boxes[uncertain], _ = contour_boxes(grey, cuts[uncertain], False)
     return boxes
 
 
 def contour_boxes(grey: Grey, cuts: Ints, all_contours: bool) -> tuple[Ints, Ints]:
-    """Return the predicted boxes of all cuts, and with which of them those of each cut begin.
+    """Return the predicted boxes at all thresholds, and the index of the first box of each one.
 
-    Boxes are as they are used: inclusive corners, clamped. Outlines of holes count as well. The
-    largest is the first one, in OpenCV's order, whose polygon through pixel centres has the largest
-    area. The right and bottom corner lie one pixel outside the object, except at the border. No
-    pixel above the cut: one box of zeros.
+    Boxes are as the protocol uses them: inclusive corners, clamped. Contours of holes count as
+    well. The largest is the first one, in OpenCV's order, whose polygon through pixel centres has
+    the largest area. The right and bottom corners are one pixel outside the object, except at the
+    border. If no pixel is above the threshold, there is one box of zeros.
     """
     import cv2
 
     extents: list[tuple[int, int, int, int]] = []  # x, y, width, height
     starts = []
-    # Only the part of the map where something is above the cut is searched.
+    # Only the part of the map with pixels above the threshold is searched.
     parts = zip(*_occupied(grey.max(0), cuts), *_occupied(grey.max(1), cuts), strict=True)
     for cut, (x0, x1, y0, y1) in zip(cuts.tolist(), parts, strict=True):
         starts.append(len(extents))
@@ -103,7 +104,7 @@ def contour_boxes(grey: Grey, cuts: Ints, all_contours: bool) -> tuple[Ints, Int
 
 
 def _occupied(line: Grey, cuts: Ints) -> tuple[list[int], list[int]]:
-    """Return for each cut the first place above it and the one after the last; 0, 0 if none is."""
+    """Return for each threshold the first index above it and one past the last; 0, 0 if none."""
     above = line > cuts[:, None]
     last = len(line) - above[:, ::-1].argmax(1)
     return above.argmax(1).tolist(), np.where(above.any(1), last, 0).tolist()
@@ -118,8 +119,8 @@ def _all_by_tree(tree: ModuleType, grey: Grey, truth: Ints, cuts: Ints) -> Float
     best = np.zeros(256)
     rows = tree.components(grey, tree.JOIN_8)
     tree.raise_to(best, rows, _iou(_used(rows[:, 2:6], grey, 0), truth))
-    # Holes are 4-connected pieces of the rest that do not reach the border. Their outlines run on
-    # the object's pixels around them.
+    # Holes are 4-connected components of the background that do not reach the border. Their
+    # contours run on the object's pixels around them.
     height, width = grey.shape
     rows = tree.components(255 - grey, tree.JOIN_4)
     x0, y0, x1, y1 = rows[:, 2:6].T
@@ -134,7 +135,7 @@ def _all_by_tree(tree: ModuleType, grey: Grey, truth: Ints, cuts: Ints) -> Float
 
 
 def _used(extents: Ints, grey: Grey, around: int) -> Ints:
-    """Return boxes as they are used, of first and last pixels widened by some on each side."""
+    """Return boxes as the protocol uses them, from first and last pixels, widened by ``around``."""
     height, width = grey.shape
     wider = extents + np.array([-around, -around, around + 1, around + 1])
     used: Ints = np.minimum(wider, [width - 1, height - 1, width - 1, height - 1])

@@ -1,4 +1,4 @@
-"""Checks of what the metrics are handed. Unlike the functions' checks these look at values too."""
+"""Checks of the metrics' inputs. Unlike the functions' checks, these look at values too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Sizes = Tensor | Sequence[tuple[int, int]]
 def thresholds_of(step: float) -> list[float]:
     """Return 0, step, 2 step, ... below 1: the very floats of NumPy's ``arange(0, 1, step)``.
 
-    Neighbouring floats cut some maps differently, so published counts are reached only with these.
+    Neighbouring floats threshold some maps differently: only these reproduce published counts.
 
     Raises:
         ValueError: ``step`` is not in (0, 1].
@@ -37,7 +37,7 @@ def thresholds_of(step: float) -> list[float]:
 
 
 def checked_thresholds(thresholds: Sequence[float] | None) -> list[float]:
-    """Return the thresholds, rising and in [0, 1]; None stands for 0, 0.001, ... 0.999."""
+    """Return the thresholds, checked to rise within [0, 1]; None means 0, 0.001, ... 0.999."""
     if thresholds is None:
         return thresholds_of(0.001)
     steps = [float(value) for value in thresholds]
@@ -49,7 +49,7 @@ def checked_thresholds(thresholds: Sequence[float] | None) -> list[float]:
 
 
 def checked_ious(ious: Sequence[float]) -> list[float]:
-    """Return the least overlaps, each in (0, 1]."""
+    """Return the IoU thresholds, checked to be in (0, 1]."""
     least = [float(value) for value in ious]
     if not least or not all(0 < value <= 1 for value in least):
         raise ValueError(f"ious: expected numbers in (0, 1], got {least}")
@@ -85,18 +85,22 @@ def checked_boxes(
     return list(zip(boxes, sizes, strict=True))
 
 
-def checked_masks(maps: Tensor, masks: Tensor) -> Tensor:
-    """Return masks of the maps' shape as int64, which holds any label, on the maps' device."""
+def checked_masks(maps: Tensor, masks: Tensor, *, same_size: bool = True) -> Tensor:
+    """Return masks of the maps as int64, which holds any label, on the maps' device."""
     if not isinstance(masks, Tensor):
         raise TypeError(f"masks: expected a torch.Tensor, got {type(masks).__name__}")
     if masks.is_floating_point() or masks.is_complex():
         raise TypeError(f"masks: expected an integer or boolean dtype, got {masks.dtype}")
-    check_like(maps=maps, masks=masks)
+    if same_size:
+        check_like(maps=maps, masks=masks)
+    elif masks.ndim != 3 or len(masks) != len(maps) or 0 in masks.shape[1:]:
+        expected = f"masks: expected shape (B, H, W) with B={len(maps)} from maps"
+        raise ValueError(f"{expected}, got {tuple(masks.shape)}")
     return masks.to(maps.device, torch.int64)
 
 
 def unit_interval(maps: Tensor) -> Tensor:
-    """Return the maps in float64, as they are compared; on the CPU where a device has none."""
+    """Return the maps in float64, for comparisons; on the CPU if their device has none."""
     values = maps.detach().to(float64_device(maps), torch.float64)
     low, high = values.aminmax() if values.numel() else (values.new_zeros(()),) * 2
     if not bool((low >= 0) & (high <= 1)):  # NaN passes through and fails too

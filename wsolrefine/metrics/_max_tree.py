@@ -1,8 +1,8 @@
-"""Every component of every cut of a grey map, in one pass over its pixels (compiled by numba).
+"""All components of a grey map at all thresholds, in one pass over its pixels (compiled by numba).
 
 Pixels are added from the brightest to the darkest and joined to the sets around them. A set that
-meets a darker pixel was, unchanged, a component of all cuts between the two levels: it is noted
-there, with its box, and grows on as another one. Salembier, Oliveras and Garrido, "Antiextensive
+meets a darker pixel was a component, unchanged, at all thresholds between the two levels: it is
+recorded with its box, and grows on as a new one. Salembier, Oliveras and Garrido, "Antiextensive
 Connected Operators", 1998, call the result a max-tree; Najman and Couprie, 2006, build it this way.
 """
 
@@ -21,9 +21,9 @@ _LEFT, _TOP, _RIGHT, _BOTTOM, _AREA, _EULER, _LEVEL, _PIXELS = range(8)
 
 
 def _representatives(connectivity: int) -> npt.NDArray[np.int8]:
-    """Return, for each set of neighbours as bits, one neighbour of each of its connected pieces.
+    """Return, for each set of neighbours as bits, one neighbour from each connected component.
 
-    Neighbours that touch each other are in one set already: one look for each piece is enough.
+    Neighbours that touch each other are in one set already: one look-up per component is enough.
     A row ends with -1.
     """
     table = np.full((256, 5), -1, np.int8)
@@ -32,15 +32,15 @@ def _representatives(connectivity: int) -> npt.NDArray[np.int8]:
         waiting = [i for i in range(8) if bits >> i & 1]
         asked = 0
         while waiting:
-            piece = [waiting.pop(0)]
-            for member in piece:  # grows while it is walked
+            component = [waiting.pop(0)]
+            for member in component:  # grows during the loop
                 row, column = _RING[member]
                 for i in tuple(waiting):
                     down, right = abs(_RING[i][0] - row), abs(_RING[i][1] - column)
                     if max(down, right) == 1 and down + right <= reach:
                         waiting.remove(i)
-                        piece.append(i)
-            joined = [i for i in piece if connectivity == 8 or i % 2 == 0]
+                        component.append(i)
+            joined = [i for i in component if connectivity == 8 or i % 2 == 0]
             if joined:
                 table[bits, asked] = joined[0]
                 asked += 1
@@ -50,10 +50,10 @@ def _representatives(connectivity: int) -> npt.NDArray[np.int8]:
 def _changes() -> npt.NDArray[np.int8]:
     """Return, for each set of neighbours as bits, what a new pixel changes in its 2x2 squares.
 
-    First, twice the area of the polygon through pixel centres: a square with three pixels holds
-    half a unit of it, one with four a whole. Second, four times the Euler number (components less
-    holes): Gray, "Local Properties of Binary Images", 1971, counts squares with one pixel, less
-    those with three, less twice those with two on a diagonal.
+    First, twice the area of the polygon through pixel centres: a square with three pixels adds half
+    a unit to it, one with four a whole unit. Second, four times the Euler number (components minus
+    holes): Gray, "Local Properties of Binary Images", 1971, counts squares with one pixel, minus
+    those with three, minus twice those with two on a diagonal.
     """
     table = np.zeros((256, 2), np.int8)
     for bits in range(256):
@@ -71,7 +71,7 @@ _CHANGES = _changes()
 
 @njit(cache=True, nogil=True)
 def components(grey: npt.NDArray[np.uint8], join: npt.NDArray[np.int8]) -> Any:
-    """Return a row for every component of any cut ``grey > t``.
+    """Return a row for every component of ``grey > t`` at any threshold t.
 
     Columns: low and high (it exists for low <= t < high), its first and last column and row as x0,
     y0, x1, y1, and with ``JOIN_8`` twice the polygon area of its pixels, and whether it has holes.
@@ -80,7 +80,7 @@ def components(grey: npt.NDArray[np.uint8], join: npt.NDArray[np.int8]) -> Any:
     stride = width + 2  # one pixel of margin, which never joins
     step = np.array([row * stride + column for row, column in _RING])
     owner = np.full((height + 2) * stride, -1, np.int32)  # the set of each pixel, -1: not added yet
-    most = (height * width + 1) // 2  # so many pixels can be without a neighbour
+    most = (height * width + 1) // 2  # no two sets begin at neighbouring pixels
     parent = np.empty(most, np.int32)  # of each set: the one that it was joined to, or itself
     sets = np.empty((most, 8), np.int32)
     rows = np.empty((height * width, 8), np.int32)
@@ -119,7 +119,7 @@ def components(grey: npt.NDArray[np.uint8], join: npt.NDArray[np.int8]) -> Any:
         owner[pixel] = root
         sets[root, _AREA] += _CHANGES[bits, 0]
         sets[root, _EULER] += _CHANGES[bits, 1]
-    for root in range(begun):  # what has met no darker pixel
+    for root in range(begun):  # sets that have met no darker pixel
         if parent[root] == root:
             _note(rows[found], sets[root], 0)
             found += 1
@@ -128,7 +128,7 @@ def components(grey: npt.NDArray[np.uint8], join: npt.NDArray[np.int8]) -> Any:
 
 @njit(cache=True, nogil=True)
 def _brightest_first(grey: Any) -> Any:
-    """Return the pixels above zero by falling level, as places in a map with a margin."""
+    """Return the pixels above zero by descending level, as indices into a map with a margin."""
     height, width = grey.shape
     start = np.zeros(257, np.int32)  # of each level, among the brighter ones
     for y in range(height):
@@ -148,7 +148,7 @@ def _brightest_first(grey: Any) -> Any:
 @njit(cache=True, nogil=True, inline="always")
 def _root(parent: Any, member: Any) -> Any:
     while parent[member] != member:
-        parent[member] = parent[parent[member]]  # halve the way for the next one
+        parent[member] = parent[parent[member]]  # path halving
         member = parent[member]
     return member
 
@@ -191,7 +191,7 @@ def _note(row: Any, ended: Any, low: Any) -> None:
 
 @njit(cache=True, nogil=True)
 def raise_to(best: Any, rows: Any, ious: Any) -> None:
-    """Raise the best value of every cut to that of each component that exists there."""
+    """Raise the best value of every threshold to that of each component that exists there."""
     for i in range(len(rows)):
         for cut in range(rows[i, 0], rows[i, 1]):
             best[cut] = max(best[cut], ious[i])
@@ -199,12 +199,12 @@ def raise_to(best: Any, rows: Any, ious: Any) -> None:
 
 @njit(cache=True, nogil=True)
 def largest(rows: Any) -> Any:
-    """Return for every cut the component with the largest outline, -1 where that is not certain.
+    """Return for every threshold the component with the largest contour, -1 if not certain.
 
-    Without holes the polygon of the outline has the area of the component's squares. Holes add
-    something, up to the area of the box. Where that leaves it open which is largest, or where
-    areas are equal and the order of the outlines decides, the answer is -1; likewise where
-    a hole may have the same outline as its component, which then has no area of its own.
+    Without holes the polygon of the contour has the area of the component's squares. Holes add to
+    it, up to the area of the box. The result is -1 if this leaves open which one is largest, if
+    areas are equal and the order of the contours decides, or if a hole may have the same contour as
+    its component, which then has no area of its own.
     """
     first = np.full(256, -1, np.int32)
     least = np.full(256, -1, np.int32)  # the area that the first has for certain

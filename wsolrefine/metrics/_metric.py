@@ -1,4 +1,4 @@
-"""What the metrics share: torchmetrics' base class where it is installed, and its states."""
+"""What the metrics share: torchmetrics' base class if it is installed, states, devices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING or find_spec("torchmetrics") is not None:
 else:
 
     class Metric:
-        """Stands in for torchmetrics.Metric, so that the functions beside it work without."""
+        """Stands in for torchmetrics.Metric, so that the functions work without torchmetrics."""
 
         def __init__(self, **kwargs: Any) -> None:
             raise ImportError(
@@ -33,8 +33,8 @@ def keep_apart(metric: Metric, *settings: object) -> None:
     compute group, even if their settings differ. Call this before any other state is added: older
     torchmetrics compares the first state alone.
     """
-    said = repr((type(metric).__name__, settings)).encode()
-    digest = torch.tensor(list(hashlib.sha256(said).digest()))
+    text = repr((type(metric).__name__, settings)).encode()
+    digest = torch.tensor(list(hashlib.sha256(text).digest()))
     metric.add_state("settings", digest, dist_reduce_fx="sum")
 
 

@@ -1,4 +1,4 @@
-"""How predicted boxes meet the true boxes of their image."""
+"""Overlaps of predicted boxes with the true boxes of their image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wsolrefine.metrics._metric import float64_device
 
 
 class Overlaps(NamedTuple):
-    """Of k predicted boxes and M true ones (the most of any image): ``(B, k, M)`` float64 each.
+    """Overlaps of k predicted with M true boxes (the most in any image), ``(B, k, M)`` float64.
 
     Attributes:
         iou: intersection over union.
@@ -29,14 +29,14 @@ class Overlaps(NamedTuple):
 
 
 def overlaps(boxes: Tensor, target_boxes: Sequence[Tensor], inclusive: bool) -> Overlaps:
-    """Return how boxes ``(B, k, 4)`` meet those of their image, zero where there are none.
+    """Return the overlaps of boxes ``(B, k, 4)`` with those of their image, zero if it has none.
 
-    Ratios are float64: that of whole numbers is then below, at or above a short decimal number such
-    as 0.3 exactly if the fraction is, because division and decimal are rounded alike.
+    Ratios are float64: a ratio of integers is then below, at or above a short decimal number such
+    as 0.3 exactly if the fraction is, because quotient and decimal are rounded in the same way.
     """
     device = float64_device(boxes)
     first = boxes.detach().to(device, torch.float64)[:, :, None]
-    # NaN meets nothing, so the padding needs no mask.
+    # NaN overlaps nothing, so the padding needs no mask.
     nothing = first.new_full((1, 4), torch.nan)
     true = [some.detach().to(device, torch.float64) for some in target_boxes]
     second = pad_sequence([nothing, *true], batch_first=True, padding_value=torch.nan)[1:, None]

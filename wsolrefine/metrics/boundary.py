@@ -22,14 +22,14 @@ LEVELS = tuple(k / 100 for k in range(1, 100))
 class BoundaryResult(NamedTuple):
     """Agreement of edges and boundaries, as fractions.
 
-    Args:
+    Attributes:
         ods: best F of all images' counts at one threshold (optimal data set scale), a scalar.
         ods_threshold: the lowest threshold that reaches it.
         ois: F of the counts of each image at its own best threshold (optimal image scale).
         average_precision: area under precision and recall.
-        thresholds: ``(T,)``, those tried.
+        thresholds: ``(T,)``, the thresholds tried.
         precision: ``(T,)``, of all images' counts; 0 where nothing is predicted.
-        recall: ``(T,)``, likewise.
+        recall: ``(T,)``, of all images' counts.
 
     """
 
@@ -53,17 +53,17 @@ def count_boundary_matches(
     """Count the pixels of thresholded edges that match true boundaries one to one.
 
     Non-maxima are suppressed once; at each threshold ``edges >= threshold`` is thinned to lines one
-    pixel wide and matched, as many pairs as possible (:func:`wsolrefine.metrics.match_boundaries`;
-    their number is unique). Suppression and thinning run on the edges' device, matching on the CPU.
+    pixel wide and matched in as many pairs as possible, a number that is unique
+    (:func:`wsolrefine.metrics.match_boundaries`). Suppression and thinning run on the edges' device, matching on the CPU.
 
     Args:
         edges: soft edge maps in [0, 1], ``(B, H, W)``.
         boundaries: boolean masks of the same shape, taken as they are: lines should be one pixel
-            wide, see :func:`wsolrefine.metrics.thin`.
+            wide, see :func:`wsolrefine.thin`.
         thresholds: T rising numbers in [0, 1], compared in the precision of ``edges``; None: 0.01,
             0.02, ... 0.99.
         tolerance: largest distance of a pair, as a fraction of the image's diagonal.
-        suppress: whether to suppress non-maxima; not needed for edges that are thin already.
+        suppress: whether to suppress non-maxima; not needed for edges that are already thin.
 
     Returns:
         ``(B, 4, T)`` int64 on the device of ``edges``: matched edge pixels, edge pixels, matched
@@ -118,13 +118,13 @@ def boundary_score(
     ``P`` is matched edge pixels over edge pixels, ``R`` matched boundary pixels over boundary
     pixels, ``F = 2 P R / (P + R)``, which is twice the pairs over all pixels of both kinds, and 0
     where that is 0 / 0. ODS is the best F of the summed counts. OIS takes each image's counts at
-    the threshold of its best F (of equal ones the highest, which predicts least) and is F of their
-    sums; it is no mean of F, and may be below ODS.
+    the threshold of its best F (on ties the highest, which predicts least) and is F of their sums;
+    it is not a mean of F, and may be below ODS.
 
-    Average precision is the mean of P at R = 0.01, 0.02, ... 1, linear between the thresholds. It
-    is 0 beyond the largest R that is reached. Below the smallest, P stays as it is there: the
-    benchmark's code has 0, which a perfect map would pay for with its whole area. Of equal R the
-    largest P counts; thresholds at which nothing is predicted have no P and do not.
+    Average precision is the mean of P at R = 0.01, 0.02, ... 1, linear between the thresholds. P is
+    0 beyond the largest R that is reached. Below the smallest R, P keeps its value there; the
+    benchmark's code uses 0, which would cost a perfect map its whole area. Among equal R the
+    largest P counts; thresholds at which nothing is predicted have no P and are left out.
 
     Args:
         counts: ``(B, 4, T)`` of :func:`wsolrefine.metrics.count_boundary_matches`; or their sum
@@ -168,7 +168,7 @@ def boundary_score(
     device = float64_device(counts)
     counts, best = counts.to(device), best.to(device)
     precision, recall, score = _scores(counts)
-    at = (score == score.amax()).int().argmax()  # the lowest of equal ones
+    at = (score == score.amax()).int().argmax()  # the lowest on ties
     tried = torch.tensor(steps, dtype=torch.float64, device=device)
     predicts = counts[1] > 0
     area = _area(precision[predicts].cpu().numpy(), recall[predicts].cpu().numpy())
@@ -179,7 +179,7 @@ def boundary_score(
 def best_counts(counts: Tensor) -> Tensor:
     """Return the sum ``(4,)`` of the images' counts ``(B, 4, T)``, each at its best threshold."""
     score = _scores(counts.movedim(1, 0))[2]
-    # Of equal ones the highest threshold.
+    # On ties the highest threshold.
     at = score.shape[1] - 1 - (score == score.amax(1, keepdim=True)).flip(1).int().argmax(1)
     return counts.gather(2, at[:, None, None].expand(-1, 4, 1)).sum((0, 2))
 
@@ -191,8 +191,8 @@ def _checked_levels(thresholds: Sequence[float] | None) -> list[float]:
 def _scores(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return precision, recall and F of counts ``(4, ...)``, 0 where they are 0 / 0.
 
-    As many pixels match on one side as on the other, so F is a ratio of whole numbers: equal ones
-    are equal to the last bit, and ties are found.
+    As many pixels match on one side as on the other, so F is a ratio of integers: equal values are
+    equal to the last bit, and ties are found.
     """
     device = float64_device(counts)
     hit, predicted, found, true = counts.to(device, torch.float64)

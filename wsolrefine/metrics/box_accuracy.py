@@ -21,8 +21,8 @@ class BoxAccuracy(NamedTuple):
         accuracy: mean of ``accuracies``, a scalar.
         accuracies: ``(I,)``, for each IoU the accuracy at its best threshold.
         best_thresholds: ``(I,)``, the lowest threshold that reaches it.
-        thresholds: ``(T,)``, those tried.
-        curve: ``(I, T)``, the accuracy at each.
+        thresholds: ``(T,)``, the thresholds tried.
+        curve: ``(I, T)``, the accuracy at each threshold.
 
     """
 
@@ -36,16 +36,17 @@ class BoxAccuracy(NamedTuple):
 def max_box_acc(hits: Tensor, total: Tensor | int, thresholds: Sequence[float]) -> BoxAccuracy:
     """Return MaxBoxAcc and MaxBoxAccV2 from counts: accuracy at the best of all thresholds.
 
-    The threshold is one for all images, the best for each IoU. It is chosen on the images that are
-    measured: an upper bound. For an honest figure choose it on others and read ``curve`` there.
+    One threshold holds for all images, the best one for each IoU. It is chosen on the images that
+    are measured, so the result is an upper bound. For an unbiased result, choose it on other images
+    and read ``curve`` there.
 
     Args:
         hits: ``(I, T)`` numbers of images, the sum over batches.
         total: number of images.
-        thresholds: T of them.
+        thresholds: the T thresholds.
 
     Returns:
-        :class:`wsolrefine.metrics.BoxAccuracy`, float64 fractions; of no image, NaN.
+        :class:`wsolrefine.metrics.BoxAccuracy`, float64 fractions; NaN if there is no image.
 
     Raises:
         ValueError: ``hits`` is not ``(I, T)`` with one column for each threshold.
@@ -69,7 +70,7 @@ tensor([0.1000, 0.0000], dtype=torch.float64))
     device = float64_device(hits)
     curve = hits.to(device, torch.float64) / torch.as_tensor(total, device=device)
     tried = torch.tensor(list(thresholds), dtype=torch.float64, device=device)
-    at = (curve == curve.amax(1, keepdim=True)).int().argmax(1)  # the first of equal ones
+    at = (curve == curve.amax(1, keepdim=True)).int().argmax(1)  # the first on ties
     accuracies = curve.gather(1, at[:, None])[:, 0]
     return BoxAccuracy(accuracies.mean(), accuracies, tried[at], tried, curve)
 
@@ -120,23 +121,23 @@ class _BoxMetric(Metric):
     def compute(self) -> BoxAccuracy:
         """Return the accuracy, the best thresholds and the curve.
 
-        torchmetrics gives tensors of one element as scalars: with one IoU, ``accuracies`` and
+        torchmetrics turns tensors of one element into scalars: with one IoU, ``accuracies`` and
         ``best_thresholds``.
         """
         return max_box_acc(self.hits, self.total, self.thresholds)
 
 
 class MaxBoxAcc(_BoxMetric):
-    """Box accuracy of one box an image at the best threshold of the data set.
+    """Box accuracy of one box per image at the best threshold of the data set.
 
-    A prediction is the box of the largest piece of the map above a threshold; it is right if its
-    IoU with any true box is at least 0.5. The sum runs over images, then the best threshold is
-    taken, one for all.
+    A prediction is the box of the largest component of the map above a threshold; it is right if
+    its IoU with any true box is at least 0.5. Hits are summed over images, then the best threshold
+    is taken, one for all images.
 
     Args:
-        thresholds: T shares of each map's largest value, or with ``half_open`` values of the maps;
+        thresholds: T fractions of each map's maximum, or with ``half_open`` values of the maps;
             None: 0, 0.001, ... 0.999.
-        ious: least overlaps; the accuracy is the mean over them.
+        ious: IoUs to reach; the accuracy is the mean over them.
         half_open: False: wsolevaluation's protocol, number for number
             (:func:`wsolrefine.metrics.count_box_hits`), on the CPU. True: plain boxes on the maps'
             device (:func:`wsolrefine.metrics.count_box_hits_half_open`).
@@ -167,13 +168,13 @@ class MaxBoxAcc(_BoxMetric):
 class MaxBoxAccV2(_BoxMetric):
     """Box accuracy of the best of all boxes, averaged over the IoUs 0.3, 0.5 and 0.7.
 
-    Every piece of the map above a threshold gives a box; the image is right if any of them has at
-    least the IoU with any true box. The best threshold is taken for each IoU separately.
+    Every component of the map above a threshold gives a box; the image is right if any of them has
+    at least the IoU with any true box. The best threshold is taken for each IoU separately.
 
     Args:
-        thresholds: T shares of each map's largest value, or with ``half_open`` values of the maps;
+        thresholds: T fractions of each map's maximum, or with ``half_open`` values of the maps;
             None: 0, 0.001, ... 0.999.
-        ious: least overlaps; the accuracy is the mean over them.
+        ious: IoUs to reach; the accuracy is the mean over them.
         half_open: False: wsolevaluation's protocol, number for number
             (:func:`wsolrefine.metrics.count_box_hits`), on the CPU. True: plain boxes on the maps'
             device (:func:`wsolrefine.metrics.count_box_hits_half_open`).

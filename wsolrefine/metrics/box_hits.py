@@ -1,4 +1,4 @@
-"""The boxes of score maps and how many meet the object, as wsolevaluation counts them."""
+"""The boxes of score maps and how many hit the object, as wsolevaluation counts them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
+from wsolrefine.functional.normalize import minmax
 from wsolrefine.metrics._contours import Grey, Ints, best_ious, contour_boxes, largest_boxes
 from wsolrefine.metrics._inputs import (
     Sizes,
@@ -20,22 +21,57 @@ from wsolrefine.metrics._inputs import (
 )
 
 
-def score_map_boxes(map: Tensor, threshold: float, *, all_contours: bool = False) -> Tensor:
-    """Return the boxes that wsolevaluation cuts out of a score map at one threshold.
+def prepare_score_map(map: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize a map bicubically, then min-max it, as wsolevaluation does before it counts.
 
-    The map is truncated to 8 bits, ``u = uint8(255 map)``, and cut at ``u > int(threshold max u)``.
-    Every outline of OpenCV counts, those of holes too; its box goes from its first pixel to one
+    Args:
+        map: ``(h, w)``, of any scale.
+        size: ``(H, W)`` in pixels; wsolevaluation's is (224, 224).
+
+    Returns:
+        ``(H, W)`` float64 in [0, 1] on the CPU; zero for a constant map or one with NaN.
+
+    Raises:
+        TypeError: ``map`` is not a floating-point tensor.
+        ValueError: ``map`` is not ``(h, w)``, or ``size`` is not two integers >= 1.
+
+    Example:
+        >>> import torch
+        >>> large = prepare_score_map(torch.tensor([[0.0, 0.0], [0.0, 1.0]]), (8, 8))
+        >>> large.shape, large.min().item(), large.max().item()
+        (torch.Size([8, 8]), 0.0, 1.0)
+
+    Reference:
+        Choe et al., CVPR 2020, released code (wsolevaluation), commit 96f4b88.
+
+    """
+    import cv2
+
+    check_tensors(map=(map, "h w"))
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"size: expected two integers >= 1, got {size}")
+    # OpenCV interpolates in float32, as wsolevaluation has it; half precision it does not know.
+    values = map.detach().float().cpu().numpy()
+    large = cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
+    return minmax(torch.from_numpy(large.astype(np.float64)))
+
+
+def score_map_boxes(map: Tensor, threshold: float, *, all_contours: bool = False) -> Tensor:
+    """Return the boxes that wsolevaluation extracts from a score map at one threshold.
+
+    The map is truncated to 8 bits, ``u = uint8(255 map)``; object is ``u > int(threshold max u)``.
+    Every contour of OpenCV counts, those of holes too; its box goes from its first pixel to one
     pixel beyond its last, but never beyond the map.
 
     Args:
         map: ``(H, W)`` in [0, 1], on any device.
-        threshold: as a share of the map's largest value.
-        all_contours: False: the outline with the largest polygon area, as MaxBoxAcc takes it; True:
+        threshold: as a fraction of the map's maximum.
+        all_contours: False: the contour with the largest polygon area, as MaxBoxAcc takes it; True:
             all, as MaxBoxAccV2 does.
 
     Returns:
         ``(n, 4)`` int64 **inclusive** corners ``x0 y0 x1 y1`` as the protocol uses them, on the
-        CPU; n is 1 or more: where nothing is above the threshold the box is ``0 0 0 0``.
+        CPU; n is 1 or more: if nothing is above the threshold, the box is ``0 0 0 0``.
 
     Raises:
         TypeError: ``map`` is not a floating-point tensor.
@@ -57,8 +93,8 @@ def score_map_boxes(map: Tensor, threshold: float, *, all_contours: bool = False
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold: expected a number in [0, 1], got {threshold}")
     grey = _quantised(map[None])[0]
-    cut = np.array([int(threshold * int(grey.max()))])
-    return torch.from_numpy(contour_boxes(grey, cut, all_contours)[0].astype(np.int64))
+    level = np.array([int(threshold * int(grey.max()))])
+    return torch.from_numpy(contour_boxes(grey, level, all_contours)[0].astype(np.int64))
 
 
 def count_box_hits(
@@ -70,10 +106,10 @@ def count_box_hits(
     ious: Sequence[float] = (0.5,),
     all_contours: bool = False,
 ) -> Tensor:
-    """Count the images whose box meets a true one, as wsolevaluation does, number for number.
+    """Count the images whose box hits a true one, as wsolevaluation does, number for number.
 
-    Each map is cut as in :func:`wsolrefine.metrics.score_map_boxes`. An image counts at an IoU and
-    a threshold if any of its predicted boxes has at least that IoU with any of its true ones, both
+    Boxes are those of :func:`wsolrefine.metrics.score_map_boxes`. An image counts at an IoU and a
+    threshold if any of its predicted boxes has at least that IoU with any of its true ones, both
     taken as inclusive: a predicted box is one pixel too wide and too high, except at the border,
     and that is part of the protocol.
 
@@ -83,11 +119,11 @@ def count_box_hits(
             last pixel is ``x1 - 1``; corners in wsolevaluation's files are inclusive: add 1 to
             ``x1`` and ``y1``. An image without boxes counts nowhere.
         image_sizes: ``(B, 2)`` height and width of the images that the boxes refer to; corners are
-            brought to the map's size and truncated. None: boxes are in pixels of the map.
-        thresholds: T shares of each map's largest value; None: 0, 0.001, ... 0.999.
-        ious: I least overlaps in (0, 1].
-        all_contours: False: one box an image, of the outline with the largest area (MaxBoxAcc);
-            True: those of all outlines (MaxBoxAccV2).
+            scaled to the map's size and truncated. None: boxes are in pixels of the map.
+        thresholds: T fractions of each map's maximum; None: 0, 0.001, ... 0.999.
+        ious: I IoUs to reach, in (0, 1].
+        all_contours: False: one box per image, of the contour with the largest area (MaxBoxAcc);
+            True: the boxes of all contours (MaxBoxAccV2).
 
     Returns:
         ``(I, T)`` int64 numbers of images on the CPU. Counts of several batches add up.
@@ -116,8 +152,8 @@ def count_box_hits(
     truths = checked_boxes(maps, boxes, image_sizes)
     hits = np.zeros((len(least), len(steps)), np.int64)
     for grey, truth in zip(_quantised(maps), truths, strict=True):
-        cuts, back = _cuts(grey, steps)
-        best = best_ious(grey, inclusive_boxes(*truth, grey.shape), cuts, all_contours)
+        levels, back = _levels(grey, steps)
+        best = best_ious(grey, inclusive_boxes(*truth, grey.shape), levels, all_contours)
         hits += best[back] >= least[:, None]
     return torch.from_numpy(hits)
 
@@ -129,12 +165,12 @@ def largest_boxes_at(map: Tensor, thresholds: Sequence[float]) -> Tensor:
     """
     check_tensors(map=(map, "H W"))
     grey = _quantised(map[None])[0]
-    cuts, back = _cuts(grey, np.array(checked_thresholds(thresholds)))
-    return torch.from_numpy(largest_boxes(grey, cuts)[back])
+    levels, back = _levels(grey, np.array(checked_thresholds(thresholds)))
+    return torch.from_numpy(largest_boxes(grey, levels)[back])
 
 
 def inclusive_boxes(boxes: Tensor, image_size: tuple[int, int], map_size: tuple[int, ...]) -> Ints:
-    """Bring half-open boxes of an image to inclusive ones of the map, truncated to whole pixels.
+    """Convert half-open boxes of an image to inclusive ones of the map, truncated to whole pixels.
 
     Boxes are ``(n, 4)``, sizes are (height, width).
     """
@@ -148,6 +184,6 @@ def _quantised(maps: Tensor) -> Grey:
     return (255 * unit_interval(maps).cpu().numpy()).astype(np.uint8, order="C")
 
 
-def _cuts(grey: Grey, steps: npt.NDArray[np.float64]) -> tuple[Ints, Ints]:
-    """Return the different cuts that thresholds make, and for each threshold which one it is."""
+def _levels(grey: Grey, steps: npt.NDArray[np.float64]) -> tuple[Ints, Ints]:
+    """Return the distinct grey levels of the thresholds, and the index of each one's level."""
     return np.unique((steps * float(grey.max())).astype(np.int64), return_inverse=True)

@@ -1,4 +1,4 @@
-"""How many boxes of maps meet the object, with half-open boxes and on any device."""
+"""How many boxes of maps hit the object, with half-open boxes and on any device."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def count_box_hits_half_open(
     ious: Sequence[float] = (0.5,),
     all_components: bool = False,
 ) -> Tensor:
-    """Count the images whose box meets a true one, with plain boxes on the maps' own device.
+    """Count the images whose box hits a true one, with plain boxes on the maps' own device.
 
-    A pixel is object where ``map > threshold``: what is best here is the threshold to use with
-    :func:`wsolrefine.largest_box` afterwards. Components are 8-connected, the largest has the most
-    pixels, holes are no objects, boxes are half-open, and nothing is rounded to 8 bits or to whole
+    A pixel is object where ``map > threshold``, so the best threshold here is the one to use with
+    :func:`wsolrefine.largest_box`. Components are 8-connected, the largest has the most pixels,
+    holes do not count as objects, boxes are half-open, and nothing is rounded to 8 bits or to whole
     pixels. Counts differ a little from those of papers, which come from
     :func:`wsolrefine.metrics.count_box_hits`.
 
     Args:
-        maps: score maps, ``(B, H, W)``. Where they are NaN nothing is object.
+        maps: score maps, ``(B, H, W)``. NaN pixels are not object.
         boxes: B tensors ``(n, 4)`` of true boxes, half-open ``x0 y0 x1 y1``.
         image_sizes: ``(B, 2)`` height and width of the images that the boxes refer to; None: boxes
             are in pixels of the map.
         thresholds: T values; None: 0, 0.001, ... 0.999.
-        ious: I least overlaps in (0, 1].
-        all_components: False: the box of the largest component; True: those of all.
+        ious: I IoUs to reach, in (0, 1].
+        all_components: False: the box of the largest component; True: the boxes of all.
 
     Returns:
         ``(I, T)`` int64 numbers of images, on the device of ``maps``.

@@ -26,14 +26,14 @@ class LocalizationError(IntEnum):
 
 
 class ErrorRates(NamedTuple):
-    """Shares of images, which add up to 1.
+    """Fractions of images, which add up to 1.
 
     Attributes:
         right: class and box are right.
         classification: the class is wrong (SPA: Cls).
-        multi_instance: the box takes in several objects (M-Ins).
+        multi_instance: the box covers several objects (M-Ins).
         part: the box lies mostly within the object (Part).
-        more: the box takes in most of the object and too much beside it (More).
+        more: the box covers most of the object and too much around it (More).
         other: none of these (OT).
 
     """
@@ -54,7 +54,7 @@ def localization_errors(
     *,
     inclusive: bool = False,
 ) -> Tensor:
-    """Sort each image into right or one of five kinds of error. The first rule that holds counts.
+    """Classify each image as right or as one of five errors. The first rule that holds applies.
 
     1. classification: the class is wrong.
     2. right: the best IoU with a true box > 0.5.
@@ -64,14 +64,14 @@ def localization_errors(
     5. more: 0.7 or more of that true box is covered.
     6. other: no rule above holds; also if there is no predicted or no true box.
 
-    The limits are fixed: they do not follow the IoU that an accuracy is measured at.
+    The limits are fixed: they do not depend on the IoU at which an accuracy is measured.
 
     Args:
-        boxes: one box an image, ``(B, 4)``, ``x0 y0 x1 y1``. NaN overlaps nothing.
+        boxes: one box per image, ``(B, 4)``, ``x0 y0 x1 y1``. NaN overlaps nothing.
         labels: predicted classes, ``(B,)`` integers.
         target_boxes: B tensors ``(n, 4)`` of true boxes.
         target_labels: true classes, ``(B,)`` integers.
-        inclusive: False: half-open boxes, width ``x1 - x0``, and a box of zeros is none. True:
+        inclusive: False: half-open boxes, width ``x1 - x0``, and a box of zeros is no box. True:
             ``x1`` is the last pixel, width ``x1 - x0 + 1``, as in SPA's released code, where a box
             of zeros is the first pixel.
 
@@ -80,7 +80,7 @@ def localization_errors(
         ``boxes``. Not differentiable.
 
     Raises:
-        TypeError: boxes are no real numbers, or labels no integers.
+        TypeError: boxes are not real numbers, or labels are not integers.
         ValueError: shapes disagree.
 
     Example:
@@ -105,7 +105,7 @@ def localization_errors(
         ratio[:, 0] for ratio in overlaps(boxes[:, None], target_boxes, inclusive)
     )
     device = iou.device
-    best, at = iou.max(1)  # the first of equal ones
+    best, at = iou.max(1)  # the first on ties
     first_that_holds = {
         LocalizationError.classification: labels.to(device) != target_labels.to(device),
         LocalizationError.right: best > 0.5,
@@ -120,7 +120,7 @@ def localization_errors(
 
 
 class LocalizationErrors(Metric):
-    """Shares of images that are right, or wrong for one of five reasons.
+    """Fractions of images that are right, or wrong for one of five reasons.
 
     Args:
         inclusive: False: half-open boxes. True: ``x1`` and ``y1`` are the last pixel, as in SPA's
@@ -146,7 +146,7 @@ class LocalizationErrors(Metric):
     """
 
     is_differentiable = False
-    higher_is_better = None  # it is for one of the shares, and not for the others
+    higher_is_better = None  # true for one of the fractions, not for the others
     full_state_update = False
     counts: Tensor
 
@@ -172,7 +172,7 @@ class LocalizationErrors(Metric):
         self.counts += (codes[:, None] == kinds).sum(0).to(self.counts.device)
 
     def compute(self) -> ErrorRates:
-        """Return the shares, float64; of no image, NaN."""
+        """Return the fractions, float64; NaN if there is no image."""
         device = float64_device(self.counts)
         counts = self.counts.to(device, torch.float64)
         return ErrorRates(*(counts / counts.sum()))

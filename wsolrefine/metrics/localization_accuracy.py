@@ -41,30 +41,30 @@ def localization_hits(
     inclusive: bool = False,
     gt_known_boxes: Tensor | None = None,
 ) -> Tensor:
-    """Say for each image whether it is localized: Top-1, Top-5, GT-known.
+    """Return whether each image is localized: Top-1, Top-5, GT-known.
 
     A box is right if its best IoU with a true box is ``>= iou`` or ``> iou``, as ``hit`` says:
-    papers differ, and the two differ on boxes that reach it exactly.
+    papers differ, which matters for boxes with exactly that IoU.
 
     Args:
         boxes: one box for each predicted class, the best class first, ``(B, k, 4)``,
-            ``x0 y0 x1 y1``. NaN is no box.
+            ``x0 y0 x1 y1``. NaN means no box.
         labels: the predicted classes, ``(B, k)`` integers. Top-5 needs k = 5.
         target_boxes: B tensors ``(n, 4)`` of true boxes; an image without any is not localized.
         target_labels: true classes, ``(B,)`` integers.
         hit: ``">="`` (wsolevaluation, ORNet) or ``">"`` (SPA, SPOL, SEM, CSoA).
         iou: the IoU to reach, in (0, 1].
-        inclusive: False: half-open boxes, width ``x1 - x0``, and a box of zeros is none. True:
+        inclusive: False: half-open boxes, width ``x1 - x0``, and a box of zeros is no box. True:
             ``x1`` is the last pixel, width ``x1 - x0 + 1``, as in SPA's released code, where a box
             of zeros is the first pixel.
         gt_known_boxes: boxes of the true class's maps, ``(B, 4)``; None: the first of ``boxes``,
-            which is right for maps without classes and what SPA's released code does.
+            which is correct for class-agnostic maps and is what SPA's released code does.
 
     Returns:
         ``(B, 3)`` booleans on the device of ``boxes``: Top-1, Top-k, GT-known. Not differentiable.
 
     Raises:
-        TypeError: boxes are no real numbers, or labels no integers.
+        TypeError: boxes are not real numbers, or labels are not integers.
         ValueError: shapes disagree, ``hit`` is neither of the two, or ``iou`` is out of range.
 
     Example:
@@ -176,7 +176,7 @@ class LocalizationAccuracy(Metric):
         self.total += len(found)
 
     def compute(self) -> LocalizationRates:
-        """Return the accuracies, float64; of no image, NaN."""
+        """Return the accuracies, float64; NaN if there is no image."""
         device = float64_device(self.hits)
         rates = self.hits.to(device, torch.float64) / self.total.to(device)
         return LocalizationRates(*rates)

@@ -21,12 +21,12 @@ TIE = 2 / FINE
 class PeakIoUResult(NamedTuple):
     """Overlap, precision and recall at each of 256 grey levels, as fractions.
 
-    Args:
+    Attributes:
         peak_iou: the largest value of ``curve``, a scalar.
         peak_threshold: the lowest grey level that reaches it, 0 to 255, int64.
         curve: ``(256,)``, IoU of the pixels at or above each grey level with the object.
         precision: ``(256,)``, of all pixels counted.
-        recall: ``(256,)``, likewise.
+        recall: ``(256,)``, of all pixels counted.
         average_precision: of the same pixels, a scalar.
 
     """
@@ -43,12 +43,14 @@ def count_grey_levels(maps: Tensor, masks: Tensor, *, ignore_index: int = 255) -
     """Count the grey levels of object and other pixels of each map.
 
     A map is min-maxed and truncated to 8 bits, ``uint8(255 (map - min) / (max - min + 1e-10))``, in
-    float64. A constant map, or one with NaN, is level 0 everywhere.
+    float64. A constant map, or one with NaN, is level 0 everywhere. Where the masks have another
+    size, the 8-bit map is brought to it with OpenCV's bilinear resize, as public evaluations of SEM
+    do.
 
     Args:
-        maps: maps of any scale, ``(B, H, W)``.
-        masks: ``(B, H, W)`` integers: 0 background, ``ignore_index`` left out, all else object.
-        ignore_index: label of pixels that do not count.
+        maps: maps of any scale, ``(B, h, w)``.
+        masks: ``(B, H, W)`` integers: 0 background, ``ignore_index`` ignored, anything else object.
+        ignore_index: label of pixels to ignore.
 
     Returns:
         ``(B, 2, 256)`` int64 on the maps' device: levels of object pixels, then of the others.
@@ -69,13 +71,14 @@ def count_grey_levels(maps: Tensor, masks: Tensor, *, ignore_index: int = 255) -
         open.
 
     """
-    check_tensors(maps=(maps, "B H W"))
-    masks = checked_masks(maps, masks)
+    check_tensors(maps=(maps, "B h w"))
+    masks = checked_masks(maps, masks, same_size=False)
     device = float64_device(maps)
-    values = maps.detach().to(device, torch.float64).flatten(1)
-    low, high = (end(1, keepdim=True) for end in (values.amin, values.amax))
+    values = maps.detach().to(device, torch.float64)
+    low, high = (end((1, 2), keepdim=True) for end in (values.amin, values.amax))
     scaled = (values - low) / (high - low + 1e-10)
-    level = (LEVELS - 1) * scaled.where(scaled.isfinite().all(1, keepdim=True), 0.0)
+    scaled = scaled.where(scaled.isfinite().all(2, keepdim=True).all(1, keepdim=True), 0.0)
+    level = _enlarged(((LEVELS - 1) * scaled).to(torch.uint8), masks.shape[1:]).flatten(1)
     masks = masks.to(device).flatten(1)
     image = torch.arange(len(maps), device=device)[:, None]
     place = (2 * image + (masks == 0).long()) * LEVELS + level.long()
@@ -83,21 +86,36 @@ def count_grey_levels(maps: Tensor, masks: Tensor, *, ignore_index: int = 255) -
     return counts.reshape(-1, 2, LEVELS).to(maps.device)
 
 
+def _enlarged(levels: Tensor, size: torch.Size) -> Tensor:
+    """Bring 8-bit maps ``(B, h, w)`` to the size of their masks."""
+    if levels.shape[1:] == size or not len(levels):
+        return levels.expand(len(levels), *size)
+    import cv2
+    import numpy as np
+
+    height, width = size
+    resized = [
+        cv2.resize(level, (width, height), interpolation=cv2.INTER_LINEAR)
+        for level in levels.cpu().numpy()
+    ]
+    return torch.from_numpy(np.stack(resized)).to(levels.device)
+
+
 def peak_iou(counts: Tensor, *, aggregate: Literal["pooled", "mean"] = "pooled") -> PeakIoUResult:
     """Return the best overlap of mask and object over one grey level for all images.
 
-    ``IoU(T) = TP / (TP + FP + FN)`` of the pixels with level >= T, for T from 0 to 255. The best T
-    of each image by itself is another, larger figure and is not given here.
+    ``IoU(T) = TP / (TP + FP + FN)`` of the pixels with level >= T, for T from 0 to 255. Choosing
+    the best T for each image separately would give a larger value, which is not computed here.
 
     Args:
         counts: ``(B, 2, 256)`` of :func:`wsolrefine.metrics.count_grey_levels`, or their sum
             ``(2, 256)``.
         aggregate: ``pooled`` adds the pixels of all images; ``mean`` averages the images' IoU at
-            each T, without images that have neither object nor prediction there.
+            each T, leaving out images that have neither object nor prediction there.
 
     Returns:
         :class:`wsolrefine.metrics.PeakIoUResult`, float64. Precision, recall and their area,
-        ``AP = sum P_T (R_T - R_{T+1})``, are of pooled pixels always.
+        ``AP = sum P_T (R_T - R_{T+1})``, are always those of pooled pixels.
 
     Raises:
         ValueError: ``counts`` has another shape (``mean`` needs those of each image), no object
@@ -148,7 +166,7 @@ def _result(pooled: Tensor, curve: Tensor, *, tie: float = 0.0) -> PeakIoUResult
     recall = true / true[0]
     average = (precision * (recall - torch.cat([recall[1:], recall.new_zeros(1)]))).sum()
     peak = curve.nan_to_num(-1.0).amax()
-    at = (curve >= peak - tie).int().argmax()  # the lowest of equal ones
+    at = (curve >= peak - tie).int().argmax()  # the lowest on ties
     return PeakIoUResult(peak, at, curve, precision, recall, average)
 
 
@@ -158,7 +176,7 @@ class PeakIoU(Metric):
     Args:
         aggregate: ``pooled`` adds the pixels of all images; ``mean`` averages the images' IoU at
             each level.
-        ignore_index: label of pixels that do not count.
+        ignore_index: label of pixels to ignore.
         **kwargs: passed to ``torchmetrics.Metric``.
 
     Raises:
@@ -204,7 +222,7 @@ class PeakIoU(Metric):
         self.add_state("images", zeros, dist_reduce_fx="sum")
 
     def update(self, maps: Tensor, masks: Tensor) -> None:
-        """Add a batch: maps ``(B, H, W)`` of any scale and masks of the same shape."""
+        """Add a batch: maps ``(B, h, w)`` of any scale and masks ``(B, H, W)``."""
         counts = count_grey_levels(maps, masks, ignore_index=self.ignore_index)
         curves = _iou_curves(counts)
         self.counts += counts.sum(0).to(self.counts.device)

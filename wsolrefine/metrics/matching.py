@@ -20,19 +20,20 @@ def match_boundaries(
 ) -> tuple[Tensor, Tensor]:
     """Match predicted to true boundary pixels, one to one and no farther apart than a tolerance.
 
-    As many pairs as possible; among all ways to form that many, one of least total distance. The
-    number of pairs is therefore unique; which pixels of equal distance it takes may not be.
+    There are as many pairs as possible and, among all ways to form that many, the total distance is
+    smallest. The number of pairs is therefore unique; the choice among pixels of equal distance may
+    not be.
 
     Args:
         predicted: boolean masks, ``(B, H, W)``. Lines should be one pixel wide, see
-            :func:`wsolrefine.metrics.thin`.
+            :func:`wsolrefine.thin`.
         target: boolean masks of the same shape.
         tolerance: largest distance between the centres of two pixels of a pair, as a fraction of
             the image's diagonal ``sqrt(H^2 + W^2)``. 0: only the same pixel.
 
     Returns:
         Two boolean tensors ``(B, H, W)``: matched pixels of ``predicted`` and of ``target``, as
-        many of one as of the other. Computed on the CPU, on the device of ``predicted``.
+        many of one as of the other. Computed on the CPU, returned on the device of ``predicted``.
 
     Raises:
         TypeError: a mask is not boolean.
@@ -64,14 +65,14 @@ def match_boundaries(
 class Pairs:
     """All pairs of a pixel that may be predicted with a true boundary pixel near it.
 
-    Found once an image: each threshold takes the rows of its own pixels.
+    Found once per image: each threshold takes the rows of its own pixels.
     """
 
     def __init__(self, wanted: Mask, target: Mask, tolerance: float) -> None:
         from scipy.sparse import csr_array
 
         height, width = target.shape
-        # A pair at just this distance counts, whatever the rounding.
+        # A pair at exactly this distance counts, whatever the rounding.
         squared = min(tolerance, 1.0) ** 2 * (height**2 + width**2) * (1 + 1e-9)
         reach_y, reach_x = (min(math.isqrt(int(squared)), size - 1) for size in target.shape)
         rows, columns = target.nonzero()
@@ -94,7 +95,7 @@ class Pairs:
     def counts(self, predicted: Mask) -> list[int]:
         """Return for each mask of ``(T, H, W)`` the largest number of pairs that share no pixel.
 
-        Each begins with the pairs of the mask after it, which shares most of its pixels.
+        Each search starts from the pairs of the next mask, which shares most of its pixels.
         """
         numbers = []
         mate = np.full(self.target.size, -1)
@@ -117,9 +118,9 @@ class Pairs:
         if near.nnz == 0:
             return first, second
         row, column = near.row, near.col
-        # One variable a pair, 0 to 1; those of a pixel add up to 1 at most. The corners of this
-        # polytope are whole numbers, since the graph is bipartite, and simplex ends in a corner.
-        # One pair more is worth more than any change of distances that it brings about.
+        # One variable per pair, 0 to 1; those of a pixel add up to 1 at most. The corners of this
+        # polytope are integers, since the graph is bipartite, and simplex ends in a corner. One
+        # more pair is worth more than any change of distances that it causes.
         worth = (1 + near.data.max()) * (1 + min(near.shape))
         pair, one = np.arange(near.nnz), np.ones(near.nnz)
         at_most_one = vstack(

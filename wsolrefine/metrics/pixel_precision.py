@@ -14,7 +14,7 @@ from wsolrefine.metrics._metric import Metric, float64_device, keep_apart
 
 
 class PixelPrecision(NamedTuple):
-    """Average precision of pixels and the curve under which it lies, as fractions.
+    """Average precision of pixels and its precision-recall curve, as fractions.
 
     Attributes:
         average_precision: a scalar.
@@ -37,14 +37,14 @@ def count_scores(
 ) -> Tensor:
     """Count the scores of object and other pixels in bins, as wsolevaluation does.
 
-    Bins reach from each threshold up to the next one, which is not part of them; those above the
-    last threshold are [last, 1), [1, 2) and [2, 3]. Scores are compared in float64.
+    Each bin reaches from a threshold up to the next one, which is not part of it; the bins from the
+    last threshold on are [last, 1), [1, 2) and [2, 3]. Scores are compared in float64.
 
     Args:
         maps: score maps in [0, 1], ``(B, H, W)``.
-        masks: ``(B, H, W)`` integers: 0 background, ``ignore_index`` left out, all else object.
+        masks: ``(B, H, W)`` integers: 0 background, ``ignore_index`` ignored, anything else object.
         thresholds: T rising numbers, the first of them 0; None: 0, 0.001, ... 0.999.
-        ignore_index: label of pixels that do not count.
+        ignore_index: label of pixels to ignore.
 
     Returns:
         ``(2, T + 2)`` int64 on the maps' device: bins of object pixels, then of the others. Counts
@@ -71,7 +71,7 @@ def count_scores(
     steps = _edges(thresholds)
     values = unit_interval(maps).contiguous()
     masks = masks.to(values.device)
-    # The last bins hold what is at least 1: that is 1 itself.
+    # The last bins hold scores of at least 1: that is, 1 itself.
     edges = torch.tensor([*steps[1:], 1.0], dtype=torch.float64, device=values.device)
     bins = len(steps) + 2
     bucket = torch.bucketize(values, edges, right=True)
@@ -91,8 +91,8 @@ def _edges(thresholds: Sequence[float] | None) -> list[float]:
 def pixel_average_precision(counts: Tensor) -> PixelPrecision:
     """Return the average precision of pixels from the bins of their scores.
 
-    From the highest bin down, ``P_k`` is the share of object pixels among those counted so far,
-    ``R_k`` the share of all object pixels that they are, and ``AP = sum P_k (R_k - R_{k-1})``.
+    From the highest bin down, ``P_k`` is the fraction of object pixels among those counted so far,
+    ``R_k`` the fraction of all object pixels among them, and ``AP = sum P_k (R_k - R_{k-1})``.
 
     Args:
         counts: ``(2, bins)`` of :func:`wsolrefine.metrics.count_scores`, the sum over batches.
@@ -131,7 +131,7 @@ class PxAP(Metric):
 
     Args:
         thresholds: edges of the bins of scores, T rising numbers from 0; None: 0, 0.001, ... 0.999.
-        ignore_index: label of pixels that do not count.
+        ignore_index: label of pixels to ignore.
         **kwargs: passed to ``torchmetrics.Metric``.
 
     Raises:

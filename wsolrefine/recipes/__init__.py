@@ -5,24 +5,23 @@ try:
 except ImportError as error:
     raise ImportError("recipes: expected lightning (pip install 'wsolrefine[train]')") from error
 
-from wsolrefine.recipes.checkpoint import About, Trained, load_trained, read_about, save_trained
+from wsolrefine.recipes._recipe import Recipe
+from wsolrefine.recipes.checkpoint import RecipeMetadata, load_recipe, read_metadata, save_recipe
 from wsolrefine.recipes.csoa import Csoa
-from wsolrefine.recipes.localization import Localization
 from wsolrefine.recipes.ornet import Ornet
 from wsolrefine.recipes.sem_edges import SemEdges
 from wsolrefine.recipes.spa import Spa
 from wsolrefine.recipes.spol import Spol
 
 __all__ = [
-    "About",
     "Csoa",
-    "Localization",
     "Ornet",
+    "Recipe",
+    "RecipeMetadata",
     "SemEdges",
     "Spa",
     "Spol",
-    "Trained",
-    "load_trained",
-    "read_about",
-    "save_trained",
+    "load_recipe",
+    "read_metadata",
+    "save_recipe",
 ]

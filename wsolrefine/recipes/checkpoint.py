@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from wsolrefine import __version__
 from wsolrefine.models import Classifier, Preprocess, load_classifier
 from wsolrefine.nn import FeatureList
+from wsolrefine.recipes._recipe import Recipe
+from wsolrefine.recipes.csoa import Csoa
+from wsolrefine.recipes.ornet import Ornet
+from wsolrefine.recipes.sem_edges import SemEdges
+from wsolrefine.recipes.spa import Spa
+from wsolrefine.recipes.spol import Spol
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-RECIPES = {
-    "spa": "Spa",
-    "ornet": "Ornet",
-    "csoa": "Csoa",
-    "sem_edges": "SemEdges",
-    "spol": "Spol",
+RECIPES: dict[str, type[Recipe]] = {
+    recipe.name: recipe for recipe in (Spa, Ornet, Csoa, SemEdges, Spol)
 }
-"""Names of the recipes, and of their classes in ``wsolrefine.recipes``."""
+"""The recipes by name."""
 
 FORMAT = "wsolrefine trained recipe 1"
 OF_OTHERS = ("torchvision", "timm")
@@ -37,7 +36,7 @@ DIFFER_WITHOUT_WEIGHTS = ("torchvision:googlenet", "torchvision:inception_v3")
 
 
 @dataclass(frozen=True)
-class About:
+class RecipeMetadata:
     """What a file says of its recipe.
 
     Args:
@@ -67,23 +66,6 @@ class About:
     versions: dict[str, str] = field(default_factory=dict)
 
 
-class Trained(NamedTuple):
-    """A recipe as it was trained, in evaluation mode on the CPU.
-
-    Attributes:
-        recipe: images ``(B, 3, H, W)`` to ``Localization(logits, maps)``.
-        preprocess: a PIL image to ``(3, H, W)``.
-        class_names: one for each class, or None.
-        about: what else its file says.
-
-    """
-
-    recipe: Any
-    preprocess: Callable[[Image], Tensor]
-    class_names: list[str] | None
-    about: About
-
-
 def is_own_code(backbone: str) -> bool:
     """Tell whether a backbone is code of the user's own, ``package.module:callable``.
 
@@ -95,7 +77,7 @@ def is_own_code(backbone: str) -> bool:
     return backbone.partition(":")[0] not in (*OF_OTHERS, "efficientnet-lite0")
 
 
-def recipe_class(name: str) -> Any:
+def recipe_class(name: str) -> type[Recipe]:
     """Return the class of a recipe by its name in :data:`RECIPES`.
 
     Raises:
@@ -104,10 +86,12 @@ def recipe_class(name: str) -> Any:
     """
     if name not in RECIPES:
         raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}, got {name!r}")
-    return getattr(import_module("wsolrefine.recipes"), RECIPES[name])
+    return RECIPES[name]
 
 
-def save_trained(path: str | PathLike[str], recipe: nn.Module, about: About) -> About:
+def save_recipe(
+    path: str | PathLike[str], recipe: Recipe, metadata: RecipeMetadata
+) -> RecipeMetadata:
     """Save a recipe's weights with all that is needed to build it again.
 
     The file appears whole or not at all. It holds no code and no pickle.
@@ -115,10 +99,10 @@ def save_trained(path: str | PathLike[str], recipe: nn.Module, about: About) -> 
     Args:
         path: the file, by custom ``NAME.safetensors``.
         recipe: one of ``wsolrefine.recipes``.
-        about: how it was made; name, hyper-parameters, threshold and versions are filled in.
+        metadata: how it was made; name, hyper-parameters, threshold and versions are filled in.
 
     Returns:
-        ``about`` as it was saved.
+        ``metadata`` as it was saved.
 
     Raises:
         OSError: the file cannot be written.
@@ -127,28 +111,25 @@ def save_trained(path: str | PathLike[str], recipe: nn.Module, about: About) -> 
     """
     from safetensors.torch import save_file
 
-    names = {value: key for key, value in RECIPES.items()}
-    name = names.get(type(recipe).__name__)
-    if name is None:
+    if RECIPES.get(getattr(recipe, "name", "")) is not type(recipe):
         raise TypeError(f"recipe: expected one of wsolrefine.recipes, got {type(recipe).__name__}")
-    for part in ("classifier", "embedding", "evaluator"):
-        if getattr(recipe, part, None) is not None and not getattr(recipe, "own_evaluator", False):
-            raise TypeError(f"recipe: expected none with a {part} of your own, got {name}")
+    for part in recipe.user_modules():
+        raise TypeError(f"recipe: expected none with a {part} of your own, got {recipe.name}")
     tensors = {}
     for key, value in recipe.state_dict().items():
         if not isinstance(value, Tensor):
             raise TypeError(f"recipe: expected tensors in its state, got {key}")
         # A copy: safetensors refuses two names for one memory.
         tensors[key] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
-    about = replace(
-        about,
-        recipe=name,
-        hyper_parameters=dict(getattr(recipe, "hparams", {})),
-        threshold=float(getattr(recipe, "threshold", 0.5)),
+    metadata = replace(
+        metadata,
+        recipe=recipe.name,
+        hyper_parameters=dict(recipe.hparams),
+        threshold=float(recipe.threshold),
         versions=_versions(),
     )
     header = {"format": FORMAT}
-    for key, value in asdict(about).items():
+    for key, value in asdict(metadata).items():
         try:
             header[key] = json.dumps(value)
         except TypeError:
@@ -163,11 +144,11 @@ def save_trained(path: str | PathLike[str], recipe: nn.Module, about: About) -> 
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-    return about
+    return metadata
 
 
-def read_about(path: str | PathLike[str]) -> About:
-    """Read what a file of :func:`save_trained` says of its recipe, without its weights.
+def read_metadata(path: str | PathLike[str]) -> RecipeMetadata:
+    """Read what a file of :func:`save_recipe` says of its recipe, without its weights.
 
     Args:
         path: the file.
@@ -177,7 +158,7 @@ def read_about(path: str | PathLike[str]) -> About:
         ValueError: it is no such file.
 
     Example:
-        >>> read_about("spol.safetensors").class_names  # doctest: +SKIP
+        >>> read_metadata("spol.safetensors").class_names  # doctest: +SKIP
         ['cat', 'dog']
 
     """
@@ -194,18 +175,18 @@ def read_about(path: str | PathLike[str]) -> About:
         got = header.get("format", "no format")
         raise ValueError(f"{path}: expected the header {FORMAT!r}, got {got!r}")
     try:
-        said = {key: _as_tuples(json.loads(header[key])) for key in About.__annotations__}
+        said = {key: _as_tuples(json.loads(header[key])) for key in RecipeMetadata.__annotations__}
         names, preprocess = said["class_names"], said["preprocess"]
         said["class_names"] = None if names is None else list(names)
         said["preprocess"] = None if preprocess is None else Preprocess(**preprocess)
-        return About(**said)
+        return RecipeMetadata(**said)
     except (KeyError, TypeError, ValueError) as error:
         why = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path}: expected a whole header, got {why}") from None
 
 
-def load_trained(path: str | PathLike[str], *, backbone: str | None = None) -> Trained:
-    """Build a recipe again from one file of :func:`save_trained`.
+def load_recipe(path: str | PathLike[str], *, backbone: str | None = None) -> Recipe:
+    """Build a recipe again from one file of :func:`save_recipe`.
 
     The backbone is built by name and gets its weights from the file: nothing is downloaded, except
     for torchvision's googlenet and inception_v3. A backbone that is code of your own
@@ -217,8 +198,9 @@ def load_trained(path: str | PathLike[str], *, backbone: str | None = None) -> T
         backbone: the same as in the file; None: that of the file, if it is a library's.
 
     Returns:
-        ``Trained(recipe, preprocess, class_names, about)``, whose outputs are those of the recipe
-        that was saved, bit for bit on the same machine.
+        The recipe in evaluation mode on the CPU, with ``preprocess``, ``class_names`` and
+        ``metadata``: a :class:`wsolrefine.Localizer`, whose results are those of the recipe that
+        was saved, bit for bit on the same machine.
 
     Raises:
         ImportError: the backbone's package is missing.
@@ -226,41 +208,40 @@ def load_trained(path: str | PathLike[str], *, backbone: str | None = None) -> T
         ValueError: it is no such file, its weights do not fit, or ``backbone`` is another one.
 
     Example:
-        >>> recipe, preprocess, names, about = load_trained(
-        ...     "spol.safetensors"
-        ... )  # doctest: +SKIP
-        >>> found = recipe(preprocess(image)[None])  # doctest: +SKIP
-        >>> mask = found.maps > recipe.threshold  # doctest: +SKIP
+        >>> recipe = load_recipe("spol.safetensors")  # doctest: +SKIP
+        >>> recipe.open("photo.jpg").boxes  # doctest: +SKIP
+        tensor([[[ 41.,  17., 388., 240.]]])
 
     """
     from safetensors.torch import load_file
 
-    about = read_about(path)
-    if backbone is not None and backbone != about.backbone:
-        raise ValueError(f"backbone: expected {about.backbone!r} as in {path}, got {backbone!r}")
-    if is_own_code(about.backbone) and backbone is None:
+    metadata = read_metadata(path)
+    if backbone is not None and backbone != metadata.backbone:
+        raise ValueError(f"backbone: expected {metadata.backbone!r} as in {path}, got {backbone!r}")
+    if is_own_code(metadata.backbone) and backbone is None:
         raise ValueError(
-            f"backbone: expected {about.backbone!r} to be named, as it is code of your own that "
+            f"backbone: expected {metadata.backbone!r} to be named, as it is code of your own that "
             f"{path} would run, got none"
         )
-    classifier = _without_weights(about)
-    features = FeatureList(classifier.model, about.layers)
-    recipe = recipe_class(about.recipe)(
-        features, list(about.channels), about.num_classes, **about.hyper_parameters
+    classifier = _without_weights(metadata)
+    features = FeatureList(classifier.model, metadata.layers)
+    recipe = recipe_class(metadata.recipe)(
+        features, list(metadata.channels), metadata.num_classes, **metadata.hyper_parameters
     )
     try:
         recipe.load_state_dict(load_file(path), strict=True)
     except RuntimeError as error:
         raise ValueError(f"{path}: expected weights that fit its header, got {error}") from None
-    preprocess = about.preprocess or classifier.preprocess
-    return Trained(recipe.eval(), preprocess, about.class_names, about)
+    recipe.preprocess = metadata.preprocess or classifier.preprocess
+    recipe.class_names, recipe.metadata = metadata.class_names, metadata
+    return recipe.eval()
 
 
-def _without_weights(about: About) -> Classifier:
-    """Build the classifier; its weights are about to be replaced, so none are downloaded."""
-    spec = about.backbone
+def _without_weights(metadata: RecipeMetadata) -> Classifier:
+    """Build the classifier; its weights are replaced next, so none are downloaded."""
+    spec = metadata.backbone
     source, _, name = spec.partition(":")
-    if about.preprocess is None or source not in OF_OTHERS or spec in DIFFER_WITHOUT_WEIGHTS:
+    if metadata.preprocess is None or source not in OF_OTHERS or spec in DIFFER_WITHOUT_WEIGHTS:
         return load_classifier(spec)
     try:
         if source == "timm":
@@ -269,7 +250,7 @@ def _without_weights(about: About) -> Classifier:
             model = import_module("torchvision.models").get_model(name, weights=None)
     except ImportError:
         return load_classifier(spec)  # which says what to install
-    return Classifier(model.eval(), about.preprocess, None, spec)
+    return Classifier(model.eval(), metadata.preprocess, None, spec)
 
 
 def _as_tuples(value: Any) -> Any:

@@ -5,11 +5,10 @@ Kou et al., "Improve CAM with Auto-adapted Segmentation and Co-supervised Augmen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, interpolate
 
@@ -17,11 +16,11 @@ from wsolrefine.functional._grid import resize
 from wsolrefine.functional.confseg import confseg
 from wsolrefine.losses import coaug_loss, confseg_loss
 from wsolrefine.nn import ConvolutionalHead
-from wsolrefine.recipes._schedule import check_stages, freeze, two_speeds
-from wsolrefine.recipes.localization import Localization, chosen, map_of
+from wsolrefine.recipes._recipe import MapsOf, Recipe, map_of
+from wsolrefine.recipes._schedule import check_stages, freeze
 
 
-class Csoa(LightningModule):
+class Csoa(Recipe):
     """CSoA: ConfSeg and CoAug in training, two thresholded maps joined at inference.
 
     Args:
@@ -63,11 +62,13 @@ class Csoa(LightningModule):
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 8, 3))
         >>> backbone = FeatureList(model, ["0", "1"])
         >>> recipe = Csoa(backbone, [4, 8], 5, stage=-1, auxiliary_stage=-2, width=16)
-        >>> logits, maps = recipe.eval()(torch.rand(2, 3, 16, 16))
-        >>> logits.shape, maps.shape
-        (torch.Size([2, 5]), torch.Size([2, 12, 12]))
+        >>> found = recipe(torch.rand(2, 3, 16, 16))
+        >>> found.logits.shape, found.coarse.shape
+        (torch.Size([2, 5]), torch.Size([2, 1, 12, 12]))
 
     """
+
+    name = "csoa"
 
     def __init__(
         self,
@@ -96,13 +97,11 @@ class Csoa(LightningModule):
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
     ) -> None:
-        super().__init__()
+        super().__init__(backbone, channels, num_classes)
         check_stages(
             channels, stage=stage, auxiliary_stage=auxiliary_stage, embedding_stage=embedding_stage
         )
         self.save_hyperparameters(ignore=["backbone", "channels", "num_classes", "embedding"])
-        self.settings: Any = self.hparams
-        self.backbone = backbone
         self.head = ConvolutionalHead(channels[stage], num_classes, width=width, dropout=dropout)
         self.auxiliary_head = ConvolutionalHead(
             channels[auxiliary_stage], num_classes, width=width, dropout=dropout
@@ -170,38 +169,27 @@ class Csoa(LightningModule):
         if self.embedding is not None:
             freeze(self.embedding)
 
-    def on_train_epoch_start(self) -> None:
-        """Freeze what the phase of this epoch leaves alone."""
-        self.prepare(self.current_epoch)
+    def user_modules(self) -> Mapping[str, nn.Module]:
+        """Return the embedding, if one was passed."""
+        return {} if self.embedding is None else {"embedding": self.embedding}
 
-    def training_step(self, batch: Sequence[Tensor], batch_index: int) -> Tensor:
-        """Return and log the loss of a batch."""
-        images, labels = batch
-        loss = self.loss(images, labels, epoch=self.current_epoch)
-        self.log("loss", loss, prog_bar=True, batch_size=len(labels))
-        return loss
-
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Localization:
-        """Return class scores and the larger of the two maps, each relative to its maximum.
+    def activate(self, images: Tensor) -> tuple[Tensor, MapsOf]:
+        """Return class scores, and the larger of the two maps of labels, each over its maximum.
 
         That map is above ``threshold`` where one of the two is, the union of Eq. 13.
         """
         class_maps, auxiliary_maps = self._class_maps(self.backbone(images))
-        logits = class_maps.mean((2, 3))
-        labels = chosen(logits, labels)
-        relative = [_relative(map_of(maps, labels)) for maps in (class_maps, auxiliary_maps)]
-        return Localization(logits, torch.maximum(*relative))
+
+        def maps_of(labels: Tensor) -> Tensor:
+            both = (_relative(map_of(maps, labels)) for maps in (class_maps, auxiliary_maps))
+            return torch.maximum(*both)
+
+        return class_maps.mean((2, 3)), maps_of
 
     def configure_optimizers(self) -> Any:
         """Return SGD whose rate decays by a factor each epoch."""
-        settings = self.settings
-        groups = two_speeds(
-            self, [self.backbone], settings.backbone_learning_rate, settings.learning_rate
-        )
-        optimizer = torch.optim.SGD(
-            groups, momentum=settings.momentum, weight_decay=settings.weight_decay
-        )
-        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, settings.decay)
+        optimizer = self.sgd([self.backbone])
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, self.settings.decay)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
 

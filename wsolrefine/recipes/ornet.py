@@ -5,12 +5,11 @@ Xie et al., "Online Refinement of Low-level Feature Based Activation Map for WSO
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
 import torch
-from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -21,11 +20,11 @@ from wsolrefine.functional.erasing import attentive_erasing
 from wsolrefine.losses import area_loss, entropy_loss, weighted_entropy_loss
 from wsolrefine.nn import ActivationGenerator, FeatureList
 from wsolrefine.nn.generator import Activation
-from wsolrefine.recipes._schedule import check_stages, cosine, freeze, phase_at, two_speeds
-from wsolrefine.recipes.localization import Localization
+from wsolrefine.recipes._recipe import MapsOf, Recipe
+from wsolrefine.recipes._schedule import check_stages, cosine, freeze, phase_at
 
 
-class Ornet(LightningModule):
+class Ornet(Recipe):
     """ORNet: stage one learns a generator within a classifier, stage two refines what it generates.
 
     Args:
@@ -65,11 +64,13 @@ class Ornet(LightningModule):
         >>> from wsolrefine.nn import FeatureList
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 8, 3))
         >>> recipe = Ornet(FeatureList(model, ["0", "1"]), [4, 8], 5, stage=0, width=8)
-        >>> logits, maps = recipe.eval()(torch.rand(2, 3, 16, 16))
-        >>> logits.shape, maps.shape
-        (torch.Size([2, 5]), torch.Size([2, 14, 14]))
+        >>> found = recipe(torch.rand(2, 3, 16, 16))
+        >>> found.logits.shape, found.coarse.shape
+        (torch.Size([2, 5]), torch.Size([2, 1, 14, 14]))
 
     """
+
+    name = "ornet"
 
     def __init__(
         self,
@@ -97,11 +98,9 @@ class Ornet(LightningModule):
         backbone_learning_rate: float = 0.001,
         refinement_factor: float = 0.1,
     ) -> None:
-        super().__init__()
+        super().__init__(backbone, channels, num_classes)
         check_stages(channels, stage=stage)
         self.save_hyperparameters(ignore=["backbone", "channels", "num_classes", "evaluator"])
-        self.settings: Any = self.hparams
-        self.backbone = backbone
         self.layer = layer if layer is not None else _name(backbone, stage)
         self.shallow = FeatureList(backbone, [self.layer])
         self.generator = ActivationGenerator(channels[stage], num_classes, width=width)
@@ -179,31 +178,21 @@ class Ornet(LightningModule):
         if phase_at(epoch, self.phases) or not self.own_evaluator:
             freeze(self.evaluator)
 
-    def on_train_epoch_start(self) -> None:
-        """Freeze what the phase of this epoch leaves alone."""
-        self.prepare(self.current_epoch)
+    def user_modules(self) -> Mapping[str, nn.Module]:
+        """Return the evaluator, if one was passed."""
+        return {} if self.own_evaluator else {"evaluator": self.evaluator}
 
-    def training_step(self, batch: Sequence[Tensor], batch_index: int) -> Tensor:
-        """Return and log the loss of a batch."""
-        images, labels = batch
-        loss = self.loss(images, labels, epoch=self.current_epoch)
-        self.log("loss", loss, prog_bar=True, batch_size=len(labels))
-        return loss
-
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Localization:
-        """Return the evaluator's class scores and the activation, which knows of no class."""
-        return Localization(self.evaluator(images), self.activation(images))
+    def activate(self, images: Tensor) -> tuple[Tensor, MapsOf]:
+        """Return the evaluator's class scores, and the activation, the same for every class."""
+        activation = self.activation(images)
+        return self.evaluator(images), lambda labels: activation
 
     def configure_optimizers(self) -> Any:
         """Return Adam with one half cosine for each phase."""
-        settings = self.settings
         pretrained = [self.backbone]
         if self.own_evaluator:
             pretrained.append(self.evaluator.get_submodule("backbone"))
-        groups = two_speeds(
-            self, pretrained, settings.backbone_learning_rate, settings.learning_rate
-        )
-        optimizer = torch.optim.Adam(groups)
+        optimizer = torch.optim.Adam(self.parameter_groups(pretrained))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._factor)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 

@@ -10,23 +10,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lightning import LightningModule
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, interpolate
+from torch.nn.functional import cross_entropy
 
+from wsolrefine.functional._colors import to_colors
 from wsolrefine.functional._grid import resize
-from wsolrefine.functional.conv_crf import conv_crf
+from wsolrefine.functional.conv_crf import coarse_to_fine
 from wsolrefine.functional.normalize import minmax
 from wsolrefine.functional.pseudo_boundary import pseudo_boundary
-from wsolrefine.functional.sem import sem
+from wsolrefine.functional.sem import seeds_for_grid, sem
+from wsolrefine.functional.suppression import suppress_non_maxima
 from wsolrefine.losses import hard_negative_suppression_loss
-from wsolrefine.metrics import suppress_non_maxima
 from wsolrefine.nn import EdgeHead
-from wsolrefine.recipes._schedule import check_stages, freeze, phase_at, two_speeds
-from wsolrefine.recipes.localization import Localization, chosen, map_of
+from wsolrefine.recipes._recipe import MapsOf, Recipe, map_of
+from wsolrefine.recipes._schedule import check_stages, freeze, phase_at
 
 
-class SemEdges(LightningModule):
+class SemEdges(Recipe):
     """SEM's edge detector: first a classifier for the maps, then, on frozen features, edges.
 
     Args:
@@ -65,11 +65,14 @@ class SemEdges(LightningModule):
         >>> from wsolrefine.nn import FeatureList
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 8, 3))
         >>> recipe = SemEdges(FeatureList(model, ["0", "1"]), [4, 8], 5, sem_stage=-1, width=8)
-        >>> logits, maps = recipe.eval()(torch.rand(2, 3, 16, 16))
-        >>> logits.shape, maps.shape
-        (torch.Size([2, 5]), torch.Size([2, 16, 16]))
+        >>> found = recipe(torch.rand(2, 3, 16, 16))
+        >>> found.logits.shape, found.coarse.shape
+        (torch.Size([2, 5]), torch.Size([2, 1, 16, 16]))
 
     """
+
+    name = "sem_edges"
+    regions = False
 
     def __init__(
         self,
@@ -94,13 +97,11 @@ class SemEdges(LightningModule):
         decay: float = 0.1,
         sgd: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(backbone, channels, num_classes)
         check_stages(channels, sem_stage=sem_stage)
         if edge_stages < 1:
             raise ValueError(f"edge_stages: expected a number >= 1, got {edge_stages}")
         self.save_hyperparameters(ignore=["backbone", "channels", "num_classes"])
-        self.settings: Any = self.hparams
-        self.backbone = backbone
         self.classes = nn.Conv2d(channels[-1], num_classes, 1)
         self.edges = EdgeHead(channels[:edge_stages], width=width, size=edge_size)
         self.phases = (classifier_epochs, edge_epochs)
@@ -124,15 +125,16 @@ class SemEdges(LightningModule):
         if not settings.refine:
             return cam
         stage = features[settings.sem_stage]
-        seeds = round(settings.num_seeds * stage.shape[-2] * stage.shape[-1] / 28**2)
-        return sem(cam, stage, num_seeds=max(1, seeds))
+        size = (stage.shape[-2], stage.shape[-1])
+        return sem(cam, stage, num_seeds=seeds_for_grid(size, settings.num_seeds))
 
     @torch.no_grad()
     def pseudo_boundaries(self, images: Tensor, maps: Tensor) -> Tensor:
         """Return what the edge head learns from, ``(B, H, W)`` bool, for maps of the images."""
         maps = resize(maps.float(), (images.shape[-2], images.shape[-1]))
-        colours = _colours(images.float())
-        return pseudo_boundary(_follow(maps, colours, self.settings.map_threshold), colours)
+        colors = to_colors(images.float())
+        aligned = coarse_to_fine(maps, colors, threshold=self.settings.map_threshold)
+        return pseudo_boundary(aligned, colors)
 
     def edge_loss(self, features: Sequence[Tensor], maps: Tensor, boundary: Tensor) -> Tensor:
         """Return the loss of the edge head for boundaries ``(B, H, W)``."""
@@ -159,34 +161,21 @@ class SemEdges(LightningModule):
         if phase_at(epoch, self.phases):
             freeze(self.backbone, self.classes)
 
-    def on_train_epoch_start(self) -> None:
-        """Freeze what the phase of this epoch leaves alone."""
-        self.prepare(self.current_epoch)
-
-    def training_step(self, batch: Sequence[Tensor], batch_index: int) -> Tensor:
-        """Return and log the loss of a batch."""
-        images, labels = batch
-        loss = self.loss(images, labels, epoch=self.current_epoch)
-        self.log("loss", loss, prog_bar=True, batch_size=len(labels))
-        return loss
-
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Localization:
-        """Return class scores and thinned edges ``(B, H, W)`` of the size of the images."""
+    def activate(self, images: Tensor) -> tuple[Tensor, MapsOf]:
+        """Return class scores, and thinned edges of the size of the images for labels."""
         features = self.backbone(images)
-        logits = self.classes(features[-1]).mean((2, 3))
-        maps = self.maps(features, chosen(logits, labels))
-        edges = self.probability(features, maps, (images.shape[-2], images.shape[-1]))
-        return Localization(logits, suppress_non_maxima(edges))
+        size = (images.shape[-2], images.shape[-1])
+
+        def maps_of(labels: Tensor) -> Tensor:
+            maps = self.maps(features, labels)
+            return suppress_non_maxima(self.probability(features, maps, size))
+
+        return self.classes(features[-1]).mean((2, 3)), maps_of
 
     def configure_optimizers(self) -> Any:
         """Return Adam or SGD, faster on top; the rates fall once in each phase."""
         settings = self.settings
-        groups = two_speeds(
-            self,
-            [self.backbone, self.edges.adapt],
-            settings.backbone_learning_rate,
-            settings.learning_rate,
-        )
+        groups = self.parameter_groups([self.backbone, self.edges.adapt])
         optimizer: torch.optim.Optimizer = torch.optim.Adam(groups)
         if settings.sgd:
             optimizer = torch.optim.SGD(groups, momentum=0.9, weight_decay=5e-4)
@@ -197,27 +186,3 @@ class SemEdges(LightningModule):
         phase = phase_at(epoch, self.phases)
         passed = epoch - sum(self.phases[:phase])
         return 1.0 if 5 * passed < 2 * self.phases[phase] else float(self.settings.decay)
-
-
-def _colours(images: Tensor) -> Tensor:
-    """Return each image in [0, 1], whatever it was normalised with."""
-    low, high = (end((1, 2, 3), keepdim=True) for end in (images.amin, images.amax))
-    return (images - low) / (high - low).clamp_min(torch.finfo(images.dtype).eps)
-
-
-def _follow(maps: Tensor, colours: Tensor, threshold: float) -> Tensor:
-    """Draw maps to the edges of their images, from coarse to fine: a small window then does."""
-    values = maps.clamp(0.01, 0.99)
-    shift = values.new_tensor(threshold).logit()
-    unary = torch.stack([(1 - values).log(), values.log() - shift], 1)
-    size = (maps.shape[-2], maps.shape[-1])
-    probability = unary
-    for scale in (4, 2, 1):
-        coarse = [-(-side // scale) for side in size]
-        small = [
-            interpolate(tensor, coarse, mode="bilinear", antialias=True)
-            for tensor in (unary, colours)
-        ]
-        probability = conv_crf(small[0], small[1], kernel_size=11)
-        unary = resize(probability.clamp_min(1e-4).log(), size)
-    return probability[:, 1]

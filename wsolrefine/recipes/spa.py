@@ -7,10 +7,8 @@ Localization", CVPR 2021.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -18,11 +16,11 @@ from wsolrefine.functional.normalize import minmax
 from wsolrefine.functional.scg import scg
 from wsolrefine.losses import restricted_activation_loss
 from wsolrefine.nn import ConvolutionalHead
-from wsolrefine.recipes._schedule import check_stages, two_speeds
-from wsolrefine.recipes.localization import Localization, chosen, map_of
+from wsolrefine.recipes._recipe import MapsOf, Recipe, map_of
+from wsolrefine.recipes._schedule import check_stages
 
 
-class Spa(LightningModule):
+class Spa(Recipe):
     """SPA: cross entropy and restricted activation in training, SCG at inference.
 
     Args:
@@ -61,11 +59,13 @@ class Spa(LightningModule):
         >>> from wsolrefine.nn import FeatureList
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 8, 3))
         >>> recipe = Spa(FeatureList(model, ["0", "1"]), [4, 8], 5, stage=-1, scg_stages=(-2, -1))
-        >>> logits, maps = recipe.eval()(torch.rand(2, 3, 16, 16))
-        >>> logits.shape, maps.shape
-        (torch.Size([2, 5]), torch.Size([2, 14, 14]))
+        >>> found = recipe(torch.rand(2, 3, 16, 16))
+        >>> found.logits.shape, found.coarse.shape
+        (torch.Size([2, 5]), torch.Size([2, 1, 14, 14]))
 
     """
+
+    name = "spa"
 
     def __init__(
         self,
@@ -93,11 +93,9 @@ class Spa(LightningModule):
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
     ) -> None:
-        super().__init__()
+        super().__init__(backbone, channels, num_classes)
         check_stages(channels, stage=stage, scg_stages=scg_stages)
         self.save_hyperparameters(ignore=["backbone", "channels", "num_classes"])
-        self.settings: Any = self.hparams
-        self.backbone = backbone
         self.head = ConvolutionalHead(channels[stage], num_classes, width=width, dropout=dropout)
         self.epochs, self.threshold = epochs, threshold
 
@@ -118,43 +116,29 @@ class Spa(LightningModule):
         weight: float = settings.restriction_weight
         return loss + weight * restriction
 
-    def prepare(self, epoch: int) -> None:
-        """Do nothing: no epoch leaves a part alone."""
-
-    def training_step(self, batch: Sequence[Tensor], batch_index: int) -> Tensor:
-        """Return and log the loss of a batch."""
-        images, labels = batch
-        loss = self.loss(images, labels, epoch=self.current_epoch)
-        self.log("loss", loss, prog_bar=True, batch_size=len(labels))
-        return loss
-
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Localization:
-        """Return class scores and the refined map of each label, or of the predicted class."""
+    def activate(self, images: Tensor) -> tuple[Tensor, MapsOf]:
+        """Return class scores, and the refined maps of labels."""
         settings = self.settings
         features = self.backbone(images)
         class_maps = self.head(features[settings.stage])
-        logits = class_maps.mean((2, 3))
-        cam = minmax(map_of(class_maps, chosen(logits, labels)).relu())
-        if not settings.refine:
-            return Localization(logits, cam)
         # Under autocast a layer norm's output is not in half precision, a convolution's is.
         dtype = features[settings.scg_stages[-1]].dtype
         layers = [features[stage].to(dtype) for stage in settings.scg_stages]
-        maps = scg(
-            cam.to(dtype),
-            layers,
-            orders=settings.orders,
-            foreground=settings.foreground,
-            background=settings.background,
-        )
-        return Localization(logits, maps)
+
+        def maps_of(labels: Tensor) -> Tensor:
+            cam = minmax(map_of(class_maps, labels).relu())
+            if not settings.refine:
+                return cam
+            return scg(
+                cam.to(dtype),
+                layers,
+                orders=settings.orders,
+                foreground=settings.foreground,
+                background=settings.background,
+            )
+
+        return class_maps.mean((2, 3)), maps_of
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return SGD with a lower rate for the pretrained backbone."""
-        settings = self.settings
-        groups = two_speeds(
-            self, [self.backbone], settings.backbone_learning_rate, settings.learning_rate
-        )
-        return torch.optim.SGD(
-            groups, momentum=settings.momentum, weight_decay=settings.weight_decay
-        )
+        return self.sgd([self.backbone])

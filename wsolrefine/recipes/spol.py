@@ -5,12 +5,10 @@ Wei et al., "Shallow Feature Matters for Weakly Supervised Object Localization",
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Any
 
 import torch
-from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
@@ -19,11 +17,11 @@ from wsolrefine.functional.normalize import minmax
 from wsolrefine.losses import masked_bce_loss, multiplicative_loss
 from wsolrefine.nn import MFFMaps, MFFNet
 from wsolrefine.nn.mff import Fusion
-from wsolrefine.recipes._schedule import freeze, phase_at, two_speeds
-from wsolrefine.recipes.localization import Localization, chosen, map_of
+from wsolrefine.recipes._recipe import MapsOf, Recipe, map_of
+from wsolrefine.recipes._schedule import freeze, phase_at
 
 
-class Spol(LightningModule):
+class Spol(Recipe):
     """SPOL: first the CAM network, then the segmentation network, each an MFF-Net.
 
     Args:
@@ -61,11 +59,13 @@ class Spol(LightningModule):
         >>> from wsolrefine.nn import FeatureList
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 8, 3))
         >>> recipe = Spol(FeatureList(model, ["0", "1"]), [4, 8], 5, stages=2)
-        >>> logits, maps = recipe.eval()(torch.rand(2, 3, 16, 16))
-        >>> logits.shape, maps.shape
-        (torch.Size([2, 5]), torch.Size([2, 14, 14]))
+        >>> found = recipe(torch.rand(2, 3, 16, 16))
+        >>> found.logits.shape, found.coarse.shape
+        (torch.Size([2, 5]), torch.Size([2, 1, 14, 14]))
 
     """
+
+    name = "spol"
 
     def __init__(
         self,
@@ -93,9 +93,8 @@ class Spol(LightningModule):
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
     ) -> None:
-        super().__init__()
+        super().__init__(backbone, channels, num_classes)
         self.save_hyperparameters(ignore=["backbone", "channels", "num_classes", "classifier"])
-        self.settings: Any = self.hparams
 
         def network(num_outputs: int) -> MFFNet:
             return MFFNet(
@@ -108,7 +107,7 @@ class Spol(LightningModule):
                 dropout=dropout,
             )
 
-        self.backbone, self.cam_network = backbone, network(num_classes)
+        self.cam_network = network(num_classes)
         self.classifier = classifier
         self.epochs = cam_epochs + segmentation_epochs
         self.threshold = cam_threshold
@@ -161,35 +160,23 @@ class Spol(LightningModule):
         if phase_at(epoch, (self.settings.cam_epochs, self.settings.segmentation_epochs)):
             freeze(self.backbone, self.cam_network)
 
-    def on_train_epoch_start(self) -> None:
-        """Freeze what the phase of this epoch leaves alone."""
-        self.prepare(self.current_epoch)
+    def user_modules(self) -> Mapping[str, nn.Module]:
+        """Return the classifier, if one was passed."""
+        return {} if self.classifier is None else {"classifier": self.classifier}
 
-    def training_step(self, batch: Sequence[Tensor], batch_index: int) -> Tensor:
-        """Return and log the loss of a batch."""
-        images, labels = batch
-        loss = self.loss(images, labels, epoch=self.current_epoch)
-        self.log("loss", loss, prog_bar=True, batch_size=len(labels))
-        return loss
-
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Localization:
-        """Return class scores and the segmentation, which knows of no class, or the CAM."""
-        maps = self._class_maps(images).fused
-        logits = maps.mean((2, 3)) if self.classifier is None else self.classifier(images)
+    def activate(self, images: Tensor) -> tuple[Tensor, MapsOf]:
+        """Return class scores, and the segmentation, the same for every class, or the CAM."""
+        class_maps = self._class_maps(images).fused
+        logits = class_maps.mean((2, 3)) if self.classifier is None else self.classifier(images)
         if not self.settings.segmentation_epochs:
-            return Localization(logits, minmax(map_of(maps, chosen(logits, labels))))
+            return logits, lambda labels: minmax(map_of(class_maps, labels))
         segmented = self.segmentation_network(self.segmentation_backbone(images)).fused
-        return Localization(logits, segmented[:, 0].sigmoid())
+        probability = segmented[:, 0].sigmoid()
+        return logits, lambda labels: probability
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return SGD with a lower rate for the pretrained backbones."""
-        settings = self.settings
         backbones = [self.backbone]
-        if settings.segmentation_epochs:
+        if self.settings.segmentation_epochs:
             backbones.append(self.segmentation_backbone)
-        groups = two_speeds(
-            self, backbones, settings.backbone_learning_rate, settings.learning_rate
-        )
-        return torch.optim.SGD(
-            groups, momentum=settings.momentum, weight_decay=settings.weight_decay
-        )
+        return self.sgd(backbones)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from wsolrefine.viz._arrays import as_array, as_image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def contact_sheet(
@@ -35,6 +38,17 @@ def contact_sheet(
             number than ``rows``, or a cell of another shape.
 
     """
+    draw_sheet(rows, titles, captions=captions, cell=cell).savefig(path)
+
+
+def draw_sheet(
+    rows: Sequence[Sequence[Any]],
+    titles: Sequence[str],
+    *,
+    captions: Sequence[str] | None = None,
+    cell: float = 2.2,
+) -> Figure:
+    """Draw the table of :func:`contact_sheet` and return the figure."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -74,7 +88,7 @@ def contact_sheet(
         if captions:
             at = gap / size[0], (top + height + 0.05) / size[1]
             figure.text(*at, captions[index], fontsize=8, color="0.25", parse_math=False)
-    figure.savefig(path)
+    return figure
 
 
 def _cell(value: Any) -> npt.NDArray[Any]:

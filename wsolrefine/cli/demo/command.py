@@ -69,8 +69,8 @@ def demo(
     from wsolrefine.activation.layers import find_layers
     from wsolrefine.cli.demo.stages import locate
     from wsolrefine.cli.files import replacing
-    from wsolrefine.cli.images import read_image
     from wsolrefine.cli.prepare import load_model
+    from wsolrefine.data import read_image
     from wsolrefine.viz import contact_sheet
 
     console = Console(highlight=False)

@@ -16,8 +16,8 @@ from wsolrefine import gppl, scg, union_box
 from wsolrefine.activation.cams import gap_cam
 from wsolrefine.activation.hooks import capture
 from wsolrefine.activation.layers import Layers
-from wsolrefine.cli.images import read_image
 from wsolrefine.cli.maps import REFINE, Method, cut_out, enlarge
+from wsolrefine.data import read_image
 from wsolrefine.models import Classifier
 from wsolrefine.viz import draw_boxes, overlay
 

@@ -10,8 +10,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
-from torch.nn.functional import pad
 
+from wsolrefine import outline
 from wsolrefine.cli.console import plain
 from wsolrefine.cli.evaluate.dataset import Split
 from wsolrefine.cli.evaluate.loop import MAX_PROBLEMS, Unusable, attempt
@@ -20,32 +20,11 @@ from wsolrefine.cli.evaluate.results import Figures
 from wsolrefine.cli.evaluate.score_maps import OfRecipe
 from wsolrefine.cli.images import quiet
 from wsolrefine.cli.refine.walk import Problems
-from wsolrefine.metrics import boundary_score, count_boundary_matches, thin
+from wsolrefine.metrics import boundary_score, count_boundary_matches
 from wsolrefine.metrics.boundary import LEVELS, best_counts
 
 TOLERANCE = 0.0075
 """Largest distance of a matched pair as a fraction of the diagonal, as on BSDS."""
-
-
-def outline(mask: Tensor) -> Tensor:
-    """Return the pixels of the object that touch background, as a line one pixel wide.
-
-    Args:
-        mask: ``(H, W)`` uint8: 1 object, 0 background, anything else neither: it gives no line.
-
-    Returns:
-        ``(H, W)`` bool. Where the object is cut off by the border of the image there is no line.
-
-    Example:
-        >>> mask = torch.tensor([[1, 1, 1, 0, 0]] * 3, dtype=torch.uint8)
-        >>> outline(mask).int()[0]
-        tensor([0, 0, 1, 0, 0], dtype=torch.int32)
-
-    """
-    background = pad((mask == 0)[None, None].float(), (1, 1, 1, 1))[0, 0] > 0
-    beside = background[:-2, 1:-1] | background[2:, 1:-1]
-    beside |= background[1:-1, :-2] | background[1:-1, 2:]
-    return thin(((mask == 1) & beside)[None])[0]
 
 
 def evaluate_edges(
@@ -120,7 +99,7 @@ def evaluate_edges(
 def _match(split: Split, found: tuple[int, Tensor]) -> Tensor:
     """Count one image, ``(1, 4, T)``."""
     index, edges = found
-    truth = outline(split.reader.mask(index, edges.shape))
+    truth = outline(split.reader.mask(index, edges.shape)[None])[0]
     # The recipe has suppressed what is no crest.
     return count_boundary_matches(edges[None], truth[None], tolerance=TOLERANCE, suppress=False)
 

@@ -7,10 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from wsolrefine.cli.evaluate.grey_levels import count_levels
 from wsolrefine.cli.evaluate.score_maps import Seen
 from wsolrefine.data import Annotation
-from wsolrefine.metrics import count_box_hits, count_scores
+from wsolrefine.metrics import count_box_hits, count_grey_levels, count_scores
 from wsolrefine.metrics.box_hits import inclusive_boxes, largest_boxes_at
 from wsolrefine.metrics.error_types import LocalizationError, localization_errors
 
@@ -88,7 +87,7 @@ def count_image(seen: Seen, truth: Annotation, masks: Masks | None, rule: Rule) 
     if masks is not None:
         counts["masks"] = torch.tensor(1)
         counts["scores"] = count_scores(map[None], masks.small[None], thresholds=rule.thresholds)
-        counts["levels"] = count_levels(map, masks.stored)
+        counts["levels"] = count_grey_levels(map[None], masks.stored[None])[0]
     return counts
 
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +16,7 @@ from wsolrefine.cli.maps import REFINE, Method
 from wsolrefine.cli.prepare import Prepared
 from wsolrefine.cli.recipe import Ready, look
 from wsolrefine.data import ScoreMaps
+from wsolrefine.metrics import prepare_score_map
 
 
 class Seen(NamedTuple):
@@ -160,27 +159,6 @@ def _seen(logits: Tensor, maps: Tensor, size: int, same_classes: bool) -> list[S
         raise ValueError("the classifier's scores are not finite numbers")
     best = logits.topk(min(5, logits.shape[1])).indices.tolist()
     return [
-        Seen(enlarge_bicubic(map, size), classes if same_classes else None)
+        Seen(prepare_score_map(map, (size, size)), classes if same_classes else None)
         for map, classes in zip(maps, best, strict=True)
     ]
-
-
-def enlarge_bicubic(map: Tensor, size: int) -> Tensor:
-    """Resize a map to a square, bicubic, and min-max it then, as wsolevaluation does.
-
-    Args:
-        map: ``(h, w)`` float32.
-        size: side in pixels.
-
-    Returns:
-        ``(size, size)`` float64 in [0, 1]; zeros for a constant map or one with NaN.
-
-    Example:
-        >>> import torch
-        >>> large = enlarge_bicubic(torch.tensor([[0.0, 0.0], [0.0, 1.0]]), 8)
-        >>> large.shape, large.min().item(), large.max().item()
-        (torch.Size([8, 8]), 0.0, 1.0)
-
-    """
-    large = cv2.resize(map.numpy(), (size, size), interpolation=cv2.INTER_CUBIC)
-    return minmax(torch.from_numpy(large.astype(np.float64)))

@@ -19,11 +19,11 @@ from torch import Tensor
 from wsolrefine.activation.forward import class_activation
 from wsolrefine.activation.layers import Layers
 from wsolrefine.cli.files import replacing
-from wsolrefine.cli.images import UnreadableImage, read_image
 from wsolrefine.cli.maps import REFINE, Method, Parts, cut_out, enlarge, mask_size
 from wsolrefine.cli.recipe import EDGES, Ready, look
 from wsolrefine.cli.refine.coco import Record, annotation
 from wsolrefine.cli.refine.inputs import Found
+from wsolrefine.data import UnreadableImage, read_image
 from wsolrefine.models import Classifier
 from wsolrefine.viz import draw_boxes, overlay
 
@@ -82,7 +82,9 @@ def load(plan: Plan, found: Found) -> Loaded | Failed:
         image = read_image(found.path)
         pixels = plan.classifier.preprocess(image)
     except UnreadableImage as error:
-        return Failed(found, str(error))
+        return Failed(found, error.reason)
+    except OSError as error:
+        return Failed(found, (error.strerror or str(error)).lower())
     except Exception as error:  # preprocessing may be anybody's code
         return Failed(found, f"preprocessing failed ({error or type(error).__name__})")
     size = image.size

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from wsolrefine.cli.images import SUFFIXES
+from wsolrefine.data.images import SUFFIXES
 
 Problems = list[tuple[str, str]]
 """What could not be used and why, in plain words."""

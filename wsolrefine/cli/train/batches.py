@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from wsolrefine.cli.images import UnreadableImage, read_image
+from wsolrefine.data import UnreadableImage
 from wsolrefine.data.augment import RandomCrop
 from wsolrefine.data.reader import Reader
 
@@ -38,8 +38,8 @@ def number_of(*parts: int) -> int:
 class TrainingImages(Dataset[tuple[Tensor, int] | UnreadableImage]):
     """Images of a reader, cut at random and preprocessed, with their labels.
 
-    They are read as ``refine`` reads photographs: upright, transparent parts white. An image that
-    cannot be read is returned as the error: raised in a worker, its words would be lost.
+    They are read as ``evaluate`` reads them, by the policy of the data set. An image that cannot be
+    read is returned as the error: raised in a worker, its message would be lost.
     """
 
     def __init__(
@@ -57,13 +57,15 @@ class TrainingImages(Dataset[tuple[Tensor, int] | UnreadableImage]):
     def __getitem__(self, draw: Draw) -> tuple[Tensor, int] | UnreadableImage:
         path = self.reader.image_path(draw.image)
         try:
-            image = read_image(path)
+            image = self.reader.image(draw.image)
             generator = torch.Generator().manual_seed(number_of(self.seed, *draw))
             pixels = self.preprocess(self.cut(image, generator))
         except UnreadableImage as error:
-            return UnreadableImage(f"{path}: {error}")
+            return error
+        except OSError as error:
+            return UnreadableImage(path, f"none ({error.strerror or error})")
         except Exception as error:  # preprocessing may be anybody's code
-            return UnreadableImage(f"{path}: preprocessing failed ({error!r})")
+            return UnreadableImage(path, repr(error), "an image that preprocessing takes")
         return pixels, self.reader.annotations[draw.image].label
 
 

@@ -14,7 +14,6 @@ from rich.text import Text
 from wsolrefine.cli.console import plain, stop
 from wsolrefine.cli.evaluate.options import Dataset
 from wsolrefine.cli.files import InUse, alone_in, termination_as_interrupt
-from wsolrefine.cli.images import UnreadableImage
 from wsolrefine.cli.prepare import choose_device
 from wsolrefine.cli.train.batches import Batches, TrainingImages
 from wsolrefine.cli.train.build import Built, build
@@ -29,6 +28,7 @@ from wsolrefine.cli.train.options import (
 )
 from wsolrefine.cli.train.run_folder import agree, last_checkpoint, read_run, write_run
 from wsolrefine.cli.train.trainer import Images, calm, make_trainer
+from wsolrefine.data import UnreadableImage
 from wsolrefine.data.augment import RandomCrop
 from wsolrefine.data.reader import Reader
 from wsolrefine.recipes.checkpoint import save_trained

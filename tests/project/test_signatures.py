@@ -1,0 +1,189 @@
+"""Pinned signatures: what calls of the public functions and classes may rely on.
+
+A change here is a change of the interface: docs/stability.md says what it takes.
+"""
+
+import inspect
+from enum import Enum
+from importlib import import_module
+from operator import attrgetter
+
+import pytest
+
+UPRIGHT, AS_STORED = (
+    f"ImagePolicy(orientation='{orientation}', deep_gray='stretch', background=(255, 255, 255))"
+    for orientation in ("upright", "stored")
+)
+
+# For each public module all names of its __all__. A class has the signature of its constructor, an
+# enumeration its members; NAME.METHOD is a method that is called with tensors.
+SIGNATURES = {
+    "wsolrefine": {
+        "ClassActivation": "(logits, labels, cam, features)",
+        "Classifier": "(model, preprocess, class_names, name)",
+        "ConfSeg": "(confident, foreground, background)",
+        "Gaussian": "(mean, covariance)",
+        "Layers": "(features, cam, head)",
+        "Preprocess": "(size=(224, 224), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),"
+        " interpolation='bilinear')",
+        "attentive_erasing": "(probability, *, threshold=0.5, drop=0.5, size=(0.1, 0.5),"
+        " generator=None)",
+        "box_iou": "(boxes1, boxes2, *, inclusive=False)",
+        "capture": "(model, *layers)",
+        "class_activation": "(model, images, *, labels=None, top=1, layers=None, to_map=None)",
+        "coarse_to_fine": "(maps, image, *, threshold=0.5, scales=(4, 2, 1), kernel_size=11)",
+        "component_boxes": "(mask)",
+        "confseg": "(cam)",
+        "confseg_thresholds": "(cam)",
+        "connected_components": "(mask, *, connectivity=8)",
+        "conv_crf": "(unary, image, *, iterations=5, kernel_size=21, appearance_weight=10.0,"
+        " appearance_std=10.0, color_std=0.08, smoothness_weight=1.0, smoothness_std=1.5)",
+        "find_layers": "(model, images, *, to_map=None)",
+        "find_stages": "(model, images, *, to_map=None)",
+        "fit_gaussian": "(weights)",
+        "gap_cam": "(features, weight, labels)",
+        "gaussian_map": "(gaussian, size)",
+        "gppl": "(cam)",
+        "gppl_released": "(cam, *, size=256, low=0.1, high=0.5, shrink=10, min_area=20)",
+        "grad_cam": "(activation, scores, *, to_map=None)",
+        "largest_box": "(mask)",
+        "load_classifier": "(spec='efficientnet-lite0')",
+        "minmax": "(maps)",
+        "multiply_maps": "(maps)",
+        "outline": "(mask)",
+        "pseudo_boundary": "(mask_probability, image, *, threshold=0.5, low=100.0, high=200.0,"
+        " tolerance=5.0)",
+        "pseudo_label": "(cam, *, foreground=0.5, background=0.004, ignore_index=255)",
+        "scg": "(cam, features, *, orders=(1, 2), foreground=0.6, background=0.3, block_size=None)",
+        "scg_released": "(cam, features, *, first_threshold=0.1, second_threshold=0.5,"
+        " second_weight=2.0, order=2, foreground=0.1, background=0.05)",
+        "self_correlation": "(features, *, orders=(1, 2))",
+        "self_correlation_released": "(features, *, first_threshold=0.1, second_threshold=0.5,"
+        " second_weight=2.0, order=2)",
+        "sem": "(cam, features, *, num_seeds=60)",
+        "suppress_non_maxima": "(edges)",
+        "thin": "(mask)",
+        "tokens_to_map": "(tokens, *, grid=None, num_prefix_tokens=0)",
+        "union_box": "(mask)",
+    },
+    "wsolrefine.data": {
+        "CUB": f"(root, *, split='test', transform=None, policy={AS_STORED})",
+        "ILSVRC": f"(root, *, split='val', masks=None, transform=None, policy={AS_STORED})",
+        "Annotation": "(image_id, label, size, boxes)",
+        "ImageFolder": f"(root, *, transform=None, policy={UPRIGHT})",
+        "ImagePolicy": UPRIGHT.removeprefix("ImagePolicy"),
+        "OpenImages": f"(root, *, metadata, split='test', transform=None, policy={AS_STORED})",
+        "RandomCrop": "(size=256, crop=224, flip=0.5, interpolation='bilinear')",
+        "ScoreMaps": "(folder)",
+        "ScoreMaps.maps": "(self, image_id)",
+        "UnreadableImage": "(path, got, expected='an image')",
+        "WsolEvaluation": f"(metadata, *, images=None, transform=None, policy={AS_STORED})",
+        "read_image": f"(path, policy={UPRIGHT})",
+    },
+    "wsolrefine.losses": {
+        "area_loss": "(probability, *, logits=False, reduction='mean')",
+        "coaug_loss": "(foreground, background, confident_background, label, *, gamma=1.0,"
+        " delta=1.0, reduction='mean')",
+        "confseg_loss": "(auxiliary_map, cam, *, reduction='mean')",
+        "entropy_loss": "(probability, *, logits=False, reduction='mean')",
+        "hard_negative_suppression_loss": "(probability, boundary, *, negative_weight=1.0,"
+        " suppression=True, logits=False, reduction='mean')",
+        "masked_bce_loss": "(logits, target, *, ignore_index=255, reduction='mean')",
+        "multiplicative_loss": "(deep_logits, fused_logits, label, *, distill=False,"
+        " reduction='mean')",
+        "restricted_activation_loss": "(logit_map, label, *, threshold, gap, released=False,"
+        " reduction='mean')",
+        "weighted_entropy_loss": "(probability, *, mean=0.5, std=0.1, detach_weight=False,"
+        " logits=False, reduction='mean')",
+    },
+    "wsolrefine.metrics": {
+        "BoundaryResult": "(ods, ods_threshold, ois, average_precision, thresholds, precision,"
+        " recall)",
+        "BoundaryScore": "(*, thresholds=None, tolerance=0.0075, suppress=True, **kwargs)",
+        "BoundaryScore.update": "(self, edges, boundaries)",
+        "BoxAccuracy": "(accuracy, accuracies, best_thresholds, thresholds, curve)",
+        "ErrorRates": "(right, classification, multi_instance, part, more, other)",
+        "LocalizationAccuracy": "(*, hit, iou=0.5, inclusive=False, **kwargs)",
+        "LocalizationAccuracy.update": "(self, boxes, labels, target_boxes, target_labels,"
+        " gt_known_boxes=None)",
+        "LocalizationError": "right=0, classification=1, multi_instance=2, part=3, more=4, other=5",
+        "LocalizationErrors": "(*, inclusive=False, **kwargs)",
+        "LocalizationErrors.update": "(self, boxes, labels, target_boxes, target_labels)",
+        "LocalizationRates": "(top1, top5, gt_known)",
+        "MaxBoxAcc": "(*, thresholds=None, ious=(0.5,), half_open=False, **kwargs)",
+        "MaxBoxAcc.update": "(self, maps, boxes, image_sizes=None)",
+        "MaxBoxAccV2": "(*, thresholds=None, ious=(0.3, 0.5, 0.7), half_open=False, **kwargs)",
+        "MaxBoxAccV2.update": "(self, maps, boxes, image_sizes=None)",
+        "PeakIoU": "(*, aggregate='pooled', ignore_index=255, **kwargs)",
+        "PeakIoU.update": "(self, maps, masks)",
+        "PeakIoUResult": "(peak_iou, peak_threshold, curve, precision, recall, average_precision)",
+        "PixelPrecision": "(average_precision, precision, recall)",
+        "PxAP": "(*, thresholds=None, ignore_index=255, **kwargs)",
+        "PxAP.update": "(self, maps, masks)",
+        "boundary_score": "(counts, best=None, *, thresholds=None)",
+        "count_boundary_matches": "(edges, boundaries, *, thresholds=None, tolerance=0.0075,"
+        " suppress=True)",
+        "count_box_hits": "(maps, boxes, *, image_sizes=None, thresholds=None, ious=(0.5,),"
+        " all_contours=False)",
+        "count_box_hits_half_open": "(maps, boxes, *, image_sizes=None, thresholds=None,"
+        " ious=(0.5,), all_components=False)",
+        "count_grey_levels": "(maps, masks, *, ignore_index=255)",
+        "count_scores": "(maps, masks, *, thresholds=None, ignore_index=255)",
+        "localization_errors": "(boxes, labels, target_boxes, target_labels, *, inclusive=False)",
+        "localization_hits": "(boxes, labels, target_boxes, target_labels, *, hit, iou=0.5,"
+        " inclusive=False, gt_known_boxes=None)",
+        "match_boundaries": "(predicted, target, *, tolerance=0.0075)",
+        "max_box_acc": "(hits, total, thresholds)",
+        "peak_iou": "(counts, *, aggregate='pooled')",
+        "pixel_average_precision": "(counts)",
+        "prepare_score_map": "(map, size)",
+        "score_map_boxes": "(map, threshold, *, all_contours=False)",
+        "thresholds_of": "(step)",
+    },
+    "wsolrefine.nn": {
+        "Activation": "(probability, auxiliary_logits)",
+        "ActivationGenerator": "(in_channels, num_classes, *, width=64)",
+        "ActivationGenerator.forward": "(self, features)",
+        "ConvolutionalHead": "(in_channels, num_classes, *, width=1024, dropout=0.5)",
+        "ConvolutionalHead.forward": "(self, features)",
+        "EdgeHead": "(channels, *, width=128, size=(160, 160))",
+        "EdgeHead.forward": "(self, features, maps)",
+        "FeatureList": "(model, layers)",
+        "FeatureList.forward": "(self, images)",
+        "MFFMaps": "(deep, fused)",
+        "MFFNet": "(channels, num_outputs, *, stages=3, fusion='multiplication', attention=True,"
+        " width=128, dropout=0.5)",
+        "MFFNet.forward": "(self, features)",
+        "MultiplicativeChannelAttention": "(channels, *, width=128)",
+        "MultiplicativeChannelAttention.forward": "(self, features)",
+        "stage_channels": "(backbone, images)",
+    },
+    "wsolrefine.viz": {
+        "contact_sheet": "(rows, titles, path, *, captions=None, cell=2.2)",
+        "draw_boxes": "(image, boxes, *, labels=None, color=(255, 255, 255), width=None,"
+        " dashed=False)",
+        "overlay": "(image, map, alpha=0.5, *, colormap='turbo')",
+        "plot_bars": "(values, path, *, x_label, title=None)",
+        "plot_curves": "(series, path, *, x_label, y_label, title=None, marks=None)",
+    },
+}
+
+
+def described(found):
+    if inspect.isclass(found) and issubclass(found, Enum):
+        return ", ".join(f"{member.name}={member.value!r}" for member in found)
+    parameters = inspect.signature(found).parameters.values()
+    return str(inspect.Signature([p.replace(annotation=p.empty) for p in parameters]))
+
+
+@pytest.mark.parametrize("module", SIGNATURES)
+def test_the_public_names_are_exactly_these(module):
+    pinned = {name for name in SIGNATURES[module] if "." not in name}
+    assert {*import_module(module).__all__} == pinned
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(module, name) for module, names in SIGNATURES.items() for name in names]
+)
+def test_signature(module, name):
+    assert described(attrgetter(name)(import_module(module))) == SIGNATURES[module][name]

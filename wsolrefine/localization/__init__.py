@@ -1,0 +1,6 @@
+"""From a model to the whole object: refined maps, masks and boxes."""
+
+from wsolrefine.localization.localizer import Localizer, localize
+from wsolrefine.localization.result import Localization
+
+__all__ = ["Localization", "Localizer", "localize"]

@@ -1,0 +1,335 @@
+"""The one way from a model to boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
+
+import torch
+from torch import Tensor, nn
+
+from wsolrefine._check import check_tensors
+from wsolrefine.activation.forward import class_activation
+from wsolrefine.activation.layers import Layers, find_layers
+from wsolrefine.data.images import UPRIGHT, ImagePolicy, read_image, to_rgb
+from wsolrefine.localization.masks import (
+    Parts,
+    check_parts,
+    check_threshold,
+    enlarge,
+    masks_and_boxes,
+)
+from wsolrefine.localization.methods import DEFAULT, method_of
+from wsolrefine.localization.result import Localization
+from wsolrefine.models import Classifier, preprocess_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class ClassMaps(NamedTuple):
+    """Class scores, the classes asked for, and their maps on the grid they were computed on.
+
+    Attributes:
+        logits: ``(B, num_classes)``.
+        labels: int64, ``(B, K)``.
+        maps: in [0, 1], ``(B, K, h, w)``.
+
+    """
+
+    logits: Tensor
+    labels: Tensor
+    maps: Tensor
+
+
+class Localizer(nn.Module):
+    """A model and a refinement: images to classes, heatmaps, masks and boxes.
+
+    The model runs in evaluation mode without gradients and is left as it was; only Grad-CAM, where
+    the head is not linear in averaged features, goes back to its own layer. Layers are found once
+    for each size of images. A localizer is a module: ``to(device)`` moves the model, pickle and
+    ``torch.save`` take it with its layers, and it works under ``inference_mode`` and autocast.
+
+    Args:
+        model: a classifier, images ``(B, 3, H, W)`` to logits ``(B, num_classes)``: any module, or
+            a :class:`wsolrefine.Classifier`, which brings preprocessing and names of classes.
+        refine: name of a method (``scg``, ``sem``, ``gppl``, ``confseg``, ``conv_crf``, ``cam``),
+            the function of that name, or a function of your own,
+            ``(cam, features, images) -> maps``: CAM ``(B, K, h, w)`` in [0, 1], features, a list
+            of ``(B, C, h, w)``, the images as the model gets them; maps ``(B, K, h, w)`` in [0, 1]
+            on any grid.
+        threshold: value of a map in [0, 1) above which a pixel belongs to the object; None: that of
+            the method (0.5 for a function of your own).
+        parts: ``"largest"`` keeps the largest component of a mask, ``"all"`` all of them.
+        layers: what :func:`wsolrefine.find_layers` returns; or names of the layers to take
+            features from, the CAM's being found; None finds all.
+        to_map: lays a layer's output out as ``(B, C, h, w)``, see :func:`wsolrefine.find_layers`.
+        preprocess: a PIL image to ``(3, H, W)``, for images that are not tensors. It must not crop:
+            boxes are scaled back to the whole image. None: the classifier's, or what a model of
+            timm says of itself.
+        class_names: a name for each class; None: the classifier's.
+
+    Raises:
+        TypeError: ``model`` is no module or classifier, or ``refine`` is neither a name nor a
+            function.
+        ValueError: there is no method of that name, or ``threshold`` or ``parts`` is out of range.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4), nn.AdaptiveAvgPool2d(1),
+        ...                       nn.Flatten(), nn.Linear(8, 10))
+        >>> localizer = Localizer(model)
+        >>> found = localizer(torch.rand(2, 3, 32, 32), top=3)
+        >>> found.labels.shape, found.masks.shape, found.boxes.shape
+        (torch.Size([2, 3]), torch.Size([2, 3, 32, 32]), torch.Size([2, 3, 4]))
+
+    """
+
+    regions = True
+    """Whether maps show objects; False for the edges of :class:`wsolrefine.recipes.SemEdges`, which
+    have no boxes."""
+
+    def __init__(
+        self,
+        model: nn.Module | Classifier,
+        *,
+        refine: str | Callable[..., Tensor] = DEFAULT,
+        threshold: float | None = None,
+        parts: Parts = "largest",
+        layers: Layers | Sequence[str] | None = None,
+        to_map: Callable[[Tensor], Tensor] | None = None,
+        preprocess: Callable[[Image], Tensor] | None = None,
+        class_names: list[str] | None = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(model, Classifier):
+            preprocess = preprocess or model.preprocess
+            class_names = class_names or model.class_names
+            self.name, self.model = model.name, model.model
+        elif isinstance(model, nn.Module):
+            self.name, self.model = type(model).__name__, model
+            preprocess = preprocess or preprocess_of(model)
+        else:
+            kind = type(model).__name__
+            raise TypeError(f"model: expected an nn.Module or a Classifier, got {kind}")
+        self.method, chosen = method_of(refine)
+        self.refine = chosen.refine
+        self.threshold = chosen.threshold if threshold is None else threshold
+        check_threshold(self.threshold)
+        check_parts(parts)
+        self.parts: Parts = parts
+        self.to_map, self.preprocess, self.class_names = to_map, preprocess, class_names
+        self._given = layers
+        self._found: dict[tuple[int, ...], Layers] = {}
+
+    @overload
+    def forward(
+        self, images: Tensor | Image, labels: Tensor | int | None = None, top: int = 1,
+        *, size: tuple[int, int] | None = None,
+    ) -> Localization: ...  # fmt: skip
+    @overload
+    def forward(
+        self, images: Sequence[Image], labels: Tensor | int | None = None, top: int = 1,
+        *, size: tuple[int, int] | None = None,
+    ) -> list[Localization]: ...  # fmt: skip
+
+    def forward(
+        self,
+        images: Tensor | Image | Sequence[Image],
+        labels: Tensor | int | None = None,
+        top: int = 1,
+        *,
+        size: tuple[int, int] | None = None,
+    ) -> Localization | list[Localization]:
+        """Localize the objects of some classes in each image.
+
+        Args:
+            images: ``(B, 3, H, W)`` as the model wants them, on its device; or one PIL image, or a
+                list of them, of any size, which are preprocessed first.
+            labels: classes to map, int64, ``(B,)`` or ``(B, K)``; or one class for all images; None
+                takes the most probable ones.
+            top: number of classes an image when ``labels`` is None.
+            size: (height, width) of maps and masks, in whose pixels boxes are given; None: that of
+                the images. PIL images: their own, whatever the preprocessing made of them.
+
+        Returns:
+            A :class:`Localization` of the batch; for a list of PIL images, one for each.
+
+        Raises:
+            TypeError: ``images`` or ``labels`` are of another kind or dtype.
+            ValueError: shapes or devices disagree, a label or ``top`` is out of range, no layer
+                with a grid leads to the logits, or PIL images come without preprocessing.
+
+        """
+        if isinstance(images, Tensor):
+            check_tensors(images=(images, "B 3 H W"))
+            found = self.class_maps(images, labels, top)
+            return self._located(found, size or (images.shape[-2], images.shape[-1]), images)
+        if isinstance(images, Sequence):
+            return self._photographs(images, labels, top, size)
+        return self._photographs([images], labels, top, size)[0]
+
+    def open(
+        self,
+        path: str | PathLike[str],
+        labels: Tensor | int | None = None,
+        top: int = 1,
+        *,
+        policy: ImagePolicy = UPRIGHT,
+    ) -> Localization:
+        """Read an image file and localize in it; boxes are in pixels of the image as it was read.
+
+        Args:
+            path: the file.
+            labels: see :meth:`forward`.
+            top: see :meth:`forward`.
+            policy: how the file becomes pixels, see :class:`wsolrefine.data.ImagePolicy`. By
+                default upright, so that boxes fit what a viewer shows.
+
+        Raises:
+            OSError: there is no such file, or it may not be read.
+            ValueError: it holds no image, or see :meth:`forward`.
+
+        """
+        found: Localization = self(read_image(path, policy), labels, top)
+        return found
+
+    def class_maps(
+        self, images: Tensor, labels: Tensor | int | None = None, top: int = 1
+    ) -> ClassMaps:
+        """Return class scores and refined maps on their own grid, without masks and boxes.
+
+        Args:
+            images: ``(B, 3, H, W)``.
+            labels: see :meth:`forward`.
+            top: see :meth:`forward`.
+
+        """
+        if isinstance(labels, int):
+            labels = torch.full((len(images),), labels, device=images.device)
+        layers = self.find_layers(images)
+        found = class_activation(
+            self.model, images, labels=labels, top=top, layers=layers, to_map=self.to_map
+        )
+        with torch.no_grad():
+            maps = self.refine(found.cam, found.features, images)
+        batch, classes = found.labels.shape
+        if not isinstance(maps, Tensor) or maps.ndim != 4 or maps.shape[:2] != found.labels.shape:
+            got = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+            expected = f"refine: expected maps of shape (B, K, h, w) with B={batch} and K={classes}"
+            raise ValueError(f"{expected}, got {got}")
+        return ClassMaps(found.logits, found.labels, maps.detach())
+
+    def find_layers(self, images: Tensor) -> Layers:
+        """Return the layers for images of this size, found when they are first needed."""
+        given = self._given
+        if isinstance(given, Layers):
+            return given
+        size = tuple(images.shape[1:])
+        if size not in self._found:
+            found = find_layers(self.model, images, to_map=self.to_map)
+            self._found[size] = found if given is None else found._replace(features=tuple(given))
+        return self._found[size]
+
+    def prepare_image(self, image: Image) -> Tensor:
+        """Return a PIL image as ``(3, H, W)``, preprocessed for the model.
+
+        Raises:
+            ValueError: there is no preprocessing.
+
+        """
+        if self.preprocess is None:
+            raise ValueError(
+                "preprocess: expected one for images that are not tensors, such as "
+                "Preprocess((224, 224)), got None"
+            )
+        return self.preprocess(image)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the model's first parameter; the CPU if it has none."""
+        parameter = next(self.parameters(), None)
+        return torch.device("cpu") if parameter is None else parameter.device
+
+    def _photographs(
+        self,
+        images: Sequence[Image],
+        labels: Tensor | int | None,
+        top: int,
+        size: tuple[int, int] | None,
+    ) -> list[Localization]:
+        """Localize in PIL images, each at its own size."""
+        originals = [to_rgb(image) for image in images]
+        pixels = [self.prepare_image(image) for image in originals]
+        if isinstance(labels, int):
+            labels = torch.full((len(pixels),), labels)
+        located: list[Localization] = []
+        # All at once, if the preprocessing brings them to one size.
+        step = len(pixels) if len({image.shape for image in pixels}) == 1 else 1
+        for start in range(0, len(pixels), step):
+            some = slice(start, start + step)
+            asked = None if labels is None else labels[some].to(self.device)
+            batch = self.class_maps(torch.stack(pixels[some]).to(self.device), asked, top)
+            for i, image in enumerate(originals[some]):
+                one = ClassMaps(*(part[i : i + 1] for part in batch))
+                located.append(self._located(one, size or (image.height, image.width), image))
+        return located
+
+    def _located(self, found: ClassMaps, size: tuple[int, int], images: Any) -> Localization:
+        logits, labels, coarse = found
+        parts: Parts = self.parts if self.regions else "all"
+        masks, boxes = masks_and_boxes(coarse, size, self.threshold, parts)
+        return Localization(
+            labels=labels,
+            scores=logits.softmax(-1).gather(1, labels),
+            maps=enlarge(coarse, size),
+            masks=masks,
+            boxes=boxes if self.regions else torch.zeros_like(boxes),
+            coarse=coarse,
+            logits=logits,
+            threshold=self.threshold,
+            parts=parts,
+            method=self.method,
+            class_names=self.class_names,
+            images=images,
+        )
+
+
+def localize(
+    model: nn.Module | Classifier,
+    images: Tensor,
+    labels: Tensor | int | None = None,
+    *,
+    top: int = 1,
+    **options: Any,
+) -> Localization:
+    """Localize objects with a classifier, in one call. For many batches make a :class:`Localizer`.
+
+    Args:
+        model: a classifier, any module or a :class:`wsolrefine.Classifier`.
+        images: ``(B, 3, H, W)``, or one PIL image, see :class:`Localizer`.
+        labels: classes to map, int64, ``(B,)`` or ``(B, K)``, or one class; None takes the ``top``.
+        top: number of classes an image when ``labels`` is None.
+        **options: of :class:`Localizer`, such as ``refine="sem"`` or ``threshold=0.4``.
+
+    Returns:
+        A :class:`Localization`.
+
+    Raises:
+        TypeError: an argument is of another kind or dtype.
+        ValueError: see :class:`Localizer`.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4), nn.AdaptiveAvgPool2d(1),
+        ...                       nn.Flatten(), nn.Linear(8, 10))
+        >>> found = localize(model, torch.rand(2, 3, 32, 32))
+        >>> found.boxes.shape
+        torch.Size([2, 1, 4])
+
+    """
+    found: Localization = Localizer(model, **options)(images, labels, top)
+    return found

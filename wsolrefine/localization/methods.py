@@ -1,0 +1,117 @@
+"""The one table of refinements by name: how each is called on a batch, and its own threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from wsolrefine.functional._colors import to_colors
+from wsolrefine.functional._grid import resize
+from wsolrefine.functional._numeric import working
+from wsolrefine.functional.confseg import confseg
+from wsolrefine.functional.conv_crf import coarse_to_fine, conv_crf
+from wsolrefine.functional.gppl import gppl
+from wsolrefine.functional.scg import scg
+from wsolrefine.functional.sem import seeds_for_grid, sem
+
+Refine = Callable[[Tensor, Sequence[Tensor], Tensor], Tensor]
+"""CAM ``(B, K, h, w)`` in [0, 1], features, a list of ``(B, C, h, w)`` from fine to coarse, and the
+images ``(B, 3, H, W)`` as the model gets them -> maps ``(B, K, h, w)`` in [0, 1] on any grid."""
+
+
+class Method(NamedTuple):
+    """A refinement and the value above which a pixel of its maps belongs to the object."""
+
+    refine: Refine
+    threshold: float
+
+
+def _cam(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
+    return cam
+
+
+def _scg(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
+    """All layers together, as in the paper."""
+    return scg(cam, features)
+
+
+def _sem(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
+    """The last layer, as in the paper, with its share of seeds."""
+    layer = features[-1]
+    return sem(cam, layer, num_seeds=seeds_for_grid((layer.shape[-2], layer.shape[-1])))
+
+
+def _gppl(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
+    return gppl(cam)
+
+
+def _confseg(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
+    """Three levels: 1 foreground, 0 background, 0.5 undecided."""
+    split = confseg(cam)
+    return (split.foreground.to(cam.dtype) + (~split.background).to(cam.dtype)) / 2
+
+
+def _conv_crf(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
+    """SCG, aligned with the edges of the image from coarse to fine; at the size of the image."""
+    maps = resize(working(scg(cam, features)), (images.shape[-2], images.shape[-1]))
+    colors = to_colors(working(images))
+    return coarse_to_fine(maps, colors, threshold=CRF_THRESHOLD).to(cam.dtype)
+
+
+CRF_THRESHOLD = 0.45
+"""Where SCG's maps are undecided for the CRF: the best MaxBoxAccV2 on the validation scenes of
+``python -m benchmarks.quality --search``."""
+
+METHODS: dict[str, Method] = {
+    "scg": Method(_scg, 0.35),
+    "sem": Method(_sem, 0.4),
+    "gppl": Method(_gppl, 0.5),
+    "confseg": Method(_confseg, 0.75),
+    "conv_crf": Method(_conv_crf, 0.5),
+    "cam": Method(_cam, 0.5),
+}
+"""Refinements by name. The thresholds are about the best single value of each on the validation
+scenes of ``python -m benchmarks.quality --thresholds``; for SCG, 0.34 to 0.54 are equally good
+there, and on the demo's photographs, whose objects are larger, the lower end is. That of
+``conv_crf`` is where its two labels are equally probable."""
+
+DEFAULT = "scg"
+OWN_THRESHOLD = 0.5
+"""Of a refinement of the user's own, which has none in the table."""
+
+_NAMES: dict[Callable[..., Any], str] = {
+    scg: "scg",
+    sem: "sem",
+    gppl: "gppl",
+    confseg: "confseg",
+    conv_crf: "conv_crf",
+}
+
+
+def method_of(refine: str | Callable[..., Tensor]) -> tuple[str, Method]:
+    """Return the name and the method of a refinement.
+
+    That is a name of the table, the function of this library with such a name
+    (:func:`wsolrefine.scg`), or a function of the user's own.
+
+    Raises:
+        TypeError: ``refine`` is neither text nor callable.
+        ValueError: there is no method of that name.
+
+    Example:
+        >>> method_of("scg")[0], method_of(sem)[1].threshold
+        ('scg', 0.4)
+
+    """
+    if isinstance(refine, str):
+        if refine not in METHODS:
+            raise ValueError(f"refine: expected one of {', '.join(METHODS)}, got {refine!r}")
+        return refine, METHODS[refine]
+    if not callable(refine):
+        raise TypeError(f"refine: expected a name or a function, got {type(refine).__name__}")
+    name = _NAMES.get(refine) if getattr(refine, "__hash__", None) else None
+    if name is not None:
+        return name, METHODS[name]
+    return getattr(refine, "__name__", type(refine).__name__), Method(refine, OWN_THRESHOLD)

@@ -1,0 +1,156 @@
+"""What a localizer found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from wsolrefine.functional._colors import to_colors
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ROWS = 16
+"""At most so many maps are drawn into one picture."""
+
+
+@dataclass(frozen=True, repr=False)
+class Localization:
+    """Classes, heatmaps, masks and boxes of a batch of B images, K classes each.
+
+    Everything lies on the device of the images and has no graph. In a notebook it shows itself as a
+    picture: image, heatmap, mask and box, a row for each class.
+
+    Attributes:
+        labels: class indices, int64, ``(B, K)``: those asked for, or the K most probable.
+        scores: their probabilities, the softmax of ``logits``, ``(B, K)``.
+        maps: refined heatmaps in [0, 1] at the size of the images, ``(B, K, H, W)``.
+        masks: bool, ``(B, K, H, W)``: ``maps > threshold``, and of that the largest component if
+            ``parts`` is ``"largest"``.
+        boxes: around the masks, half-open ``x0 y0 x1 y1`` in pixels of the images, ``(B, K, 4)``;
+            zeros where the mask is empty.
+        coarse: the same heatmaps on their own grid, ``(B, K, h, w)``, before they are enlarged:
+            enough to choose another threshold later, see :meth:`at`.
+        logits: class scores of the model, ``(B, num_classes)``.
+        threshold: value above which a pixel belongs to the object.
+        parts: ``"largest"`` or ``"all"``: which components of the mask are kept.
+        method: name of the refinement, or of the recipe.
+        class_names: a name for each class, or None.
+        images: the images that were localized, for :meth:`plot`: the tensor itself, not a copy.
+
+    """
+
+    labels: Tensor
+    scores: Tensor
+    maps: Tensor
+    masks: Tensor
+    boxes: Tensor
+    coarse: Tensor
+    logits: Tensor
+    threshold: float
+    parts: str
+    method: str
+    class_names: list[str] | None = None
+    images: Any = None
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        """Return shapes and choices, not values."""
+        shown = {
+            field.name: tuple(value.shape) if isinstance(value, Tensor) else repr(value)
+            for field in fields(self)
+            if field.name not in ("class_names", "images")
+            for value in [getattr(self, field.name)]
+        }
+        return f"Localization({', '.join(f'{name}={value}' for name, value in shown.items())})"
+
+    def to(self, device: torch.device | str) -> Localization:
+        """Return the same with all tensors on another device."""
+        moved: dict[str, Any] = {
+            field.name: value.to(device)
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **moved)
+
+    def at(self, threshold: float, *, parts: str | None = None) -> Localization:
+        """Return masks and boxes at another threshold, without running the model again.
+
+        Args:
+            threshold: value in [0, 1) above which a pixel belongs to the object.
+            parts: ``"largest"`` or ``"all"``; None keeps what it was.
+
+        Raises:
+            ValueError: ``threshold`` or ``parts`` is none of these.
+
+        """
+        from wsolrefine.localization.masks import check_parts, check_threshold, masks_and_boxes
+
+        kept: Any = self.parts if parts is None else parts
+        check_threshold(threshold)
+        check_parts(kept)
+        size = (self.maps.shape[-2], self.maps.shape[-1])
+        masks, boxes = masks_and_boxes(self.coarse, size, threshold, kept)
+        return replace(self, masks=masks, boxes=boxes, threshold=threshold, parts=kept)
+
+    def plot(self) -> Figure:
+        """Draw image, heatmap, mask and box of each class, at most 16 rows.
+
+        Returns:
+            A matplotlib figure.
+
+        Raises:
+            ImportError: matplotlib or Pillow is not installed (extra ``cli``).
+
+        """
+        from wsolrefine.viz.sheets import draw_sheet
+
+        rows, captions = [], []
+        for image in range(len(self)):
+            pixels = self._pixels(image)
+            for place, label in enumerate(self.labels[image].tolist()):
+                rows.append(self._row(pixels, image, place))
+                name = self.class_names[label].split(",")[0] if self.class_names else str(label)
+                captions.append(f"{name}, {self.scores[image, place]:.0%}")
+        titles = ("image", f"heatmap ({self.method})", f"mask (> {self.threshold:g})", "box")
+        return draw_sheet(rows[:ROWS], titles, captions=captions[:ROWS])
+
+    def _repr_png_(self) -> bytes:
+        """Return the picture that a notebook shows."""
+        from io import BytesIO
+
+        buffer = BytesIO()
+        self.plot().savefig(buffer, format="png")
+        return buffer.getvalue()
+
+    def _row(self, pixels: Tensor, image: int, place: int) -> list[Any]:
+        from wsolrefine.viz import draw_boxes, overlay
+
+        mask = self.masks[image, place].cpu()
+        pale = (pixels * 0.25 + 255 * 0.75).to(torch.uint8)
+        cut_out = torch.where(mask[..., None], pixels, pale)
+        return [
+            pixels,
+            overlay(pixels, self.maps[image, place]),
+            cut_out,
+            draw_boxes(pixels, self.boxes[image, place]),
+        ]
+
+    def _pixels(self, image: int) -> Tensor:
+        """Return an image as ``(H, W, 3)`` uint8 at the size of the maps, gray if there is none."""
+        size = (self.maps.shape[-2], self.maps.shape[-1])
+        if self.images is None:
+            return torch.full((*size, 3), 128, dtype=torch.uint8)
+        if not isinstance(self.images, Tensor):  # one PIL image
+            import numpy as np
+
+            return torch.from_numpy(np.array(self.images.resize(size[::-1])))
+        colors = to_colors(self.images[image : image + 1].detach().float())
+        colors = torch.nn.functional.interpolate(colors, size=size, mode="bilinear")
+        return (colors[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu()

@@ -1,0 +1,131 @@
+"""What the five recipes share: one call for localization, one protocol for training."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+
+from wsolrefine._check import check_labels, check_tensors
+from wsolrefine.activation.hooks import evaluation
+from wsolrefine.localization.localizer import ClassMaps, Localizer
+from wsolrefine.recipes._schedule import two_speeds
+
+if TYPE_CHECKING:
+    from wsolrefine.recipes.checkpoint import RecipeMetadata
+
+MapsOf = Callable[[Tensor], Tensor]
+"""Labels ``(B,)`` -> the map ``(B, h, w)`` in [0, 1] of each image's label."""
+
+
+class Recipe(Localizer, LightningModule):
+    """A paper's training as a Lightning module that is also a :class:`wsolrefine.Localizer`.
+
+    ``recipe(images)`` gives a :class:`wsolrefine.Localization` as any localizer does. A recipe has
+    phases that follow from the epoch alone, so that one fit, one checkpoint and one resumption do.
+    Subclasses give ``name``, ``epochs`` and ``threshold``, and implement :meth:`loss`,
+    :meth:`activate` and ``configure_optimizers``.
+
+    Attributes:
+        name: of the recipe, as ``wsolrefine train`` takes it.
+        epochs: of all phases together.
+        threshold: ``maps > threshold`` is the mask.
+        metadata: what the file says that the recipe was loaded from; None if it was not.
+
+    """
+
+    name: str = ""
+    epochs: int
+    metadata: RecipeMetadata | None = None
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        channels: Sequence[int],
+        num_classes: int,
+        **hyper_parameters: Any,
+    ) -> None:
+        # Not Localizer's: a recipe is its own model.
+        LightningModule.__init__(self)
+        self.backbone = backbone
+        self.method, self.parts = self.name, "largest"
+        self.preprocess, self.class_names = None, None
+
+    @property
+    def settings(self) -> Any:
+        """The hyper-parameters by name."""
+        return self.hparams
+
+    @abstractmethod
+    def loss(self, images: Tensor, labels: Tensor, *, epoch: int) -> Tensor:
+        """Return the loss of a batch: images ``(B, 3, H, W)``, labels int64 ``(B,)``."""
+
+    @abstractmethod
+    def activate(self, images: Tensor) -> tuple[Tensor, MapsOf]:
+        """Return class scores ``(B, num_classes)``, and the maps of labels still to be chosen."""
+
+    def prepare(self, epoch: int) -> None:
+        """Freeze what the phase of this epoch leaves alone; call it before an epoch's batches."""
+
+    def user_modules(self) -> Mapping[str, nn.Module]:
+        """Return the networks that were passed in by name, which no file of the recipe can hold."""
+        return {}
+
+    def class_maps(
+        self, images: Tensor, labels: Tensor | int | None = None, top: int = 1
+    ) -> ClassMaps:
+        """Return class scores and maps on their own grid, see :meth:`Localizer.class_maps`."""
+        check_tensors(images=(images, "B 3 H W"))
+        with torch.no_grad(), evaluation(self):
+            logits, maps_of = self.activate(images)
+            columns = _labels(logits, labels, top)
+            maps = torch.stack([maps_of(column) for column in columns.T], 1)
+        return ClassMaps(logits, columns, maps)
+
+    def training_step(self, batch: Sequence[Tensor], batch_index: int) -> Tensor:
+        """Return and log the loss of a batch."""
+        images, labels = batch
+        loss = self.loss(images, labels, epoch=self.current_epoch)
+        self.log("loss", loss, prog_bar=True, batch_size=len(labels))
+        return loss
+
+    def on_train_epoch_start(self) -> None:
+        """Freeze what the phase of this epoch leaves alone."""
+        self.prepare(self.current_epoch)
+
+    def parameter_groups(self, pretrained: Iterable[nn.Module]) -> list[dict[str, Any]]:
+        """Return an optimizer's groups: pretrained modules at a lower rate, all else."""
+        settings = self.settings
+        return two_speeds(self, pretrained, settings.backbone_learning_rate, settings.learning_rate)
+
+    def sgd(self, pretrained: Iterable[nn.Module]) -> torch.optim.Optimizer:
+        """Return SGD with the recipe's rates, momentum and weight decay."""
+        settings = self.settings
+        return torch.optim.SGD(
+            self.parameter_groups(pretrained),
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+
+
+def map_of(class_maps: Tensor, labels: Tensor) -> Tensor:
+    """Return the map ``(B, h, w)`` of each image's label out of class maps ``(B, K, h, w)``."""
+    index = labels[:, None, None, None].expand(-1, 1, *class_maps.shape[2:])
+    return class_maps.gather(1, index)[:, 0]
+
+
+def _labels(logits: Tensor, labels: Tensor | int | None, top: int) -> Tensor:
+    """Return the labels ``(B, K)`` that are asked for."""
+    number = logits.shape[1]
+    if labels is None:
+        if not 1 <= top <= number:
+            raise ValueError(f"top: expected an integer from 1 to {number}, got {top}")
+        return logits.topk(top).indices
+    if isinstance(labels, int):
+        labels = torch.full((len(logits),), labels, device=logits.device)
+    check_labels("labels", labels, several=True, classes=number, images=logits)
+    return labels[:, None] if labels.ndim == 1 else labels
