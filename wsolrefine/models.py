@@ -85,7 +85,7 @@ class Classifier:
 
 
 def preprocess_of(model: nn.Module) -> Preprocess | None:
-    """Return the preprocessing that a model of timm says it was trained with; None if it says none.
+    """Return the preprocessing that a timm model was trained with; None if it does not give it.
 
     Read from its ``pretrained_cfg``, the keys ``input_size``, ``mean``, ``std``, ``interpolation``.
 
@@ -97,15 +97,15 @@ def preprocess_of(model: nn.Module) -> Preprocess | None:
         ((160, 128), None)
 
     """
-    said = getattr(model, "pretrained_cfg", None)
-    if not isinstance(said, Mapping) or not {"input_size", "mean", "std"} <= set(said):
+    config = getattr(model, "pretrained_cfg", None)
+    if not isinstance(config, Mapping) or not {"input_size", "mean", "std"} <= set(config):
         return None
-    _, height, width = said["input_size"]
+    _, height, width = config["input_size"]
     return Preprocess(
         (int(height), int(width)),
-        tuple(said["mean"]),
-        tuple(said["std"]),
-        str(said.get("interpolation", "bilinear")),
+        tuple(config["mean"]),
+        tuple(config["std"]),
+        str(config.get("interpolation", "bilinear")),
     )
 
 

@@ -14,11 +14,11 @@ from wsolrefine.data.images import opened
 
 
 def read_gray(path: Path, size: Sequence[int] | None = None) -> NDArray[np.uint8]:
-    """Read a mask as gray levels, brought to ``size`` (height, width) by the nearest pixel.
+    """Read a mask as gray levels, resized to ``size`` (height, width) by nearest neighbour.
 
     Raises:
         OSError: there is no such file, or it may not be read.
-        ValueError: it is no image of 8 bits.
+        ValueError: it is not an image of 8 bits.
 
     """
     import cv2

@@ -12,22 +12,23 @@ from wsolrefine.functional.thinning import thin
 def outline(mask: Tensor) -> Tensor:
     """Return the pixels of each object that touch background, as lines one pixel wide.
 
-    A pixel touches background if one of its four neighbours is background; the pixels that do are
+    A pixel touches background if one of its four neighbours is background; these pixels are
     thinned by :func:`wsolrefine.thin`.
 
     Args:
         mask: ``(B, H, W)`` integers: 1 object, 0 background. Any other label is neither and gives
-            no line, as the 255 of pixels that do not count.
+            no line, such as the 255 of ignored pixels.
 
     Returns:
-        ``(B, H, W)`` bool, on the mask's device. Where the border of the image cuts an object off
-        there is no line. Not differentiable.
+        ``(B, H, W)`` bool, on the mask's device. There is no line where the border of the image
+        cuts off an object. Not differentiable.
 
     Raises:
         TypeError: ``mask`` is not a tensor of integers.
         ValueError: ``mask`` is not ``(B, H, W)``.
 
     Example:
+        >>> import torch
         >>> mask = torch.tensor([[1, 1, 1, 0, 0]] * 3, dtype=torch.uint8)
         >>> outline(mask[None]).int()[0, 0]
         tensor([0, 0, 1, 0, 0], dtype=torch.int32)

@@ -78,9 +78,9 @@ def sem(cam: Tensor, features: Tensor | Sequence[Tensor], *, num_seeds: int = 60
 
 
 def seeds_for_grid(size: tuple[int, int], num_seeds: int = 60) -> int:
-    """Return how many seeds are the same share of this grid as ``num_seeds`` of 28x28, the paper's.
+    """Return the number of seeds that is the same fraction of this grid as ``num_seeds`` of 28x28.
 
-    On a coarser grid the paper's 60 seeds would cover all of it.
+    60 seeds on a 28x28 grid is the paper's choice; on a coarse grid they would cover all of it.
 
     Example:
         >>> seeds_for_grid((28, 28)), seeds_for_grid((14, 14)), seeds_for_grid((2, 2))

@@ -54,7 +54,8 @@ def count_boundary_matches(
 
     Non-maxima are suppressed once; at each threshold ``edges >= threshold`` is thinned to lines one
     pixel wide and matched in as many pairs as possible, a number that is unique
-    (:func:`wsolrefine.metrics.match_boundaries`). Suppression and thinning run on the edges' device, matching on the CPU.
+    (:func:`wsolrefine.metrics.match_boundaries`). Suppression and thinning run on the edges'
+    device, matching on the CPU.
 
     Args:
         edges: soft edge maps in [0, 1], ``(B, H, W)``.

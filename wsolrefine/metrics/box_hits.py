@@ -26,7 +26,7 @@ def prepare_score_map(map: Tensor, size: tuple[int, int]) -> Tensor:
 
     Args:
         map: ``(h, w)``, of any scale.
-        size: ``(H, W)`` in pixels; wsolevaluation's is (224, 224).
+        size: ``(H, W)`` in pixels; wsolevaluation uses (224, 224).
 
     Returns:
         ``(H, W)`` float64 in [0, 1] on the CPU; zero for a constant map or one with NaN.
@@ -50,7 +50,7 @@ def prepare_score_map(map: Tensor, size: tuple[int, int]) -> Tensor:
     check_tensors(map=(map, "h w"))
     if len(size) != 2 or min(size) < 1:
         raise ValueError(f"size: expected two integers >= 1, got {size}")
-    # OpenCV interpolates in float32, as wsolevaluation has it; half precision it does not know.
+    # OpenCV interpolates in float32, as in wsolevaluation; it does not support half precision.
     values = map.detach().float().cpu().numpy()
     large = cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
     return minmax(torch.from_numpy(large.astype(np.float64)))

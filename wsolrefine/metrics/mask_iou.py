@@ -43,9 +43,8 @@ def count_grey_levels(maps: Tensor, masks: Tensor, *, ignore_index: int = 255) -
     """Count the grey levels of object and other pixels of each map.
 
     A map is min-maxed and truncated to 8 bits, ``uint8(255 (map - min) / (max - min + 1e-10))``, in
-    float64. A constant map, or one with NaN, is level 0 everywhere. Where the masks have another
-    size, the 8-bit map is brought to it with OpenCV's bilinear resize, as public evaluations of SEM
-    do.
+    float64. A constant map, or one with NaN, is level 0 everywhere. If the masks have another size,
+    the 8-bit map is resized to it with OpenCV's bilinear resize, as in public evaluations of SEM.
 
     Args:
         maps: maps of any scale, ``(B, h, w)``.
@@ -87,7 +86,7 @@ def count_grey_levels(maps: Tensor, masks: Tensor, *, ignore_index: int = 255) -
 
 
 def _enlarged(levels: Tensor, size: torch.Size) -> Tensor:
-    """Bring 8-bit maps ``(B, h, w)`` to the size of their masks."""
+    """Resize 8-bit maps ``(B, h, w)`` to the size of their masks."""
     if levels.shape[1:] == size or not len(levels):
         return levels.expand(len(levels), *size)
     import cv2
