@@ -62,7 +62,7 @@ class Reader(Dataset[tuple[Any, Annotation]]):
         return image, self.annotations[index]
 
     def image(self, index: int) -> Image:
-        """Return an image as a PIL image of mode RGB, read by :attr:`policy`."""
+        """Return an image as a PIL image of mode RGB, read as ``policy`` says."""
         return read_image(self.image_path(index), self.policy)
 
     def image_path(self, index: int) -> Path:
