@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 import griffe
@@ -19,8 +20,12 @@ class References(griffe.Extension):
 
 def _rewrite(obj: griffe.Object) -> None:
     def link(role: re.Match[str]) -> str:
-        name = role[1]
-        target = name if "." in name else obj.resolve(name)
+        name = target = role[1]
+        if "." not in name:
+            # Where there is no such name, the name itself is a target that mkdocs warns of, with
+            # page and line.
+            with suppress(griffe.NameResolutionError):
+                target = obj.resolve(name)
         return f"[`{name.removeprefix('wsolrefine.')}`][{target}]"
 
     if obj.docstring:
