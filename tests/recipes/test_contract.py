@@ -2,18 +2,23 @@
 
 import copy
 import inspect
+import pickle
+import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import interpolate
 from torch.testing import assert_close
+from torch.utils.data import DataLoader
 
 from tests.support.backbones import BACKBONES, SIDE, Plain, efficientnet, objects, one_thread  # noqa: F401
-from tests.support.small_recipes import CLASSES, SMALL, small
+from tests.support.small_recipes import CLASSES, SMALL, quiet_trainer, small, tensors
 from tests.support.zoo import seeded
-from wsolrefine import recipes
+from wsolrefine import Localization, Localizer, Preprocess, recipes
+from wsolrefine.functional.components import largest_component
 from wsolrefine.nn import stage_channels
-from wsolrefine.recipes import Localization
 
 IMAGES, LABELS, _ = objects(4)
 every_recipe = pytest.mark.parametrize("name", SMALL)
@@ -35,13 +40,14 @@ def test_shapes_and_ranges_with_unlike_backbones(name, kind):
     recipe = small(name, kind).eval()
     stages = [tuple(maps.shape[2:]) for maps in recipe.backbone(IMAGES)]
     grid = {"Csoa": stages[-2], "SemEdges": (SIDE, SIDE)}.get(name, stages[-3])
-    with torch.no_grad():
-        found = recipe(IMAGES)
+    found = recipe(IMAGES)
     assert type(found) is Localization
     assert found.logits.shape == (4, CLASSES)
-    assert found.maps.shape == (4, *grid)
-    assert found.maps.isfinite().all()
-    assert 0 <= found.maps.min() <= found.maps.max() <= 1
+    assert found.coarse.shape == (4, 1, *grid)
+    assert found.maps.shape == found.masks.shape == (4, 1, SIDE, SIDE)
+    for maps in (found.coarse, found.maps):
+        assert maps.isfinite().all()
+        assert 0 <= maps.min() <= maps.max() <= 1
     assert 0 < recipe.threshold < 1
 
 
@@ -62,16 +68,18 @@ def test_without_labels_the_predicted_class_is_shown(name):
     if name == "SemEdges":  # untrained, its class maps are below 0, and no CAM shows that
         recipe.classes.bias.data += 1
     predicted, other = recipe(IMAGES).logits.argmax(1), 1 - recipe(IMAGES).logits.argmax(1)
-    assert_close(recipe(IMAGES), recipe(IMAGES, predicted), rtol=0, atol=0)
+    assert_close(tensors(recipe(IMAGES)), tensors(recipe(IMAGES, predicted)), rtol=0, atol=0)
     assert_close(recipe(IMAGES).logits, recipe(IMAGES, other).logits, rtol=0, atol=0)
     of_classes = name in ("Spa", "Csoa", "SemEdges")  # the others' map knows of no class
-    assert torch.equal(recipe(IMAGES).maps, recipe(IMAGES, other).maps) is not of_classes
+    found = [recipe.class_maps(IMAGES).maps, recipe.class_maps(IMAGES, other).maps]
+    assert torch.equal(*found) is not of_classes
 
 
 def test_spol_without_segmentation_shows_the_map_of_the_class():
     recipe = small("Spol", segmentation_epochs=0, attention=False).eval()
     zeros, ones = torch.zeros_like(LABELS), torch.ones_like(LABELS)
-    assert not torch.equal(recipe(IMAGES, zeros).maps, recipe(IMAGES, ones).maps)
+    found = [recipe.class_maps(IMAGES, labels).maps for labels in (zeros, ones)]
+    assert not torch.equal(*found)
     assert recipe.threshold == recipe.settings.cam_threshold
     assert not hasattr(recipe, "segmentation_network")
 
@@ -80,14 +88,13 @@ def test_spol_without_segmentation_shows_the_map_of_the_class():
 def test_evaluation_treats_images_apart_and_changes_nothing(name):
     recipe = small(name).eval()
     before, images = state_of(recipe), IMAGES.clone()
-    with torch.no_grad():
-        whole = recipe(images, LABELS)
-        for i in range(4):
-            alone = recipe(images[i : i + 1], LABELS[i : i + 1])
-            assert_close(alone.logits, whole.logits[i : i + 1])
-            # A pixel on the crest of an edge may go either way by rounding.
-            apart = (alone.maps[0] - whole.maps[i]).abs() > 1e-4
-            assert apart.float().mean() <= (0.01 if name == "SemEdges" else 0)
+    whole = recipe(images, LABELS)
+    for i in range(4):
+        alone = recipe(images[i : i + 1], LABELS[i : i + 1])
+        assert_close(alone.logits, whole.logits[i : i + 1])
+        # A pixel on the crest of an edge may go either way by rounding.
+        apart = (alone.coarse[0] - whole.coarse[i]).abs() > 1e-4
+        assert apart.float().mean() <= (0.01 if name == "SemEdges" else 0)
     assert_close(state_of(recipe), before, rtol=0, atol=0)
     assert_close(images, IMAGES, rtol=0, atol=0)
 
@@ -101,7 +108,7 @@ def test_hyper_parameters_build_it_again(name):
     other.load_state_dict(recipe.state_dict())
     assert other.threshold == recipe.threshold == 0.42
     assert other.epochs == recipe.epochs
-    assert_close(other.eval()(IMAGES), recipe.eval()(IMAGES), rtol=0, atol=0)
+    assert_close(tensors(other(IMAGES)), tensors(recipe(IMAGES)), rtol=0, atol=0)
 
 
 @every_recipe
@@ -116,6 +123,235 @@ def test_every_keyword_is_a_hyper_parameter_or_a_module(name):
     assert keywords - set(recipe.hparams) <= {"evaluator", "embedding", "classifier"}
     assert set(recipe.hparams) <= keywords
     assert all(f"{key}:" in inspect.getdoc(type(recipe)) for key in keywords)
+
+
+# A recipe is a localizer --------------------------------------------------------------------------
+
+
+def localizing(name, **settings):
+    """Build a recipe whose masks are neither empty nor full."""
+    recipe = small(name, **settings)
+    if name == "SemEdges":  # untrained, its class maps are below 0, and no CAM shows that
+        recipe.classes.bias.data += 1
+    recipe.threshold = middle(recipe, IMAGES)
+    return recipe
+
+
+def middle(recipe, images):
+    maps = recipe.class_maps(images).maps
+    return float(maps.max() / 2 if edges(recipe.name) else maps.median())
+
+
+def edges(name):
+    return name in ("SemEdges", "sem_edges")
+
+
+def the_same(found, other):
+    assert_close(tensors(found), tensors(other), rtol=0, atol=0)
+
+
+@every_recipe
+def test_a_recipe_is_a_localizer(name):
+    recipe = localizing(name)
+    recipe.class_names = ["red", "blue"]
+    found = recipe(IMAGES)
+    assert isinstance(recipe, recipes.Recipe)
+    assert isinstance(recipe, Localizer)
+    assert recipe.regions is not edges(name)
+    assert found.method == recipe.name
+    assert found.threshold == recipe.threshold
+    assert found.class_names == recipe.class_names
+    assert found.images is IMAGES
+    assert torch.equal(found.labels, found.logits.argmax(1, keepdim=True))
+    assert_close(found.scores, found.logits.softmax(1).amax(1, keepdim=True))
+    assert_close(tuple(recipe.class_maps(IMAGES)), (found.logits, found.labels, found.coarse))
+
+
+@every_recipe
+def test_several_classes_are_those_of_a_call_for_each(name):
+    recipe = localizing(name, num_classes=3)
+    found = recipe(IMAGES, top=2)
+    assert torch.equal(found.labels, found.logits.topk(2).indices)
+    assert_close(found.scores, found.logits.softmax(1).topk(2).values)
+    the_same(recipe(IMAGES, found.labels), found)
+    for k in range(2):
+        one = recipe(IMAGES, found.labels[:, k])
+        assert torch.equal(one.logits, found.logits)
+        for key in ("labels", "scores", "maps", "masks", "boxes", "coarse"):
+            assert torch.equal(getattr(one, key)[:, 0], getattr(found, key)[:, k]), key
+    the_same(recipe(IMAGES, 2), recipe(IMAGES, torch.full((4,), 2)))
+
+
+def boxes_of(masks):
+    """Return the boxes around masks ``(B, K, H, W)``, one pixel after the other."""
+    boxes = torch.zeros(*masks.shape[:2], 4)
+    for i, k in np.ndindex(*masks.shape[:2]):
+        if masks[i, k].any():
+            y, x = masks[i, k].nonzero().T
+            boxes[i, k] = torch.stack([x.min(), y.min(), x.max() + 1, y.max() + 1])
+    return boxes
+
+
+def check_masks_and_boxes(name, found):
+    """Compare with what the definition says: the largest component, but all of the edges."""
+    size = found.maps.shape[2:]
+    enlarged = interpolate(found.coarse, size, mode="bilinear", align_corners=False)
+    assert_close(found.maps, enlarged)
+    above = found.maps > found.threshold
+    assert above.any((2, 3)).all()
+    assert not above.all((2, 3)).any()
+    if edges(name):
+        assert found.parts == "all"
+        assert torch.equal(found.masks, above)
+        assert not found.boxes.any()
+        return
+    assert found.parts == "largest"
+    assert torch.equal(found.masks, largest_component(above))
+    assert_close(found.boxes, boxes_of(found.masks), check_dtype=False, rtol=0, atol=0)
+
+
+@every_recipe
+def test_masks_are_the_largest_component_and_boxes_lie_around_them(name):
+    recipe = localizing(name)
+    largest = recipe(IMAGES)
+    check_masks_and_boxes(name, largest)
+    check_masks_and_boxes(name, recipe(IMAGES, size=(48, 40)))
+    recipe.parts = "all"
+    found = recipe(IMAGES)
+    assert torch.equal(found.masks, found.maps > recipe.threshold)
+    assert torch.equal(found.masks, largest.masks) is edges(name)
+
+
+@every_recipe
+def test_boxes_of_pil_images_are_in_their_own_pixels(name):
+    image_module = pytest.importorskip("PIL.Image")
+    recipe = localizing(name)
+    recipe.preprocess = Preprocess((SIDE, SIDE))
+    pixels = [(image.permute(1, 2, 0) * 255).byte().numpy() for image in IMAGES.clamp(0, 1)]
+    photographs = [
+        image_module.fromarray(image).resize(size, image_module.Resampling.BILINEAR)
+        for image, size in zip(pixels, [(70, 50), (20, 90), (32, 32), (64, 64)], strict=True)
+    ]
+    prepared = torch.stack([recipe.preprocess(image) for image in photographs])
+    recipe.threshold = middle(recipe, prepared)
+    found = recipe(photographs)
+    together = recipe(prepared)
+    assert len(found) == 4
+    for i, (one, image) in enumerate(zip(found, photographs, strict=True)):
+        assert one.images is image
+        assert one.masks.shape == (1, 1, image.height, image.width)
+        assert torch.equal(one.coarse[0], together.coarse[i])
+        check_masks_and_boxes(name, one)
+    # One image alone, and labels for each, or for all.
+    alone = recipe(photographs[0], LABELS[:1])
+    assert alone.maps.shape == (1, 1, 50, 70)
+    assert torch.equal(alone.labels, LABELS[:1, None])
+    assert [one.labels.item() for one in recipe(photographs, LABELS)] == LABELS.tolist()
+    assert [one.labels.item() for one in recipe(photographs, 1)] == [1] * 4
+
+
+@every_phase
+def test_a_call_is_in_evaluation_mode_and_leaves_every_mode_and_gradient_as_it_was(name, epoch):
+    recipe = localizing(name, seed=1)
+    recipe.eval()
+    expected = recipe(IMAGES)
+    recipe.train()
+    recipe.prepare(epoch)
+    modes = [module.training for module in recipe.modules()]
+    trainable = [parameter.requires_grad for parameter in recipe.parameters()]
+    before = state_of(recipe)
+    found = recipe(IMAGES)
+    the_same(found, expected)
+    assert not any(value.requires_grad for value in tensors(found).values())
+    assert [module.training for module in recipe.modules()] == modes
+    assert [parameter.requires_grad for parameter in recipe.parameters()] == trainable
+    assert torch.is_grad_enabled()
+    assert_close(state_of(recipe), before, rtol=0, atol=0)
+    with torch.inference_mode():
+        the_same(recipe(IMAGES), expected)
+    assert [module.training for module in recipe.modules()] == modes
+
+
+@every_recipe
+def test_a_call_that_fails_leaves_every_mode_as_it_was(name):
+    recipe = small(name)
+    recipe.prepare(0)
+    modes = [module.training for module in recipe.modules()]
+    with pytest.raises(ValueError, match="labels"):
+        recipe(IMAGES, CLASSES)
+    assert [module.training for module in recipe.modules()] == modes
+
+
+@every_recipe
+def test_activate_is_in_the_current_mode_with_gradients(name):
+    recipe = localizing(name)
+    expected = recipe.class_maps(IMAGES, LABELS)
+    recipe.eval()
+    logits, maps_of = recipe.activate(IMAGES)
+    assert_close(logits.detach(), expected.logits, rtol=0, atol=0)
+    assert_close(maps_of(LABELS).detach(), expected.maps[:, 0], rtol=0, atol=0)
+    maps_of(LABELS).square().sum().backward(retain_graph=True)
+    assert any(p.grad is not None and p.grad.any() for p in recipe.parameters())
+    recipe.zero_grad()
+    logits.square().sum().backward()
+    assert any(p.grad is not None and p.grad.any() for p in recipe.parameters())
+    before = state_of(recipe)
+    recipe.train()
+    recipe.activate(IMAGES)
+    after = state_of(recipe)
+    assert any(not torch.equal(before[key], after[key]) for key in before)  # batch norm
+
+
+@every_recipe
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_a_copy_gives_the_same_results(name, copied):
+    recipe = localizing(name)
+    recipe.preprocess, recipe.class_names = Preprocess((SIDE, SIDE)), ["red", "blue"]
+    expected = recipe(IMAGES, top=2)
+    other = copied(recipe)
+    assert other.preprocess == recipe.preprocess
+    assert other.class_names == recipe.class_names
+    assert [m.training for m in other.modules()] == [m.training for m in recipe.modules()]
+    the_same(other(IMAGES, top=2), expected)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.zero_()
+    the_same(recipe(IMAGES, top=2), expected)
+
+
+@every_recipe
+def test_double_precision_stays_double(name):
+    recipe = localizing(name)
+    found, exact = recipe(IMAGES), copy.deepcopy(recipe).double()(IMAGES.double())
+    for key in ("scores", "maps", "coarse", "logits"):
+        assert getattr(exact, key).dtype == torch.float64
+    assert_close(exact.logits.float(), found.logits)
+    if not edges(name):
+        assert_close(exact.coarse.float(), found.coarse, rtol=1e-4, atol=1e-4)
+        return
+    # Many pixels of untrained edges lie on crests that go either way by rounding: as they were
+    # before they were thinned.
+    recipe.eval()
+    soft = []
+    for one, images in ((recipe, IMAGES), (copy.deepcopy(recipe).double(), IMAGES.double())):
+        features = one.backbone(images)
+        soft.append(one.probability(features, one.maps(features, found.labels[:, 0]), (SIDE, SIDE)))
+    assert_close(soft[1].float(), soft[0], rtol=1e-4, atol=1e-4)
+
+
+@every_recipe
+def test_a_trainer_predicts(name):
+    """Lightning's own ``predict_step`` calls the recipe with a batch of images."""
+    recipe = localizing(name)
+    modes = [module.training for module in recipe.modules()]
+    with quiet_trainer() as trainer:
+        found = trainer.predict(recipe, DataLoader(IMAGES, batch_size=2))
+    assert len(found) == 2
+    for batch, one in zip(IMAGES.split(2), found, strict=True):
+        assert type(one) is Localization
+        the_same(one, recipe(batch))
+    assert [module.training for module in recipe.modules()] == modes
+    the_same(pickle.loads(pickle.dumps(recipe))(IMAGES), recipe(IMAGES))
 
 
 # What gradients reach -----------------------------------------------------------------------------
@@ -252,10 +488,11 @@ def test_a_step_in_half_precision_is_finite(name, epoch, dtype):
     assert loss.isfinite()
     loss.backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in recipe.parameters())
-    with torch.autocast("cpu", dtype), torch.no_grad():
+    with torch.autocast("cpu", dtype):
         found = recipe.eval()(IMAGES, LABELS)
     assert found.logits.isfinite().all()
-    assert 0 <= found.maps.min() <= found.maps.max() <= 1
+    for maps in (found.coarse, found.maps):
+        assert 0 <= maps.min() <= maps.max() <= 1
 
 
 @pytest.mark.parametrize("epoch", [0, 1])
@@ -266,14 +503,14 @@ def test_edges_of_maps_that_autocast_leaves_in_full_precision(epoch):
     with torch.autocast("cpu", torch.bfloat16):
         assert recipe.backbone(IMAGES)[-1].dtype == torch.float32
         assert recipe.loss(IMAGES, LABELS, epoch=epoch).isfinite()
-        assert recipe.eval()(IMAGES).maps.isfinite().all()
+        assert recipe.eval()(IMAGES).coarse.isfinite().all()
 
 
 def test_spa_refines_maps_that_autocast_leaves_in_full_precision():
     recipe = small("Spa", "tokens").eval()
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         assert recipe.backbone(IMAGES)[-1].dtype == torch.float32
-        assert recipe(IMAGES).maps.isfinite().all()
+        assert recipe(IMAGES).coarse.isfinite().all()
 
 
 @every_phase
@@ -287,7 +524,7 @@ def test_a_batch_of_one_trains_or_says_why_not(name, epoch):
         recipe = small(name, attention=False)
     recipe.loss(IMAGES[:1], LABELS[:1], epoch=epoch).backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in recipe.parameters())
-    assert recipe.eval()(IMAGES[:1]).maps.isfinite().all()
+    assert recipe.eval()(IMAGES[:1]).coarse.isfinite().all()
 
 
 # Odd images ---------------------------------------------------------------------------------------
@@ -297,9 +534,8 @@ def test_a_batch_of_one_trains_or_says_why_not(name, epoch):
 def test_constant_images_give_finite_maps(name):
     recipe = small(name).eval()
     for value in (0.0, 1.0):
-        with torch.no_grad():
-            found = recipe(torch.full_like(IMAGES, value))
-        assert found.maps.isfinite().all()
+        found = recipe(torch.full_like(IMAGES, value))
+        assert found.coarse.isfinite().all()
         assert found.logits.isfinite().all()
 
 
@@ -316,10 +552,11 @@ def test_an_image_of_nan_spoils_no_other(name):
     recipe = small(name).eval()
     images = IMAGES.clone()
     images[1] = torch.nan
-    with torch.no_grad():
-        spoiled, clean = recipe(images, LABELS), recipe(IMAGES, LABELS)
+    spoiled, clean = recipe(images, LABELS), recipe(IMAGES, LABELS)
     for i in (0, 2, 3):
+        assert_close(spoiled.coarse[i], clean.coarse[i])
         assert_close(spoiled.maps[i], clean.maps[i])
+        assert torch.equal(spoiled.boxes[i], clean.boxes[i])
         assert_close(spoiled.logits[i], clean.logits[i])
 
 
@@ -345,6 +582,63 @@ def test_an_image_of_nan_spoils_no_other(name):
 def test_errors(name, settings, message):
     with pytest.raises(ValueError, match=message):
         small(name, **settings)
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "error", "message"),
+    [
+        (IMAGES, {"labels": 2}, ValueError, "labels: expected class indices from 0 to 1, got 2"),
+        (
+            IMAGES,
+            {"labels": torch.tensor([[0, 1], [1, 0], [0, -1], [0, 5]])},
+            ValueError,
+            "labels: expected class indices from 0 to 1, got -1",
+        ),
+        (
+            IMAGES,
+            {"labels": LABELS.int()},
+            TypeError,
+            "labels: expected dtype torch.int64, got torch.int32",
+        ),
+        (
+            IMAGES,
+            {"labels": LABELS.float()},
+            TypeError,
+            "labels: expected dtype torch.int64, got torch.float32",
+        ),
+        (IMAGES, {"labels": [0, 1, 0, 1]}, TypeError, "labels: expected a torch.Tensor, got list"),
+        (
+            IMAGES,
+            {"labels": LABELS[:3]},
+            ValueError,
+            "labels: expected shape (B,) or (B, K) with B=4 from images, got (3,)",
+        ),
+        (IMAGES, {"top": 0}, ValueError, "top: expected an integer from 1 to 2, got 0"),
+        (IMAGES, {"top": 3}, ValueError, "top: expected an integer from 1 to 2, got 3"),
+        (
+            IMAGES.byte(),
+            {},
+            TypeError,
+            "images: expected a floating-point dtype, got torch.uint8",
+        ),
+        (IMAGES[0], {}, ValueError, "images: expected shape (B, 3, H, W), got (3, 32, 32)"),
+    ],
+)
+@pytest.mark.parametrize("name", [*SMALL, "Localizer"])
+def test_errors_of_a_call_are_those_of_any_localizer(name, images, options, error, message):
+    localizer = Localizer(seeded(Classifier)) if name == "Localizer" else small(name)
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        localizer(images, **options)
+    if isinstance(localizer, recipes.Recipe):
+        with pytest.raises(error, match=f"^{re.escape(message)}$"):
+            localizer.class_maps(images, **options)
+
+
+@every_recipe
+def test_pil_images_need_a_preprocessing(name):
+    image_module = pytest.importorskip("PIL.Image")
+    with pytest.raises(ValueError, match=r"^preprocess: expected one for images .*, got None$"):
+        small(name)(image_module.new("RGB", (40, 30)))
 
 
 def test_a_shared_classifier_is_not_copied():

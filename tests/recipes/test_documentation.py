@@ -10,7 +10,6 @@ import torch
 
 from tests.support.backbones import one_thread  # noqa: F401
 from tests.support.small_recipes import HARMLESS
-from wsolrefine import recipes
 from wsolrefine.recipes.checkpoint import RECIPES
 
 PAGES = sorted(
@@ -45,7 +44,7 @@ def test_the_commands_of_the_page_name_what_there_is(page):
         words = shlex.split(command)
         if words[:2] != ["wsolrefine", "train"]:
             continue
-        parameters = inspect.signature(getattr(recipes, RECIPES[words[2]])).parameters
+        parameters = inspect.signature(RECIPES[words[2]]).parameters
         settings = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
         for name, value in (setting.split("=") for setting in settings):
             assert isinstance(parameters[name].default, (int, float))
@@ -65,13 +64,13 @@ def test_the_page_of_a_recipe_has_the_paper_s_settings_for_both_data_sets(name):
     assert f"wsolrefine train {name} -d cub " in commands
     assert f"wsolrefine train {name} -d ilsvrc " in commands
     text = page.read_text("utf-8")
-    assert f"::: wsolrefine.recipes.{RECIPES[name]}\n" in text
+    assert f"::: wsolrefine.recipes.{RECIPES[name].__name__}\n" in text
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_keywords_that_the_page_explains_exist(name):
     """The third column of the table from paper to code, and the settings in the text."""
-    recipe = getattr(recipes, RECIPES[name])
+    recipe = RECIPES[name]
     known = {*inspect.signature(recipe).parameters}
     page = next(page for page in PAGES if page.stem == name)
     shown = set(re.findall(r"`(\w+)=[\w.\"]+`", page.read_text("utf-8")))

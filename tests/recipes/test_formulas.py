@@ -75,12 +75,12 @@ def test_spa_refines_the_rectified_map_of_the_class():
     class_maps = recipe.head(stages[-2])
     cam = minmax(of_labels(class_maps).relu())
     refined = scg(cam, [stages[0], stages[1]], foreground=0.5, background=0.2, orders=(1,))
-    found = recipe(IMAGES, LABELS)
-    assert_close(found.maps, refined)
+    found = recipe.class_maps(IMAGES, LABELS)
+    assert_close(found.maps[:, 0], refined)
     assert_close(found.logits, class_maps.mean((2, 3)))
     assert (of_labels(class_maps) < 0).any()
-    plain = centre(without_dropout("Spa", refine=False))(IMAGES, LABELS).maps
-    assert_close(plain, cam)
+    plain = centre(without_dropout("Spa", refine=False)).class_maps(IMAGES, LABELS).maps
+    assert_close(plain[:, 0], cam)
 
 
 # ORNet --------------------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ def test_ornet_stage_one_multiplies_the_shallow_features():
     expected = cross_entropy(recipe.head(deep.mean((2, 3))), LABELS)
     expected = expected + cross_entropy(activation.auxiliary_logits, LABELS)
     assert_close(recipe.loss(IMAGES, LABELS, epoch=1), expected)
-    assert_close(recipe(IMAGES).maps, activation.probability)
+    assert_close(recipe.class_maps(IMAGES).maps[:, 0], activation.probability)
 
 
 def test_ornet_masks_maps_whose_channels_come_last():
@@ -131,7 +131,7 @@ def check_stage_one(recipe, activation, pooled):
     learned = list(recipe.generator.parameters())
     gradients = torch.autograd.grad(loss, learned)
     assert_close(gradients, torch.autograd.grad(expected, learned))
-    assert_close(recipe(IMAGES).maps, activation.probability)
+    assert_close(recipe.class_maps(IMAGES).maps[:, 0], activation.probability)
 
 
 class Calling(torch.nn.Module):
@@ -201,7 +201,7 @@ def test_ornet_refuses_what_it_cannot_mask(wrap, unwrap, error, message):
 def test_ornet_stage_two_is_evaluation_entropy_and_area(weighted):
     settings = {"entropy_weight": 0.8, "area_weight": 0.3, "weighted": weighted, "erasing": False}
     recipe = without_dropout("Ornet", entropy_mean=0.45, entropy_std=0.2, **settings)
-    probability = recipe(IMAGES).maps
+    probability = recipe.class_maps(IMAGES).maps[:, 0]
     seen = interpolate(probability[:, None], (SIDE, SIDE), mode="bilinear") * IMAGES
     entropy = (
         weighted_entropy_loss(probability, mean=0.45, std=0.2)
@@ -220,7 +220,7 @@ def test_ornet_erases_for_the_evaluator_alone():
     for one in (recipe, other):
         torch.manual_seed(0)
         one.loss(IMAGES, LABELS, epoch=2)
-    probability = recipe(IMAGES).maps
+    probability = recipe.class_maps(IMAGES).maps[:, 0]
     seen = []
     recipe.evaluator.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     loss = recipe.loss(IMAGES, LABELS, epoch=2)
@@ -297,7 +297,7 @@ def test_csoa_map_above_the_threshold_is_the_union():
     recipe = centre(without_dropout("Csoa"))
     class_maps, auxiliary_maps = csoa_parts(recipe)
     late, early = (of_labels(maps) for maps in (class_maps, auxiliary_maps))
-    found = recipe(IMAGES, LABELS).maps
+    found = recipe.class_maps(IMAGES, LABELS).maps[:, 0]
     for theta in (0.1, 0.3, 0.6, 0.9):
         masks = []
         for maps in (late, early):
@@ -313,7 +313,7 @@ def test_csoa_map_that_is_nowhere_positive_is_empty():
     recipe = without_dropout("Csoa")
     for head in (recipe.head, recipe.auxiliary_head):
         torch.nn.init.constant_(head[-1].bias, -1e3)
-    assert not recipe(IMAGES, LABELS).maps.any()
+    assert not recipe.class_maps(IMAGES, LABELS).maps.any()
 
 
 # SEM ----------------------------------------------------------------------------------------------
@@ -326,7 +326,9 @@ def test_edges_are_learned_from_the_map_of_the_label(refine, monkeypatch):
 
     handed = []
     monkeypatch.setattr(
-        sem_edges, "_follow", lambda maps, *others: handed.append((maps, *others)) or maps
+        sem_edges,
+        "coarse_to_fine",
+        lambda maps, images, *, threshold: handed.append((maps, images, threshold)) or maps,
     )
     recipe = without_dropout("SemEdges", refine=refine, num_seeds=147, map_threshold=0.4)
     stages = recipe.backbone(IMAGES)
@@ -356,7 +358,10 @@ def test_the_edge_head_is_given_the_map_of_the_class(refine):
     recipe.loss(IMAGES, LABELS, epoch=1)
     recipe(IMAGES)
     recipe(IMAGES, 1 - predicted)
-    for (features, maps), labels in zip(given, (LABELS, predicted, 1 - predicted), strict=True):
+    _, maps_of = recipe.activate(IMAGES)  # with gradients
+    assert all(maps_of(labels).requires_grad for labels in (predicted, 1 - predicted))
+    asked = (LABELS, *[predicted, 1 - predicted] * 2)
+    for (features, maps), labels in zip(given, asked, strict=True):
         assert_close(list(features), list(stages[:2]))
         assert_close(maps, recipe.maps(stages, labels))
         assert not maps.requires_grad
@@ -463,7 +468,7 @@ def test_spol_segments_with_the_masked_loss():
     network = recipe.segmentation_network(recipe.segmentation_backbone(IMAGES))
     logits = network.fused[:, 0]
     assert_close(recipe.loss(IMAGES, LABELS, epoch=1), masked_bce_loss(logits, target))
-    assert_close(recipe(IMAGES).maps, logits.sigmoid())
+    assert_close(recipe.class_maps(IMAGES).maps[:, 0], logits.sigmoid())
     larger = torch.randint(0, 2, (4, 20, 20))
     enlarged = interpolate(network.fused, (20, 20), mode="bilinear", align_corners=True)
     assert_close(recipe.segmentation_loss(IMAGES, larger), masked_bce_loss(enlarged[:, 0], larger))

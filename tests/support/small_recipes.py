@@ -1,6 +1,8 @@
 """The recipes, small enough to be trained in a test."""
 
 import warnings
+from contextlib import contextmanager
+from dataclasses import fields
 
 import torch
 from torch.utils.data import DataLoader, TensorDataset
@@ -19,7 +21,7 @@ SMALL = {
     "Spol": {"width": 8, "cam_epochs": 1, "segmentation_epochs": 1},
 }
 HARMLESS = (  # what Lightning says of small runs, of frozen parts, and makes other libraries say
-    "The 'train_dataloader' does not have many workers",
+    "The '(train|predict)_dataloader' does not have many workers",
     r"Found \d+ module\(s\) in eval mode at the start of training",
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
@@ -38,32 +40,49 @@ def small(name, backbone=None, *, seed=0, num_classes=CLASSES, **settings):
     return recipe.train()
 
 
+def tensors(found):
+    """Return what was found as a dict of tensors, the images left out."""
+    values = {field.name: getattr(found, field.name) for field in fields(found)}
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, torch.Tensor) and name != "images"
+    }
+
+
 def loader(count=8, batch=4):
     images, labels, _ = objects(count)
     return DataLoader(TensorDataset(images, labels), batch_size=batch)
 
 
-def fit(recipe, epochs, data=None, *, callbacks=(), checkpoint=None, folder=None):
-    """Train on the CPU, every batch with random numbers of its own."""
-    from lightning import Callback, Trainer
-
-    class Seeds(Callback):
-        def on_train_batch_start(self, trainer, module, batch, number):
-            torch.manual_seed(100 * trainer.current_epoch + number)
+@contextmanager
+def quiet_trainer(**options):
+    """Make a trainer on the CPU that writes nothing and warns of nothing harmless."""
+    from lightning import Trainer
 
     with warnings.catch_warnings():
         for message in HARMLESS:
             warnings.filterwarnings("ignore", message)
-        trainer = Trainer(
+        yield Trainer(
             accelerator="cpu",
-            max_epochs=epochs,
             deterministic=True,
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             enable_checkpointing=False,
-            callbacks=[Seeds(), *callbacks],
-            default_root_dir=folder,
+            **options,
         )
+
+
+def fit(recipe, epochs, data=None, *, callbacks=(), checkpoint=None, folder=None):
+    """Train on the CPU, every batch with random numbers of its own."""
+    from lightning import Callback
+
+    class Seeds(Callback):
+        def on_train_batch_start(self, trainer, module, batch, number):
+            torch.manual_seed(100 * trainer.current_epoch + number)
+
+    options = {"callbacks": [Seeds(), *callbacks], "default_root_dir": folder}
+    with quiet_trainer(max_epochs=epochs, **options) as trainer:
         trainer.fit(recipe, data or loader(), ckpt_path=checkpoint)
     return trainer

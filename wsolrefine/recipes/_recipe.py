@@ -127,5 +127,10 @@ def _labels(logits: Tensor, labels: Tensor | int | None, top: int) -> Tensor:
         return logits.topk(top).indices
     if isinstance(labels, int):
         labels = torch.full((len(logits),), labels, device=logits.device)
-    check_labels("labels", labels, several=True, classes=number, images=logits)
+    check_labels("labels", labels, several=True, images=logits)
+    outside = labels[(labels < 0) | (labels >= number)]
+    if len(outside):
+        raise ValueError(
+            f"labels: expected class indices from 0 to {number - 1}, got {int(outside[0])}"
+        )
     return labels[:, None] if labels.ndim == 1 else labels
