@@ -24,6 +24,15 @@ SIGNATURES = {
         "ConfSeg": "(confident, foreground, background)",
         "Gaussian": "(mean, covariance)",
         "Layers": "(features, cam, head)",
+        "Localization": "(labels, scores, maps, masks, boxes, coarse, logits, threshold, parts,"
+        " method, regions=True, class_names=None, images=None)",
+        "Localization.at": "(self, threshold, *, parts=None)",
+        "Localization.to": "(self, device)",
+        "Localizer": "(model, *, refine='scg', threshold=None, parts='largest', layers=None,"
+        " to_map=None, preprocess=None, class_names=None)",
+        "Localizer.class_maps": "(self, images, labels=None, top=1)",
+        "Localizer.forward": "(self, images, labels=None, top=1, *, size=None)",
+        "Localizer.open": f"(self, path, labels=None, top=1, *, policy={UPRIGHT})",
         "Preprocess": "(size=(224, 224), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),"
         " interpolation='bilinear')",
         "attentive_erasing": "(probability, *, threshold=0.5, drop=0.5, size=(0.1, 0.5),"
@@ -48,6 +57,7 @@ SIGNATURES = {
         "grad_cam": "(activation, scores, *, to_map=None)",
         "largest_box": "(mask)",
         "load_classifier": "(spec='efficientnet-lite0')",
+        "localize": "(model, images, labels=None, *, top=1, **options)",
         "minmax": "(maps)",
         "multiply_maps": "(maps)",
         "outline": "(mask)",
@@ -157,6 +167,42 @@ SIGNATURES = {
         "MultiplicativeChannelAttention": "(channels, *, width=128)",
         "MultiplicativeChannelAttention.forward": "(self, features)",
         "stage_channels": "(backbone, images)",
+    },
+    "wsolrefine.recipes": {
+        "Csoa": "(backbone, channels, num_classes, *, embedding=None, embedding_stage=-1,"
+        " stage=-2, auxiliary_stage=-3, width=1024, dropout=0.5, epochs=100, confseg=True,"
+        " confseg_weight=1.0, confseg_mean=True, coaug=True, coaug_weight=1.0, gamma=1.0,"
+        " delta=1.0, map_threshold=0.3, learning_rate=0.001, backbone_learning_rate=0.001,"
+        " decay=0.95, momentum=0.9, weight_decay=0.0005)",
+        "Ornet": "(backbone, channels, num_classes, *, evaluator=None, stage=-3, layer=None,"
+        " width=64, evaluator_epochs=30, generator_epochs=70, refinement_epochs=30,"
+        " entropy_weight=1.5, weighted=True, entropy_mean=0.5, entropy_std=0.1, area_weight=0.02,"
+        " erasing=True, erasing_threshold=0.5, erasing_drop=0.5, threshold=0.5,"
+        " learning_rate=0.001, backbone_learning_rate=0.001, refinement_factor=0.1)",
+        "Recipe": "(backbone, channels, num_classes, **hyper_parameters)",
+        "Recipe.activate": "(self, images)",
+        "Recipe.loss": "(self, images, labels, *, epoch)",
+        "Recipe.prepare": "(self, epoch)",
+        "RecipeMetadata": "(backbone, layers, channels, num_classes, class_names=None,"
+        " preprocess=None, recipe='', hyper_parameters=<factory>, threshold=0.5,"
+        " versions=<factory>)",
+        "SemEdges": "(backbone, channels, num_classes, *, classifier_epochs=10, edge_epochs=5,"
+        " refine=True, sem_stage=-2, num_seeds=60, map_threshold=0.5, suppression=True,"
+        " negative_weight=1.0, edge_stages=4, width=128, edge_size=(160, 160), threshold=0.5,"
+        " learning_rate=0.001, backbone_learning_rate=0.0001, decay=0.1, sgd=False)",
+        "Spa": "(backbone, channels, num_classes, *, stage=-2, width=1024, dropout=0.5,"
+        " epochs=100, warmup_epochs=20, restriction_weight=0.5, restriction_threshold=0.1,"
+        " restriction_gap=0.2, restriction_released=True, refine=True, scg_stages=(-3, -2),"
+        " orders=(1, 2), foreground=0.6, background=0.3, threshold=0.35, learning_rate=0.01,"
+        " backbone_learning_rate=0.001, momentum=0.9, weight_decay=0.0005)",
+        "Spol": "(backbone, channels, num_classes, *, classifier=None, cam_epochs=32,"
+        " segmentation_epochs=32, stages=3, fusion='multiplication', attention=True,"
+        " auxiliary=True, distill=False, width=128, dropout=0.5, gaussian=True, foreground=0.5,"
+        " background=0.004, cam_threshold=0.25, segmentation_threshold=0.5, learning_rate=0.02,"
+        " backbone_learning_rate=0.002, momentum=0.9, weight_decay=0.0005)",
+        "load_recipe": "(path, *, backbone=None)",
+        "read_metadata": "(path)",
+        "save_recipe": "(path, recipe, metadata)",
     },
     "wsolrefine.viz": {
         "contact_sheet": "(rows, titles, path, *, captions=None, cell=2.2)",
