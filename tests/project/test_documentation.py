@@ -145,6 +145,18 @@ def test_every_picture_is_shown_and_small():
     assert sum(sizes) < 1_500_000
 
 
+def test_the_makefile_runs_the_commands_of_contributing():
+    rows = re.findall(
+        r"^\| `(.*)` \| `(\w+)` \|", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.M
+    )
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    rules = dict(re.findall(r"^(\w+):\n((?:\t.*\n)+)", makefile, re.M))
+    assert [target for _, target in rows] == list(rules)
+    for commands, target in rows:
+        lines = [line.strip() for line in rules[target].splitlines()]
+        assert lines == commands.replace("[NAME...]", "$(NAME)").split("`, `")
+
+
 # What the README and the pages say ----------------------------------------------------------------
 
 
