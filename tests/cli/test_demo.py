@@ -76,7 +76,7 @@ def test_without_the_classifier_it_says_what_to_install(tmp_path, monkeypatch):
     def missing(name):
         raise ImportError(f"{name} needs x; install it with: pip install 'wsolrefine[demo]'")
 
-    monkeypatch.setattr("wsolrefine.cli.prepare.load_classifier", missing)
+    monkeypatch.setattr("wsolrefine.cli.loading.load_classifier", missing)
     assert "pip install 'wsolrefine[demo]'" in run("--out", tmp_path, code=1)
 
 

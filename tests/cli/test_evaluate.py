@@ -15,8 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.support import miniature, photographs
-from wsolrefine import scg, sem
-from wsolrefine.activation.forward import class_activation
+from wsolrefine import class_activation, scg, sem
 from wsolrefine.activation.layers import find_layers
 from wsolrefine.cli import app
 from wsolrefine.cli.evaluate import loop
@@ -121,7 +120,7 @@ def printed(output):
 
 def test_threshold_of_the_split_itself(evaluate, squares):
     said, found = evaluate(*squares, *STEP)
-    assert found["figures"]["box_acc"] == {
+    assert found["results"]["box_acc"] == {
         "iou": 0.5, "accuracy": 0.75, "threshold": 0.0, "max_accuracy": 0.75, "max_threshold": 0.0
     }  # fmt: skip
     assert found["curves"]["box_acc"] == [0.75] * 4 + [0.25] * 6
@@ -136,8 +135,8 @@ def test_threshold_of_another_split(evaluate, squares, tmp_path):
     other = "--threshold-from", tmp_path / "lists/val"
     said, found = evaluate(*squares, *STEP, *other)
     expected = {"accuracy": 0.25, "threshold": 0.4, "max_accuracy": 0.75, "max_threshold": 0.0}
-    assert found["figures"]["box_acc"] == {"iou": 0.5, **expected}
-    assert found["figures"]["box_acc_v2"] == {
+    assert found["results"]["box_acc"] == {"iou": 0.5, **expected}
+    assert found["results"]["box_acc_v2"] == {
         "accuracy": 0.25,
         "max_accuracy": 0.75,
         "by_iou": [{"iou": iou, **expected} for iou in (0.3, 0.5, 0.7)],
@@ -152,25 +151,25 @@ def test_threshold_of_another_split(evaluate, squares, tmp_path):
 
 def test_maps_of_the_other_split_in_a_folder_of_their_own(evaluate, squares, tmp_path):
     other = ["--threshold-from", tmp_path / "lists/val"]
-    with_one_folder = evaluate(*squares, *other)[1]["figures"]
+    with_one_folder = evaluate(*squares, *other)[1]["results"]
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "maps/val").rename(tmp_path / "elsewhere/val")
-    assert "no figures" in evaluate(*squares, *other, code=1)
+    assert "no results" in evaluate(*squares, *other, code=1)
     other += ["--threshold-maps", tmp_path / "elsewhere"]
-    assert evaluate(*squares, *other)[1]["figures"] == with_one_folder
+    assert evaluate(*squares, *other)[1]["results"] == with_one_folder
 
 
 # Refusals -----------------------------------------------------------------------------------------
 
 
-def test_a_missing_map_leaves_no_figures(evaluate, squares, tmp_path):
+def test_a_missing_map_leaves_no_results(evaluate, squares, tmp_path):
     for number in (1, 3):
         (tmp_path / f"maps/test/{number}.jpg.npy").unlink()
     said = evaluate(*squares, code=1)
     assert "2 could not be used" in said
     assert "test/1.jpg: " in said
     assert "test/3.jpg: " in said
-    assert "no figures" in said
+    assert "no results" in said
     assert "MaxBoxAcc" not in said
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -368,7 +367,7 @@ def test_the_settings_are_in_the_file(evaluate, squares, tmp_path):
     assert found["options"]["maps"] == str(tmp_path / "maps")
     assert found["options"]["step"] == 0.001
     assert len(found["curves"]["thresholds"]) == 1000
-    assert found["figures"]["box_acc"]["accuracy"] == 1  # the fourth is the other kind
+    assert found["results"]["box_acc"]["accuracy"] == 1  # the fourth is the other kind
     assert {"wsolrefine", "torch", "numpy", "opencv", "python"} == set(found["versions"])
 
 
@@ -394,7 +393,7 @@ def test_maps_of_several_sizes_and_without_contrast(evaluate, squares, tmp_path)
     found = evaluate(*squares)[1]
     assert found["protocol"]["resize"] == "none, maps as they are (20 x 20 and 40 x 60)"
     assert found["protocol"]["maps without contrast"].startswith("1 ")
-    assert found["figures"]["box_acc"]["accuracy"] == 0.5
+    assert found["results"]["box_acc"]["accuracy"] == 0.5
 
 
 def test_the_snippet_of_the_page(evaluate, tmp_path, monkeypatch):
@@ -475,18 +474,18 @@ def test_counts_are_those_of_the_functions(evaluate, real_layout, tmp_path):
         assert found["curves"]["box_acc"] == (single[0].double() / len(truths)).tolist()
         curves = found["curves"]["box_acc_v2"]
         assert list(curves.values()) == (all.double() / len(truths)).tolist()
-        figures = found["figures"]["box_acc_v2"]
+        figures = found["results"]["box_acc_v2"]
         expected = max_box_acc(all, len(truths), thresholds_of(0.001))
         assert figures["accuracy"] == figures["max_accuracy"] == expected.accuracy.item()
-    assert ("box_acc" in found["figures"]) == bool(truths[0].boxes)
+    assert ("box_acc" in found["results"]) == bool(truths[0].boxes)
     if masks:
         expected = pixel_average_precision(scores).average_precision.item()
-        assert found["figures"]["px_ap"] == expected
+        assert found["results"]["px_ap"] == expected
         iou, level = brute_peak(maps, masks)
-        assert found["figures"]["peak_iou"]["threshold"] == level
-        assert found["figures"]["peak_iou"]["iou"] == pytest.approx(iou, abs=1e-12)
+        assert found["results"]["peak_iou"]["threshold"] == level
+        assert found["results"]["peak_iou"]["iou"] == pytest.approx(iou, abs=1e-12)
         assert found["protocol"]["masks"].startswith(f"of {len(masks)} images; ")
-    assert ("px_ap" in found["figures"]) == bool(masks)
+    assert ("px_ap" in found["results"]) == bool(masks)
     plots = ["box_accuracy.png"] * bool(truths[0].boxes) + ["evaluation.json"]
     plots += ["iou_threshold.png", "precision_recall.png"] * bool(masks)
     assert files_in(tmp_path / "out") == plots
@@ -503,9 +502,9 @@ def test_perfect_maps_give_100(evaluate, real_layout, tmp_path):
         Image.fromarray(255 * map).save(path)
     said, found = evaluate(*arguments)
     rows = printed(said)
-    if "box_acc" in found["figures"] and "px_ap" not in found["figures"]:
+    if "box_acc" in found["results"] and "px_ap" not in found["results"]:
         assert rows["MaxBoxAcc (IoU 0.5)"][0] == "100.00"
-    if "px_ap" in found["figures"]:
+    if "px_ap" in found["results"]:
         assert rows["PxAP"][0] == rows["Peak-IoU"][0] == rows["AP of grey levels"][0] == "100.00"
 
 
@@ -516,9 +515,9 @@ def test_thresholds_of_every_kind_from_another_split(evaluate, tmp_path):
         save_map(tmp_path / "scores", truth.image_id, rng.random(truth.size))
     arguments = "-d", "openimages", "--root", written.root, "--metadata", written.metadata
     arguments += "--maps", tmp_path / "scores"
-    level = evaluate(*arguments, "--split", "val")[1]["figures"]["peak_iou"]["threshold"]
+    level = evaluate(*arguments, "--split", "val")[1]["results"]["peak_iou"]["threshold"]
     said, found = evaluate(*arguments, "--threshold-from", "val")
-    peak = found["figures"]["peak_iou"]
+    peak = found["results"]["peak_iou"]
     assert peak["threshold"] == level
     assert peak["iou"] == found["curves"]["iou_by_level"][level] <= peak["max_iou"]
     assert printed(said)["IoU"] == [
@@ -541,12 +540,12 @@ def test_images_without_true_boxes_are_left_out_and_that_is_said(evaluate, tmp_p
     found = evaluate(*arguments, "--split", "train")[1]
     assert found["protocol"]["images"] == "6 images"
     assert found["protocol"]["true boxes"] == "of 5 images; the others are left out"
-    assert found["figures"]["box_acc"]["accuracy"] == 1
+    assert found["results"]["box_acc"]["accuracy"] == 1
     (written.root / "ILSVRC/Annotations/CLS-LOC" / truths[0].image_id).with_suffix(".xml").unlink()
     arguments += "--split", "train"
     assert "true box or a mask of at least one" in evaluate(*arguments, "--limit", "1", code=1)
     said = evaluate(*arguments, "--threshold-from", "val", "--limit", "1", code=1)
-    assert "no figures" in said  # no maps of val
+    assert "no results" in said  # no maps of val
     save_map(tmp_path / "scores", written.splits["val"][0].image_id, np.eye(9))
     said = evaluate(*arguments, "--threshold-from", "val", "--limit", "1", code=1)
     assert "expected both splits to have boxes" in said
@@ -569,9 +568,9 @@ def test_the_released_box_evaluator(evaluate, golden, tmp_path):
     assert single.tolist() == data["num_correct_single"][1].tolist()
     multi = np.array(list(found["curves"]["box_acc_v2"].values())) * len(truth)
     assert multi.tolist() == data["num_correct_multi"].tolist()
-    assert 100 * found["figures"]["box_acc"]["accuracy"] == data["max_box_acc_single"][1]
+    assert 100 * found["results"]["box_acc"]["accuracy"] == data["max_box_acc_single"][1]
     expected = pytest.approx(data["max_box_acc_multi"].mean(), rel=1e-12)
-    assert 100 * found["figures"]["box_acc_v2"]["accuracy"] == expected
+    assert 100 * found["results"]["box_acc_v2"]["accuracy"] == expected
 
 
 def test_the_released_mask_evaluator(evaluate, golden, tmp_path):
@@ -590,7 +589,7 @@ def test_the_released_mask_evaluator(evaluate, golden, tmp_path):
         miniature.write_lines(lists / f"{name}.txt", rows)
     arguments = "--root", root, "--metadata", lists.parent, "--maps", tmp_path / "maps"
     found = evaluate("-d", "openimages", *arguments)[1]
-    assert 100 * found["figures"]["px_ap"] == pytest.approx(data["ap_001"][0], abs=1e-9)
+    assert 100 * found["results"]["px_ap"] == pytest.approx(data["ap_001"][0], abs=1e-9)
 
 
 # A model and a method -----------------------------------------------------------------------------
@@ -659,8 +658,8 @@ def test_other_classes_give_maps_of_the_predicted_one(evaluate, tmp_path, option
     maps = [map for map, _ in maps_by_hand(classifier, refine, [None] * 4, at)]
     hits = sum(hits_by_hand(map, name) for map, name in zip(maps, PHOTOS, strict=True))
     np.testing.assert_allclose(found["curves"]["box_acc"], hits / 4, atol=0.26)  # one image
-    assert found["figures"]["box_acc"]["accuracy"] == hits.max().item() / 4
-    assert set(found["figures"]) == {"box_acc", "box_acc_v2"}
+    assert found["results"]["box_acc"]["accuracy"] == hits.max().item() / 4
+    assert set(found["results"]) == {"box_acc", "box_acc_v2"}
     assert "4 in the data set, 1000 in the classifier: not the same" in said
     assert found["protocol"]["class of the map"] == "the predicted one"
     assert found["protocol"]["resize"] == "bicubic to 224 x 224"
@@ -675,7 +674,7 @@ def own_model(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "own_evaluated", raising=False)
     model = load_classifier("own_evaluated:build")
-    monkeypatch.setattr("wsolrefine.cli.prepare.load_classifier", lambda name: model)
+    monkeypatch.setattr("wsolrefine.cli.loading.load_classifier", lambda name: model)
     ranks = [logits.argsort(descending=True) for _, logits in maps_by_hand(model, scg, [None] * 4)]
     labels = [int(ranks[0][0]), int(ranks[1][1]), int(ranks[2][0]), 7]
     return model, labels, photo_lists(tmp_path / "lists", labels)
@@ -697,7 +696,7 @@ def test_same_classes_give_every_figure(evaluate, own_model, tmp_path, hit):
         hits = hits_by_hand(map, name, 0.5 + 1e-9 * (hit == "above"))
         total += torch.stack([hits * (rank == 0), hits * (rank < 5), hits, hits_by_hand(map, name)])
     at = int(total[3].argmax())
-    figures = found["figures"]
+    figures = found["results"]
     assert figures["box_acc"]["threshold"] == thresholds_of(0.001)[at]
     top1, top5, known, accuracy = (total[:, at] / 4).tolist()
     assert figures["localization"] == {"top1": top1, "top5": top5, "gt_known": known}
@@ -748,14 +747,14 @@ def test_maps_of_the_predicted_class_on_request(evaluate, own_model):
         right = right + hits_by_hand(map, name) * (int(logits.argmax()) == label)
     at = int(hits.argmax())
     assert found["curves"]["box_acc"] == (hits / 4).tolist()
-    assert found["figures"]["localization"] == {"top1": right[at].item() / 4}
+    assert found["results"]["localization"] == {"top1": right[at].item() / 4}
     assert found["protocol"]["class of the map"] == "the predicted one"
     other = photo_lists(lists.parent / "other", labels[::-1])
     honest = evaluate(*arguments, "--threshold-from", other)[1]  # same images: the same threshold
-    assert honest["figures"]["box_acc"] == found["figures"]["box_acc"]
+    assert honest["results"]["box_acc"] == found["results"]["box_acc"]
     found = evaluate(*arguments)[1]
     honest = evaluate(*arguments, "--threshold-from", photo_lists(lists.parent / "same", labels))[1]
-    assert honest["figures"] == found["figures"]
+    assert honest["results"] == found["results"]
     lists = photo_lists(lists.parent / "three", [0, 1, 2, 2])
     arguments[3] = lists
     said = evaluate(*arguments, "--labels", "true", code=2)

@@ -18,6 +18,7 @@ from tests.support.odd_images import broken_images, odd_images
 from wsolrefine.cli import app, files
 from wsolrefine.cli.refine import batch, loop
 from wsolrefine.cli.refine.coco import FOLDERS, RESULTS
+from wsolrefine.localization import localizer
 
 # pycocotools 2.0.11 decodes masks in a way that numpy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -140,7 +141,7 @@ def test_second_run_skips_and_adds(refine, small, tmp_path, monkeypatch):
         raise AssertionError("the model is not needed when nothing is left to do")
 
     with monkeypatch.context() as patch:
-        patch.setattr("wsolrefine.cli.refine.loop.make_plan", never)
+        patch.setattr("wsolrefine.cli.refine.command.load_localizer", never)
         assert "0 refined; 3 skipped" in refine(small)
     assert {f: (out / f).stat().st_mtime_ns for f in files_below(out)} == stamps
 
@@ -189,16 +190,16 @@ def test_other_settings_are_never_mixed(refine, small, tmp_path):
 
 
 def test_interruption_leaves_a_consistent_folder(refine, small, tmp_path, monkeypatch):
-    real, calls = batch.class_activation, []
+    real, calls = localizer.class_activation, []
 
     def stopping(*arguments, **options):
         calls.append(1)
-        if len(calls) == 3:
+        if len(calls) == 4:  # one for the trial
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(batch, "class_activation", stopping)
+        patch.setattr(localizer, "class_activation", stopping)
         said = refine(small, "--batch-size", "1", code=130)
     assert "2 refined" in said
     assert "Stopped with 1 to go" in said
@@ -384,23 +385,28 @@ def test_own_model_from_the_working_folder(refine, small, tmp_path, monkeypatch)
 
 
 def test_scores_that_are_not_numbers(refine, small, tmp_path, monkeypatch):
-    real = batch.class_activation
+    real = localizer.class_activation
 
     def spoilt(*arguments, **options):
         found = real(*arguments, **options)
         found.logits[0] = float("nan")
         return found
 
-    monkeypatch.setattr(batch, "class_activation", spoilt)
+    monkeypatch.setattr(localizer, "class_activation", spoilt)
     assert "not finite" in refine(small, code=1)
     assert len(content(tmp_path / "out")["images"]) == 2
 
 
 def test_model_errors_keep_what_is_done(refine, small, tmp_path, monkeypatch):
-    def failing(*_, **__):
-        raise RuntimeError("CUDA out of memory")
+    real, calls = localizer.class_activation, []
 
-    monkeypatch.setattr(batch, "class_activation", failing)
+    def failing(*arguments, **options):
+        calls.append(1)
+        if len(calls) > 1:  # not the trial
+            raise RuntimeError("CUDA out of memory")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(localizer, "class_activation", failing)
     assert "CUDA out of memory" in refine(small, code=1)
     assert content(tmp_path / "out")["images"] == []
 
@@ -454,6 +460,6 @@ def test_a_name_that_is_not_utf8(refine, small, tmp_path):
         (small / os.fsdecode(b"\xfe.png")).write_bytes(b"")
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
-    assert r"\udcfe.png: empty file" in refine(small, code=1)
+    assert r"\udcfe.png: expected an image, got an empty file" in refine(small, code=1)
     assert name in {image["file_name"] for image in content(tmp_path / "out")["images"]}
     coco(tmp_path / "out")

@@ -20,15 +20,15 @@ from typer.testing import CliRunner
 from tests.support import miniature, zoo
 from tests.support.odd_images import odd_images
 from wsolrefine.cli import app
-from wsolrefine.cli.evaluate.boundaries import outline
 from wsolrefine.cli.train.batches import Batches
 from wsolrefine.cli.train.overrides import in_proportion
-from wsolrefine.cli.train.trainer import Course
+from wsolrefine.cli.train.trainer import EpochLog
 from wsolrefine.data import Annotation
+from wsolrefine.metrics import prepare_score_map
 from wsolrefine.models import Preprocess
 from wsolrefine.nn import FeatureList
-from wsolrefine.recipes import checkpoint as trained
-from wsolrefine.recipes.checkpoint import About, load_trained, save_trained
+from wsolrefine.recipes import RecipeMetadata, load_recipe, save_recipe
+from wsolrefine.recipes.checkpoint import RECIPES
 
 BACKBONE = "tests.support.zoo:MobileNetV2"
 TINY = [
@@ -150,7 +150,7 @@ def test_a_run_that_stops_goes_on_as_if_it_had_not(train, call, tmp_path, recipe
         options = ["--set", "epochs=3", "--set", "warmup_epochs=1"]
     file = f"{recipe}.safetensors"
     train(recipe, *options, out=tmp_path / "at once")
-    begin = Course.on_train_epoch_start
+    begin = EpochLog.on_train_epoch_start
     for epoch in breaks:
         out = tmp_path / str(epoch)
 
@@ -160,7 +160,7 @@ def test_a_run_that_stops_goes_on_as_if_it_had_not(train, call, tmp_path, recipe
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(Course, "on_train_epoch_start", stopping)
+            patch.setattr(EpochLog, "on_train_epoch_start", stopping)
             said = train(recipe, *options, out=out, code=130)
         (command,) = [line for line in said.splitlines() if line.startswith("Go on: ")]
         words = shlex.split(command.removeprefix("Go on: "))
@@ -198,7 +198,7 @@ def test_ctrl_c_in_the_middle_of_an_epoch(train, tmp_path, monkeypatch):
 
     before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
-        patch.setattr(Course, "on_train_batch_end", interrupted)
+        patch.setattr(EpochLog, "on_train_batch_end", interrupted)
         said = train("csoa", "--epochs", 3, code=130)
     assert "Stopped with 1 of 3 epochs done." in said
     assert signal.getsignal(signal.SIGINT) is before
@@ -216,7 +216,7 @@ def test_ctrl_c_before_the_first_epoch_is_done(train, tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Course, "on_train_batch_end", interrupted)
+        patch.setattr(EpochLog, "on_train_batch_end", interrupted)
         assert "Stopped with 0 of 1 epochs done." in train("csoa", "--epochs", 1, code=130)
     train("csoa", "--resume", data=None)
     train("csoa", "--epochs", 1, out=tmp_path / "at once")
@@ -255,7 +255,7 @@ def test_images_of_every_kind(train, tmp_path):
     odd_images(folder / "b")
     shutil.rmtree(folder / "b/.cache", ignore_errors=True)
     train("csoa", "--epochs", 1, data=("folder", folder))
-    about = load_trained(tmp_path / "run/csoa.safetensors", backbone=BACKBONE).about
+    about = load_recipe(tmp_path / "run/csoa.safetensors", backbone=BACKBONE).metadata
     assert about.class_names == ["a", "b"]
 
 
@@ -264,7 +264,7 @@ def test_an_image_that_cannot_be_read_is_named(train, tmp_path, workers):
     folder = folder_of(tmp_path / "images")
     (folder / "b/broken.png").write_bytes((folder / "b/0.png").read_bytes()[:100])
     said = train("csoa", "--epochs", 1, "--workers", workers, data=("folder", folder), code=1)
-    assert f"{folder / 'b/broken.png'}: damaged or truncated" in said
+    assert f"{folder / 'b/broken.png'}: expected an image, got a damaged or truncated" in said
     assert "--resume" in said
     assert "Traceback" not in said
     assert not (tmp_path / "run/csoa.safetensors").exists()
@@ -405,10 +405,9 @@ def test_other_images_are_no_way_to_go_on(train, tmp_path):
 
 @pytest.mark.parametrize("missing", ["lightning", "safetensors"])
 def test_a_missing_package(train, call, spol, tmp_path, missing, monkeypatch):
-    for module in ("train.command", "recipe"):
-        monkeypatch.setattr(
-            f"wsolrefine.cli.{module}.find_spec", lambda name: None if name == missing else True
-        )
+    monkeypatch.setattr(
+        "wsolrefine.cli.loading.find_spec", lambda name: None if name == missing else True
+    )
     advice = f"the package {missing}: pip install 'wsolrefine[train]'"
     assert advice in train("spol", code=1)
     assert advice in call("refine", "x.png", "--recipe", spol, code=1)
@@ -433,7 +432,9 @@ def test_phases_keep_their_proportion(lengths, epochs):
 
 def test_the_learning_rates_keep_their_proportion(train, tmp_path):
     train("spa", "--set", "epochs=1", "--lr", "0.1")
-    found = load_trained(tmp_path / "run/spa.safetensors", backbone=BACKBONE).about.hyper_parameters
+    found = load_recipe(
+        tmp_path / "run/spa.safetensors", backbone=BACKBONE
+    ).metadata.hyper_parameters
     assert found["learning_rate"] == 0.1
     assert found["backbone_learning_rate"] == pytest.approx(0.01)
 
@@ -448,12 +449,12 @@ def make(name, **options):
     backbone = FeatureList(zoo.seeded(zoo.MobileNetV2), LAYERS)
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        return trained.recipe_class(name)(backbone, list(CHANNELS), 4, width=8, **options).eval()
+        return RECIPES[name](backbone, list(CHANNELS), 4, width=8, **options).eval()
 
 
 def about(**changes):
     said = {"backbone": BACKBONE, "layers": LAYERS, "channels": CHANNELS, "num_classes": 4}
-    return About(
+    return RecipeMetadata(
         **{
             **said,
             "class_names": ["é", "b", "c", "d"],
@@ -463,36 +464,39 @@ def about(**changes):
     )
 
 
-@pytest.mark.parametrize("name", trained.RECIPES)
+@pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_comes_back_as_it_was(name, tmp_path):
     options = {"orders": (1,)} if name == "spa" else {}
     recipe = make(name, **options)
     path = tmp_path / "recipe.safetensors"
-    saved = save_trained(path, recipe, about())
+    saved = save_recipe(path, recipe, about())
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.safetensors"]
-    found, preprocess, names, said = load_trained(path, backbone=BACKBONE)
+    found = load_recipe(path, backbone=BACKBONE)
+    said = found.metadata
     assert said == saved
     assert said.hyper_parameters == dict(recipe.hparams)
     assert (said.recipe, said.threshold) == (name, recipe.threshold)
-    assert (names, preprocess) == (["é", "b", "c", "d"], Preprocess((32, 32)))
+    assert found.class_names == ["é", "b", "c", "d"]
+    assert found.preprocess == Preprocess((32, 32))
     assert type(found) is type(recipe)
     assert not found.training
     images = torch.rand(3, 3, 32, 32)
     with torch.no_grad():
         for labels in (None, torch.tensor([0, 3, 1])):
-            for got, expected in zip(found(images, labels), recipe(images, labels), strict=True):
-                assert torch.equal(got, expected)
+            got, expected = found(images, labels), recipe(images, labels)
+            for name in ("logits", "labels", "scores", "coarse", "maps", "masks", "boxes"):
+                assert torch.equal(getattr(got, name), getattr(expected, name))
 
 
 def test_a_backbone_of_ones_own_runs_only_if_it_is_named(tmp_path):
     path = tmp_path / "recipe.safetensors"
-    save_trained(path, make("csoa"), about(backbone="os:abort"))
+    save_recipe(path, make("csoa"), about(backbone="os:abort"))
     with pytest.raises(ValueError, match="backbone: expected 'os:abort' to be named"):
-        load_trained(path)
+        load_recipe(path)
     with pytest.raises(
         ValueError, match=r"backbone: expected 'os:abort' as in .*, got 'os:getcwd'"
     ):
-        load_trained(path, backbone="os:getcwd")
+        load_recipe(path, backbone="os:getcwd")
 
 
 def test_a_backbone_of_a_library_is_built_without_its_weights(tmp_path, monkeypatch):
@@ -506,9 +510,9 @@ def test_a_backbone_of_a_library_is_built_without_its_weights(tmp_path, monkeypa
 
     path = tmp_path / "recipe.safetensors"
     recipe = make("csoa")
-    save_trained(path, recipe, about(backbone="timm:tiny"))
+    save_recipe(path, recipe, about(backbone="timm:tiny"))
     monkeypatch.setitem(sys.modules, "timm", Timm)
-    found = load_trained(path).recipe
+    found = load_recipe(path)
     assert made == [("tiny", False)]
     assert torch.equal(
         found(torch.ones(1, 3, 32, 32)).logits, recipe(torch.ones(1, 3, 32, 32)).logits
@@ -518,46 +522,46 @@ def test_a_backbone_of_a_library_is_built_without_its_weights(tmp_path, monkeypa
 def test_what_is_no_such_file(tmp_path):
     path = tmp_path / "recipe.safetensors"
     with pytest.raises(FileNotFoundError):
-        load_trained(path)
+        load_recipe(path)
     path.write_bytes(b"not a header")
     with pytest.raises(ValueError, match=r"recipe\.safetensors: expected a file of safetensors"):
-        load_trained(path)
+        load_recipe(path)
     save_file({"weight": torch.zeros(1)}, path)
     with pytest.raises(
         ValueError, match="expected the header 'wsolrefine trained recipe 1', got 'no format'"
     ):
-        load_trained(path)
-    save_trained(path, make("csoa"), about())
+        load_recipe(path)
+    save_recipe(path, make("csoa"), about())
     said, weights = header(path), load_file(path)
     save_file(weights, path, {**said, "layers": "["})
     with pytest.raises(ValueError, match="expected a whole header, got JSONDecodeError"):
-        load_trained(path, backbone=BACKBONE)
+        load_recipe(path, backbone=BACKBONE)
     save_file(weights, path, {**said, "recipe": '"spoll"'})
     with pytest.raises(ValueError, match="recipe: expected one of spa, ornet"):
-        load_trained(path, backbone=BACKBONE)
+        load_recipe(path, backbone=BACKBONE)
     save_file(weights, path, {**said, "num_classes": "5"})
     with pytest.raises(ValueError, match="expected weights that fit its header"):
-        load_trained(path, backbone=BACKBONE)
+        load_recipe(path, backbone=BACKBONE)
     weights.popitem()
     save_file(weights, path, said)
     with pytest.raises(ValueError, match="expected weights that fit its header"):
-        load_trained(path, backbone=BACKBONE)
+        load_recipe(path, backbone=BACKBONE)
 
 
 def test_what_no_file_can_hold(tmp_path):
     path = tmp_path / "recipe.safetensors"
     with pytest.raises(TypeError, match=r"recipe: expected one of wsolrefine\.recipes, got Linear"):
-        save_trained(path, torch.nn.Linear(1, 1), about())
+        save_recipe(path, torch.nn.Linear(1, 1), about())
     with pytest.raises(
         TypeError, match="recipe: expected none with a classifier of your own, got spol"
     ):
-        save_trained(path, make("spol", classifier=torch.nn.Flatten()), about())
+        save_recipe(path, make("spol", classifier=torch.nn.Flatten()), about())
     with pytest.raises(TypeError, match="recipe: expected none with a evaluator of your own"):
-        save_trained(path, make("ornet", evaluator=torch.nn.Flatten()), about())
+        save_recipe(path, make("ornet", evaluator=torch.nn.Flatten()), about())
     recipe = make("csoa")
     recipe.hparams["gamma"] = object()
     with pytest.raises(TypeError, match="hyper_parameters: expected what JSON can say"):
-        save_trained(path, recipe, about())
+        save_recipe(path, recipe, about())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -585,14 +589,15 @@ def test_refine_writes_the_maps_of_the_recipe(call, spol, photos, tmp_path):
     found = results(out)
     assert found["info"]["settings"]["recipe"] == "spol"
     assert found["info"]["settings"]["threshold"] == 0.5
-    recipe, preprocess, names, _ = load_trained(spol, backbone=BACKBONE)
+    recipe = load_recipe(spol, backbone=BACKBONE)
+    names = recipe.class_names
     for image in found["images"]:
         with Image.open(photos / image["file_name"]) as opened:
-            pixels = preprocess(opened.convert("RGB"))[None]
-        with torch.no_grad():
-            logits, maps = recipe(pixels)
+            at_once = recipe(opened)
+        logits, maps = at_once.logits, at_once.coarse[:, 0]
         size = (image["height"], image["width"])
         large = torch.nn.functional.interpolate(maps[None], size, mode="bilinear")[0, 0]
+        assert torch.equal(at_once.maps[0, 0], large)
         level = np.asarray(Image.open(out / image["files"][0]))
         np.testing.assert_array_equal(level, (large * 255).round().byte())
         mask = np.asarray(Image.open(out / image["files"][1])) > 0
@@ -660,35 +665,30 @@ def evaluate(call, cub, tmp_path):
 
 
 def test_evaluate_measures_the_maps_of_the_recipe(evaluate, call, cub, spol, tmp_path):
-    recipe, preprocess, _, _ = load_trained(spol, backbone=BACKBONE)
+    recipe = load_recipe(spol, backbone=BACKBONE)
     right = 0
     for truth in cub.splits["test"]:
         with Image.open(cub.root / "images" / truth.image_id) as opened, torch.no_grad():
-            logits, maps = recipe(preprocess(opened)[None], torch.tensor([truth.label]))
+            pixels = recipe.preprocess(opened)[None]
+            logits, _, maps = recipe.class_maps(pixels, torch.tensor([truth.label]))
         right += logits.argmax().item() == truth.label
         path = tmp_path / "maps" / f"{truth.image_id}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, _as_evaluate(maps[0]))
+        np.save(path, prepare_score_map(maps[0, 0], (224, 224)).numpy())
     found = evaluate("--recipe", spol, "--model", BACKBONE, "--step", 0.1)
     assert found["protocol"]["maps"].startswith(f"recipe spol on {BACKBONE}, features.")
     assert found["protocol"]["class of the map"] == "the true one"
-    assert found["figures"]["classification"]["top1"] == right / len(cub.splits["test"])
+    assert found["results"]["classification"]["top1"] == right / len(cub.splits["test"])
     by_files = evaluate("--maps", tmp_path / "maps", "--step", 0.1)
     for name in ("box_acc", "box_acc_v2", "px_ap", "peak_iou"):
-        assert found["figures"][name] == by_files["figures"][name]
-
-
-def _as_evaluate(map):
-    from wsolrefine.cli.evaluate.score_maps import enlarge_bicubic
-
-    return enlarge_bicubic(map, 224).numpy()
+        assert found["results"][name] == by_files["results"][name]
 
 
 def test_evaluate_measures_edges_on_masks(evaluate, train, tmp_path, cub):
     train("sem_edges", "--epochs", 2, *SMALL_EDGES)
     recipe = ["--recipe", tmp_path / "run/sem_edges.safetensors", "--model", BACKBONE]
     found = evaluate(*recipe, "--limit", 3)
-    figures = found["figures"]["boundary"]
+    figures = found["results"]["boundary"]
     assert set(figures) == {"ods", "ods_threshold", "ois", "average_precision"}
     assert all(0 <= value <= 1 for value in figures.values())
     assert found["protocol"]["images"] == "the first 3 of 12 images (--limit)"
@@ -698,17 +698,6 @@ def test_evaluate_measures_edges_on_masks(evaluate, train, tmp_path, cub):
     shutil.rmtree(tmp_path / "bare/segmentations")
     said = evaluate(*recipe, root=tmp_path / "bare", code=1)
     assert "sem_edges is measured on masks, of which test has none" in said
-
-
-def test_the_outline_of_a_mask():
-    mask = torch.zeros(7, 8, dtype=torch.uint8)
-    mask[2:5, 1:5] = 1
-    mask[2:5, 5:] = 255  # neither: no line towards it
-    expected = torch.zeros(7, 8, dtype=torch.bool)
-    expected[3, 1] = expected[2, 2:5] = expected[4, 2:5] = True  # steps are slanting
-    assert torch.equal(outline(mask), expected)
-    assert not outline(torch.ones(4, 4, dtype=torch.uint8)).any()  # cut off by the border only
-    assert not outline(torch.zeros(4, 4, dtype=torch.uint8)).any()
 
 
 @pytest.mark.parametrize(

@@ -342,11 +342,15 @@ MAPS, MASKS = torch.rand(2, 4, 5), torch.ones(2, 4, 5, dtype=torch.int64)
     ("change", "error", "message"),
     [
         ({"maps": MAPS.int()}, TypeError, r"maps: expected a floating-point dtype, got torch\.int"),
-        ({"maps": MAPS[0]}, ValueError, r"maps: expected shape \(B, H, W\), got \(4, 5\)"),
-        ({"maps": MAPS[:, :, :0]}, ValueError, r"maps: expected shape \(B, H, W\) with W >= 1"),
+        ({"maps": MAPS[0]}, ValueError, r"maps: expected shape \(B, h, w\), got \(4, 5\)"),
+        ({"maps": MAPS[:, :, :0]}, ValueError, r"maps: expected shape \(B, h, w\) with w >= 1"),
         ({"masks": [[0]]}, TypeError, r"masks: expected a torch\.Tensor, got list"),
         ({"masks": MAPS}, TypeError, r"masks: expected an integer or boolean dtype, got torch\.f"),
-        ({"masks": MASKS[:1]}, ValueError, r"masks: expected shape \(2, 4, 5\) as maps, got \(1,"),
+        (
+            {"masks": MASKS[:1]},
+            ValueError,
+            r"masks: expected shape \(B, H, W\) with B=2 from maps, got \(1, 4, 5\)",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(change, error, message):

@@ -5,9 +5,9 @@ import torch
 from PIL import Image
 
 from tests.support import photographs
-from wsolrefine import box_iou, largest_box, scg
-from wsolrefine.activation.forward import class_activation
-from wsolrefine.cli.maps import THRESHOLDS, Method, enlarge
+from wsolrefine import box_iou, class_activation, largest_box, scg
+from wsolrefine.localization.masks import enlarge
+from wsolrefine.localization.methods import METHODS
 
 
 def maps(name):
@@ -19,7 +19,7 @@ def maps(name):
     layers = photographs.layers(classifier.model, images.shape[2:])
     found = class_activation(classifier.model, images, layers=layers)
     assert [layer.shape[2:] for layer in found.features] == [(28, 28), (14, 14)]
-    return enlarge(found.cam[0], size), enlarge(scg(found.cam, found.features)[0], size)
+    return (enlarge(map, size)[0] for map in (found.cam, scg(found.cam, found.features)))
 
 
 def overlap(map, threshold, name):
@@ -30,7 +30,7 @@ def overlap(map, threshold, name):
 @pytest.mark.parametrize("name", ["motorcycle_left.png", "coffee.png"])
 def test_scg_boxes_the_object_and_the_cam_a_part_of_it(name):
     cam, refined = maps(name)
-    threshold = THRESHOLDS[Method.scg]
+    threshold = METHODS["scg"].threshold
     found = overlap(refined, threshold, name)
     assert found >= 0.75
     assert found > overlap(cam, threshold, name) + 0.1
@@ -43,12 +43,12 @@ def test_scg_boxes_the_object_and_the_cam_a_part_of_it(name):
 def test_the_cat_is_found_too():
     # By the usual rule of a hit. What is boxed is the face: the fur around it fills the picture.
     _, refined = maps("chelsea.png")
-    assert overlap(refined, THRESHOLDS[Method.scg], "chelsea.png") >= 0.5
+    assert overlap(refined, METHODS["scg"].threshold, "chelsea.png") >= 0.5
 
 
 def test_the_rocket_is_a_hard_case():
     # The classifier sees a drilling platform, and the towers look more alike than the rocket does.
     # If this fails, something got better: say so where the demo is described.
     cam, refined = maps("rocket.jpg")
-    assert overlap(cam, THRESHOLDS[Method.cam], "rocket.jpg") < 0.5
-    assert overlap(refined, THRESHOLDS[Method.scg], "rocket.jpg") < 0.5
+    assert overlap(cam, METHODS["cam"].threshold, "rocket.jpg") < 0.5
+    assert overlap(refined, METHODS["scg"].threshold, "rocket.jpg") < 0.5

@@ -49,10 +49,11 @@ def shared(monkeypatch):
     One thread: a small network gains little from a second one, and loses tenfold where another
     process has the other core.
     """
-    monkeypatch.setattr("wsolrefine.cli.prepare.load_classifier", classifier)
-    for module in ("wsolrefine.cli.prepare", "wsolrefine.activation.layers"):
+    monkeypatch.setattr("wsolrefine.cli.loading.load_classifier", classifier)
+    for module in ("wsolrefine.localization.localizer", "wsolrefine.activation.layers"):
         monkeypatch.setattr(
-            f"{module}.find_layers", lambda model, images: layers(model, images.shape[2:])
+            f"{module}.find_layers",
+            lambda model, images, to_map=None: layers(model, images.shape[2:]),
         )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -108,7 +108,7 @@ def class_activation(
     with torch.inference_mode(False), evaluation(model):
         # Inference tensors cannot be part of a graph, but their copies can.
         run = _Run(model, images.clone() if images.is_inference() else images, *layers)
-        labels = _choose(run.logits.detach(), labels, top)
+        labels = choose_labels(run.logits.detach(), labels, top)
         if layers.head is None:
             scores = run.logits.gather(1, labels)
             cam = grad_cam(run.cam, scores, to_map=partial(read, layers.cam))
@@ -123,12 +123,27 @@ def class_activation(
     return ClassActivation(run.logits.detach(), labels, cam.to(images.dtype), features)
 
 
-def _choose(logits: Tensor, labels: Tensor | None, top: int) -> Tensor:
+def choose_labels(logits: Tensor, labels: Tensor | int | None, top: int) -> Tensor:
+    """Return the classes ``(B, K)`` that are asked for.
+
+    Args:
+        logits: class scores, ``(B, num_classes)``.
+        labels: int64, ``(B,)`` or ``(B, K)``; or one class for all images; None takes the best.
+        top: number of classes an image when ``labels`` is None.
+
+    Raises:
+        TypeError: ``labels`` are not int64.
+        ValueError: their shape or device disagrees, or a label or ``top`` is out of range.
+
+    """
     number = logits.shape[1]
     if labels is None:
         if not 1 <= top <= number:
             raise ValueError(f"top: expected an integer from 1 to {number}, got {top}")
         return logits.topk(top).indices
+    if isinstance(labels, int):
+        labels = torch.full((len(logits),), labels, device=logits.device)
+    check_labels("labels", labels, several=True, images=logits)
     outside = labels[(labels < 0) | (labels >= number)]
     if len(outside):
         raise ValueError(

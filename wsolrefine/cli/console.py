@@ -10,6 +10,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+Problems = list[tuple[str, str]]
+"""What could not be used, and why."""
+
 
 def plain(text: object, console: Console | None = None) -> Text:
     r"""Turn any text into one that every terminal can print as it is.

@@ -91,6 +91,9 @@ class Localizer(nn.Module):
     """Whether maps show objects; False for the edges of :class:`wsolrefine.recipes.SemEdges`, which
     have no boxes."""
 
+    num_classes: int | None = None
+    """Number of class scores, known after the first images."""
+
     def __init__(
         self,
         model: nn.Module | Classifier,
@@ -207,9 +210,9 @@ class Localizer(nn.Module):
             top: see :meth:`forward`.
 
         """
-        if isinstance(labels, int):
+        if isinstance(labels, int):  # one class for all images
             labels = torch.full((len(images),), labels, device=images.device)
-        layers = self.find_layers(images)
+        layers = self._layers(images)
         found = class_activation(
             self.model, images, labels=labels, top=top, layers=layers, to_map=self.to_map
         )
@@ -220,9 +223,10 @@ class Localizer(nn.Module):
             got = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
             expected = f"refine: expected maps of shape (B, K, h, w) with B={batch} and K={classes}"
             raise ValueError(f"{expected}, got {got}")
+        self.num_classes = found.logits.shape[1]
         return ClassMaps(found.logits, found.labels, maps.detach())
 
-    def find_layers(self, images: Tensor) -> Layers:
+    def _layers(self, images: Tensor) -> Layers:
         """Return the layers for images of this size, found when they are first needed."""
         given = self._given
         if isinstance(given, Layers):
@@ -246,6 +250,17 @@ class Localizer(nn.Module):
                 "Preprocess((224, 224)), got None"
             )
         return self.preprocess(image)
+
+    @property
+    def title(self) -> str:
+        """What makes the maps, for reports; with the layers once they are found."""
+        found = (
+            self._given
+            if isinstance(self._given, Layers)
+            else next(iter(self._found.values()), None)
+        )
+        layers = f" on {', '.join(found.features)}" if found else ""
+        return f"{self.name}, {self.method}{layers}"
 
     @property
     def device(self) -> torch.device:
@@ -280,6 +295,7 @@ class Localizer(nn.Module):
     def _located(self, found: ClassMaps, size: tuple[int, int], images: Any) -> Localization:
         logits, labels, coarse = found
         parts: Parts = self.parts if self.regions else "all"
+        check_threshold(self.threshold)  # it may have been assigned
         masks, boxes = masks_and_boxes(coarse, size, self.threshold, parts)
         return Localization(
             labels=labels,
@@ -292,6 +308,7 @@ class Localizer(nn.Module):
             threshold=self.threshold,
             parts=parts,
             method=self.method,
+            regions=self.regions,
             class_names=self.class_names,
             images=images,
         )

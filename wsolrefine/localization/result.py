@@ -38,6 +38,7 @@ class Localization:
         threshold: value above which a pixel belongs to the object.
         parts: ``"largest"`` or ``"all"``: which components of the mask are kept.
         method: name of the refinement, or of the recipe.
+        regions: whether maps show objects; False for edges, which have no boxes.
         class_names: a name for each class, or None.
         images: the images that were localized, for :meth:`plot`: the tensor itself, not a copy.
 
@@ -53,6 +54,7 @@ class Localization:
     threshold: float
     parts: str
     method: str
+    regions: bool = True
     class_names: list[str] | None = None
     images: Any = None
 
@@ -65,7 +67,7 @@ class Localization:
         shown = {
             field.name: tuple(value.shape) if isinstance(value, Tensor) else repr(value)
             for field in fields(self)
-            if field.name not in ("class_names", "images")
+            if field.name not in ("regions", "class_names", "images")
             for value in [getattr(self, field.name)]
         }
         return f"Localization({', '.join(f'{name}={value}' for name, value in shown.items())})"
@@ -97,6 +99,7 @@ class Localization:
         check_parts(kept)
         size = (self.maps.shape[-2], self.maps.shape[-1])
         masks, boxes = masks_and_boxes(self.coarse, size, threshold, kept)
+        boxes = boxes if self.regions else torch.zeros_like(boxes)
         return replace(self, masks=masks, boxes=boxes, threshold=threshold, parts=kept)
 
     def plot(self) -> Figure:

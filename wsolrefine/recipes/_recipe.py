@@ -10,8 +10,10 @@ import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
-from wsolrefine._check import check_labels, check_tensors
+from wsolrefine._check import check_tensors
+from wsolrefine.activation.forward import choose_labels
 from wsolrefine.activation.hooks import evaluation
+from wsolrefine.localization import Localization
 from wsolrefine.localization.localizer import ClassMaps, Localizer
 from wsolrefine.recipes._schedule import two_speeds
 
@@ -52,13 +54,26 @@ class Recipe(Localizer, LightningModule):
         # Not Localizer's: a recipe is its own model.
         LightningModule.__init__(self)
         self.backbone = backbone
+        self.num_classes = num_classes
         self.method, self.parts = self.name, "largest"
         self.preprocess, self.class_names = None, None
+
+    @property
+    def model(self) -> nn.Module:  # type: ignore[override]
+        """The recipe itself."""
+        return self
 
     @property
     def settings(self) -> Any:
         """The hyper-parameters by name."""
         return self.hparams
+
+    @property
+    def title(self) -> str:
+        """What makes the maps, for reports."""
+        if self.metadata is None:
+            return f"recipe {self.name}"
+        return f"recipe {self.name} on {self.metadata.backbone}, {', '.join(self.metadata.layers)}"
 
     @abstractmethod
     def loss(self, images: Tensor, labels: Tensor, *, epoch: int) -> Tensor:
@@ -82,9 +97,15 @@ class Recipe(Localizer, LightningModule):
         check_tensors(images=(images, "B 3 H W"))
         with torch.no_grad(), evaluation(self):
             logits, maps_of = self.activate(images)
-            columns = _labels(logits, labels, top)
+            columns = choose_labels(logits, labels, top)
             maps = torch.stack([maps_of(column) for column in columns.T], 1)
         return ClassMaps(logits, columns, maps)
+
+    def predict_step(self, batch: Tensor | Sequence[Tensor], batch_index: int) -> Localization:
+        """Localize in a batch of images, or in the first item of ``(images, labels)``."""
+        images = batch if isinstance(batch, Tensor) else batch[0]
+        found: Localization = self(images)
+        return found
 
     def training_step(self, batch: Sequence[Tensor], batch_index: int) -> Tensor:
         """Return and log the loss of a batch."""
@@ -116,21 +137,3 @@ def map_of(class_maps: Tensor, labels: Tensor) -> Tensor:
     """Return the map ``(B, h, w)`` of each image's label out of class maps ``(B, K, h, w)``."""
     index = labels[:, None, None, None].expand(-1, 1, *class_maps.shape[2:])
     return class_maps.gather(1, index)[:, 0]
-
-
-def _labels(logits: Tensor, labels: Tensor | int | None, top: int) -> Tensor:
-    """Return the labels ``(B, K)`` that are asked for."""
-    number = logits.shape[1]
-    if labels is None:
-        if not 1 <= top <= number:
-            raise ValueError(f"top: expected an integer from 1 to {number}, got {top}")
-        return logits.topk(top).indices
-    if isinstance(labels, int):
-        labels = torch.full((len(logits),), labels, device=logits.device)
-    check_labels("labels", labels, several=True, images=logits)
-    outside = labels[(labels < 0) | (labels >= number)]
-    if len(outside):
-        raise ValueError(
-            f"labels: expected class indices from 0 to {number - 1}, got {int(outside[0])}"
-        )
-    return labels[:, None] if labels.ndim == 1 else labels

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from wsolrefine.cli.console import plain, stop
-from wsolrefine.cli.maps import THRESHOLDS, Method
+from wsolrefine.localization.masks import check_threshold
+from wsolrefine.localization.methods import METHODS
 
 PHOTOGRAPHS = (
     "motorcycle_left.png",
@@ -24,7 +25,7 @@ PHOTOGRAPHS = (
     "rocket.jpg",  # hard: towers beside it that look more alike than the rocket
     "hubble_deep_field.jpg",  # hard: there is no object
 )
-STAGES = ("forward", "CAM", "SEM", "SCG", "GPPL", "box")
+STAGES = ("forward, CAM", "SEM", "SCG", "GPPL", "box")
 TITLES = ("photograph", "CAM", "SEM", "SCG", "GPPL", "box: SCG, dashed CAM")
 
 
@@ -38,7 +39,7 @@ def demo(
             "--threshold",
             "-t",
             help="Map value in [0, 1) above which a pixel is object. By default "
-            f"{THRESHOLDS[Method.scg]} for SCG and {THRESHOLDS[Method.cam]} for the CAM, about "
+            f"{METHODS['scg'].threshold} for SCG and {METHODS['cam'].threshold} for the CAM, about "
             "the best of each.",
             show_default=False,
         ),
@@ -55,33 +56,31 @@ def demo(
 
         wsolrefine demo --out demo
     """
-    cut = {
-        method: THRESHOLDS[method] if threshold is None else threshold
-        for method in (Method.scg, Method.cam)
+    thresholds = {
+        name: METHODS[name].threshold if threshold is None else threshold for name in ("scg", "cam")
     }
-    if not all(0 <= value < 1 for value in cut.values()):
-        stop(f"--threshold: expected a number in [0, 1), got {threshold}")
+    try:
+        check_threshold(thresholds["scg"])
+    except ValueError as error:
+        stop(f"--{error}")
     paths = _photographs()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         stop(f"--out: cannot make the folder {out}: {error.strerror or error}")
-    from wsolrefine.activation.layers import find_layers
-    from wsolrefine.cli.demo.stages import locate
+    from wsolrefine.cli.demo.stages import run_stages
     from wsolrefine.cli.files import replacing
-    from wsolrefine.cli.prepare import load_model
-    from wsolrefine.data import read_image
+    from wsolrefine.cli.loading import load_localizer
     from wsolrefine.viz import contact_sheet
 
     console = Console(highlight=False)
     start = time.perf_counter()
     with console.status("Loading the classifier"):
-        classifier = load_model("efficientnet-lite0")
-        image = classifier.preprocess(read_image(paths[0]))
-        layers = find_layers(classifier.model, image[None])
-        locate(classifier, layers, paths[0], cut)  # else the first row pays for the warm-up
+        localizer = load_localizer("efficientnet-lite0", "scg", None, "cpu")
+        run_stages(localizer, paths[0], thresholds)  # else the first row pays for the warm-up
     with console.status("Refining"):
-        rows, records = zip(*(locate(classifier, layers, p, cut) for p in paths), strict=True)
+        done = [run_stages(localizer, path, thresholds) for path in paths]
+    rows, records = zip(*done, strict=True)
     captions = [f"{r['class']}, {r['confidence']:.0%} ({r['image']})" for r in records]
     try:
         with replacing(out / "demo.png") as temporary:
@@ -89,7 +88,7 @@ def demo(
         with replacing(out / "demo.json") as temporary:
             content = {
                 "boxes": "x0 y0 x1 y1 in pixels, half-open",
-                "thresholds": {method.value: value for method, value in cut.items()},
+                "thresholds": thresholds,
                 "images": records,
             }
             temporary.write_text(json.dumps(content, indent=1), "utf-8")

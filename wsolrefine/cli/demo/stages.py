@@ -10,73 +10,59 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from wsolrefine import gppl, scg, union_box
-from wsolrefine.activation.cams import gap_cam
-from wsolrefine.activation.hooks import capture
-from wsolrefine.activation.layers import Layers
-from wsolrefine.cli.maps import REFINE, Method, cut_out, enlarge
+from wsolrefine import Localizer, class_activation, find_layers
 from wsolrefine.data import read_image
-from wsolrefine.models import Classifier
+from wsolrefine.localization.masks import enlarge, masks_and_boxes
+from wsolrefine.localization.methods import METHODS
 from wsolrefine.viz import draw_boxes, overlay
 
+REFINEMENTS = ("sem", "scg", "gppl")
 
-def locate(
-    classifier: Classifier, layers: Layers, path: Path, thresholds: Mapping[Method, float]
+
+def run_stages(
+    localizer: Localizer, path: Path, thresholds: Mapping[str, float]
 ) -> tuple[list[Any], dict[str, Any]]:
     """Classify a photograph, refine its CAM three ways and box the object.
 
     Args:
-        classifier: one whose head averages the grid and applies a linear layer.
-        layers: where its features are.
+        localizer: a classifier with its preprocessing.
         path: the photograph.
         thresholds: of the methods ``scg`` and ``cam``: values above which a pixel is object.
 
     Returns:
-        The row of pictures, and what there is to say: class, confidence, boxes of SCG and of the
-        CAM (xyxy in pixels of the photograph), milliseconds of each stage.
+        The row of images, and a record: class, confidence, boxes of SCG and of the CAM (xyxy in
+        pixels of the photograph), milliseconds of each stage.
 
     """
     image = read_image(path)
-    images, size = classifier.preprocess(image)[None], (image.height, image.width)
+    images, size = localizer.prepare_image(image)[None], (image.height, image.width)
+    layers = find_layers(localizer.model, images)
     spent: dict[str, float] = {}
-    head = classifier.model.get_submodule(layers.head or "")
     with torch.no_grad():
-        with (
-            clock(spent, "forward"),
-            capture(classifier.model, layers.cam, *layers.features) as kept,
-        ):
-            logits = classifier.model(images)
-        features = [kept[name] for name in layers.features]
-        confidence, label = (value.item() for value in logits.softmax(1).max(1))
-        with clock(spent, "CAM"):
-            weight = head.weight
-            assert isinstance(weight, Tensor)
-            cam = gap_cam(kept[layers.cam], weight, torch.tensor([int(label)]))
-        with clock(spent, "SEM"):
-            by_sem = REFINE[Method.sem](cam, features)
-        with clock(spent, "SCG"):
-            by_scg = scg(cam, features)
-        with clock(spent, "GPPL"):
-            by_gppl = gppl(cam)
+        with clock(spent, "forward, CAM"):
+            found = class_activation(localizer.model, images, layers=layers)
+        maps = {"cam": found.cam}
+        for name in REFINEMENTS:
+            with clock(spent, name.upper()):
+                maps[name] = METHODS[name].refine(found.cam, found.features, images)
         with clock(spent, "box"):
-            box = union_box(cut_out(enlarge(by_scg, size), thresholds[Method.scg]))[0]
-    cam_box = union_box(cut_out(enlarge(cam, size), thresholds[Method.cam]))[0]
+            _, boxes = masks_and_boxes(maps["scg"], size, thresholds["scg"], "largest")
+        _, cam_boxes = masks_and_boxes(maps["cam"], size, thresholds["cam"], "largest")
+    confidence, label = (value.item() for value in found.logits.softmax(1).max(1))
     pixels = np.asarray(image)
-    maps = [overlay(pixels, enlarge(map, size)[0]) for map in (cam, by_sem, by_scg, by_gppl)]
+    overlays = [overlay(pixels, enlarge(map, size)[0, 0]) for map in maps.values()]
     thick = max(1, max(size) // 80)  # seen at a quarter of its size
-    boxed = draw_boxes(
-        draw_boxes(pixels, cam_box, width=thick, dashed=True), box, width=thick, color=(80, 255, 80)
-    )
-    names = classifier.class_names
-    return [pixels, *maps, boxed], {
+    boxed = draw_boxes(pixels, cam_boxes[0, 0], width=thick, dashed=True)
+    boxed = draw_boxes(boxed, boxes[0, 0], width=thick, color=(80, 255, 80))
+    names = localizer.class_names
+    return [pixels, *overlays, boxed], {
         "image": path.name,
         "class": names[int(label)] if names else str(int(label)),
         "class_index": int(label),
         "confidence": round(confidence, 4),
-        "box": box.tolist(),
-        "cam_box": cam_box.tolist(),
+        "box": boxes[0, 0].tolist(),
+        "cam_box": cam_boxes[0, 0].tolist(),
         "milliseconds": {name: round(1000 * seconds, 2) for name, seconds in spent.items()},
     }
 

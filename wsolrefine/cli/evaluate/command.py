@@ -7,24 +7,25 @@ from typing import Annotated
 
 import typer
 
-from wsolrefine.cli.evaluate.options import Dataset, Hit, Labels, Options
-from wsolrefine.cli.maps import Method
+from wsolrefine.cli.evaluate.options import Hit, Labels, Options
+from wsolrefine.cli.options import (
+    Dataset,
+    Device,
+    Layer,
+    Metadata,
+    Method,
+    Model,
+    RecipeFile,
+    Root,
+)
 
 
 def evaluate(
     dataset: Annotated[
         Dataset, typer.Option("--dataset", "-d", help="Layout of the data set.", show_default=False)
     ],
-    root: Annotated[
-        Path | None, typer.Option(help="Folder of the data set, with its images.")
-    ] = None,
-    metadata: Annotated[
-        Path | None,
-        typer.Option(
-            help="wsolevaluation's folder of lists: of the split for wsolevaluation "
-            "(metadata/CUB/test), of all splits for openimages (metadata/OpenImages)."
-        ),
-    ] = None,
+    root: Root = None,
+    metadata: Metadata = None,
     masks: Annotated[
         Path | None, typer.Option(help="Folder of pixel masks for ilsvrc, those of SEM.")
     ] = None,
@@ -39,36 +40,10 @@ def evaluate(
     normalize: Annotated[
         bool, typer.Option("--normalize", help="Min-max each score map; else they are in [0, 1].")
     ] = False,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="In place of --maps: efficientnet-lite0, timm:NAME, torchvision:NAME or "
-            "module:callable.",
-        ),
-    ] = None,
-    recipe: Annotated[
-        Path | None,
-        typer.Option(
-            "--recipe",
-            "-r",
-            help="In place of model and method: a file of wsolrefine train. If its backbone is "
-            "code of your own, name that with --model.",
-        ),
-    ] = None,
-    method: Annotated[
-        Method | None,
-        typer.Option(help="How the model's map is refined; cam leaves it as it is. Default scg."),
-    ] = None,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--layer",
-            "-l",
-            help="Layer whose features are used; repeat for several. By default they are found.",
-        ),
-    ] = None,
+    model: Model = None,
+    recipe: RecipeFile = None,
+    method: Method = None,
+    layer: Layer = None,
     labels: Annotated[
         Labels | None,
         typer.Option(
@@ -106,9 +81,7 @@ def evaluate(
     batch_size: Annotated[
         int, typer.Option("--batch-size", "-b", min=1, help="Images worked on at once.")
     ] = 16,
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")
-    ] = "auto",
+    device: Device = "auto",
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for figures and plots; made if missing.")
     ] = Path("wsolrefine-evaluation"),
@@ -136,7 +109,7 @@ def evaluate(
     The protocol and the figures: MaxBoxAcc and MaxBoxAccV2 where there are
     boxes, PxAP and Peak-IoU where there are masks, Top-1, Top-5, GT-known
     and the kinds of errors where the model's classes are those of the data
-    set; of edges (recipe sem_edges) ODS, OIS and AP. evaluation.json and
+    set; for the edge recipe (sem_edges) ODS, OIS and AP. evaluation.json and
     plots in the folder --out.
 
     [bold]Exit code[/bold]
@@ -144,29 +117,7 @@ def evaluate(
     0 done; 1 something could not be read or written: it is named, and there
     are no figures; 2 a wrong option; 130 stopped by Ctrl-C.
     """
-    options = Options(
-        dataset=dataset,
-        root=root,
-        metadata=metadata,
-        masks=masks,
-        split=split,
-        maps=maps,
-        threshold_maps=threshold_maps,
-        normalize=normalize,
-        model=model,
-        recipe=recipe,
-        method=method,
-        layer=layer or None,
-        labels=labels,
-        size=size,
-        hit=hit,
-        step=step,
-        threshold_from=threshold_from,
-        limit=limit,
-        batch_size=batch_size,
-        device=device,
-        out=out,
-    )
+    options = Options(**locals())
     from wsolrefine.cli.evaluate.pipeline import run
 
     run(options)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.evaluate.options import Dataset, Options
+from wsolrefine.cli.evaluate.options import Options
+from wsolrefine.cli.options import Dataset
 from wsolrefine.data import CUB, ILSVRC, OpenImages, WsolEvaluation
 
 SPLITS = {Dataset.cub: "test", Dataset.ilsvrc: "val", Dataset.openimages: "test"}

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from wsolrefine.cli.console import plain
+from wsolrefine.cli.console import Problems, plain
 from wsolrefine.cli.evaluate.counts import Counts, Masks, Rule, count_image
 from wsolrefine.cli.evaluate.dataset import Split
 from wsolrefine.cli.evaluate.score_maps import Seen, Source
 from wsolrefine.cli.images import quiet
-from wsolrefine.cli.refine.walk import Problems
 
 MAX_PROBLEMS = 20
 """So many unusable images are named before the search for more is given up."""
 
+Item = TypeVar("Item")
+Counted = TypeVar("Counted")
+
 
 class Unusable(Exception):  # noqa: N818 - it is the images that are at fault
-    """Some images of a split could not be counted, so its figures would be those of others."""
+    """Some images of a split could not be counted, so its results would be those of a subset."""
 
     def __init__(self, problems: Problems, complete: bool) -> None:
         super().__init__(f"{len(problems)} unusable")
@@ -35,19 +37,51 @@ class Unusable(Exception):  # noqa: N818 - it is the images that are at fault
 def count_split(
     split: Split, source: Source, rule: Rule, batch_size: int
 ) -> tuple[Counts, set[tuple[int, int]]]:
-    """Count every image of a split, with a progress bar on standard error.
+    """Count every image of a split.
 
     Returns the counts and the sizes (height, width) of the score maps.
-
-    After the first unusable image nothing more is counted, only read: leaving images out would
-    raise the figures, so there will be none, and all that is worth knowing is which.
 
     Raises:
         Unusable: an image, map or mask cannot be used; those found are named.
 
     """
-    counts, problems = Counts(), Problems()
+    total = Counts()
     sizes: set[tuple[int, int]] = set()
+    count = partial(_count, split, rule)
+    for counts, size in each_image(
+        split, range(split.count), source.load, source.see, count, batch_size
+    ):
+        total.add(counts)
+        sizes.add(size)
+    return total, sizes
+
+
+def each_image(
+    split: Split,
+    indices: Sequence[int],
+    load: Callable[[Split, int], Tensor],
+    see: Callable[[list[int], list[Tensor]], Sequence[Item]],
+    count: Callable[[int, Item], Counted],
+    batch_size: int,
+) -> Iterator[Counted]:
+    """Yield what is counted of each image, with a progress bar on standard error.
+
+    After the first unusable image nothing more is counted, only read: leaving images out would
+    inflate the results, so there are none, and all that is worth knowing is which.
+
+    Args:
+        split: of the data set.
+        indices: of the images.
+        load: reads one image, in a thread, while the batch before is worked on.
+        see: labels and what was read of a batch -> an item for each image.
+        count: counts one image, in a thread.
+        batch_size: images worked on at once.
+
+    Raises:
+        Unusable: an image, map or mask cannot be used; those found are named.
+
+    """
+    problems = Problems()
     columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
     console = Console(stderr=True)
     with (
@@ -58,65 +92,56 @@ def count_split(
         quiet(),
         Progress(*columns, TimeRemainingColumn(), console=console) as progress,
     ):
-        task = progress.add_task(f"evaluating {plain(split.name, console)}", total=split.count)
-        for batch in _read(split, source, pool, batch_size):
+        task = progress.add_task(f"evaluating {plain(split.name, console)}", total=len(indices))
+        for batch in _read(indices, partial(load, split), pool, batch_size):
             loaded = {i: found for i, found in batch.items() if isinstance(found, Tensor)}
             problems += [(split.image_id(i), str(e)) for i, e in batch.items() if i not in loaded]
             if not problems:
-                seen = source.see([split.label(i) for i in loaded], list(loaded.values()))
-                sizes.update((one.map.shape[0], one.map.shape[1]) for one in seen)
-                for i, found in zip(
-                    loaded, pool.map(partial(_count, split, rule), loaded, seen), strict=True
-                ):
-                    if isinstance(found, Counts):
-                        counts.add(found)
-                    else:
+                items = see([split.label(i) for i in loaded], list(loaded.values()))
+                attempts = pool.map(partial(_attempt, count), loaded, items)
+                for i, found in zip(loaded, attempts, strict=True):
+                    if isinstance(found, Exception):
                         problems.append((split.image_id(i), str(found)))
+                    elif not problems:
+                        yield found
             progress.advance(task, len(batch))
             if len(problems) >= MAX_PROBLEMS:
                 raise Unusable(problems[:MAX_PROBLEMS], complete=False)
     if problems:
         raise Unusable(problems, complete=True)
-    return counts, sizes
 
 
 def _read(
-    split: Split, source: Source, pool: ThreadPoolExecutor, batch_size: int
+    indices: Sequence[int],
+    load: Callable[[int], Tensor],
+    pool: ThreadPoolExecutor,
+    batch_size: int,
 ) -> Iterator[dict[int, Tensor | Exception]]:
     """Yield batches of what was read, by index, while the next one is being read."""
-    read = partial(attempt, partial(source.load, split))
     ahead: dict[int, Future[Tensor | Exception]] = {}
-    for start in range(0, split.count, batch_size):
-        indices = range(start, min(start + batch_size, split.count))
-        started = {i: pool.submit(read, i) for i in indices}
+    for start in range(0, len(indices), batch_size):
+        batch = indices[start : start + batch_size]
+        started = {i: pool.submit(_attempt, load, i) for i in batch}
         if ahead:
             yield {i: future.result() for i, future in ahead.items()}
         ahead = started
     yield {i: future.result() for i, future in ahead.items()}
 
 
-def attempt(action: Callable[[Any], Tensor], index: Any) -> Tensor | Exception:
-    """Do something for one image, and return its error in place of raising it."""
+def _attempt(action: Callable[..., Counted], *arguments: Any) -> Counted | Exception:
+    """Do something for one image, and return its error instead of raising it."""
     try:
-        return action(index)
+        return action(*arguments)
     except Exception as error:  # decoders and preprocessing raise whatever they like
-        return _said(error)
+        return error if str(error) else ValueError(type(error).__name__)
 
 
-def _count(split: Split, rule: Rule, index: int, seen: Seen) -> Counts | Exception:
-    try:
-        reader = split.reader
-        truth = reader.annotations[index]
-        if len(truth.boxes) and truth.size is None:  # from the image, which need not be there else
-            truth = truth._replace(size=reader.size(index))
-        masks = None
-        if reader.has_mask(index):
-            masks = Masks(reader.mask(index), reader.mask(index, seen.map.shape))
-        return count_image(seen, truth, masks, rule)
-    except (OSError, ValueError) as error:
-        return _said(error)
-
-
-def _said(error: Exception) -> Exception:
-    """Give an error without text the name of its kind."""
-    return error if str(error) else ValueError(type(error).__name__)
+def _count(split: Split, rule: Rule, index: int, seen: Seen) -> tuple[Counts, tuple[int, int]]:
+    reader = split.reader
+    truth = reader.annotations[index]
+    if len(truth.boxes) and truth.size is None:  # from the image, which need not be there else
+        truth = truth._replace(size=reader.size(index))
+    masks = None
+    if reader.has_mask(index):
+        masks = Masks(reader.mask(index), reader.mask(index, seen.map.shape))
+    return count_image(seen, truth, masks, rule), (seen.map.shape[0], seen.map.shape[1])

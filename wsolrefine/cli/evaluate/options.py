@@ -1,4 +1,4 @@
-"""What ``evaluate`` was asked for, and whether it goes together."""
+"""The options of ``evaluate``, and whether they go together."""
 
 from __future__ import annotations
 
@@ -7,19 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.maps import Method
+from wsolrefine.cli.options import NEEDED, Dataset, check_dataset, check_folders, refuse
+from wsolrefine.localization.methods import METHODS
 
 MIN_STEP = 1e-5
-
-
-class Dataset(StrEnum):
-    """The data sets that the commands read; ``folder``, one sub-folder a class, is to train on."""
-
-    cub = "cub"
-    ilsvrc = "ilsvrc"
-    openimages = "openimages"
-    wsolevaluation = "wsolevaluation"
-    folder = "folder"
 
 
 class Labels(StrEnum):
@@ -52,7 +43,7 @@ class Options(NamedTuple):
     normalize: bool
     model: str | None
     recipe: Path | None
-    method: Method | None
+    method: str | None
     layer: list[str] | None
     labels: Labels | None
     size: int | None
@@ -65,22 +56,12 @@ class Options(NamedTuple):
     out: Path
 
 
-NEEDED = {
-    Dataset.cub: {"root"},
-    Dataset.ilsvrc: {"root"},
-    Dataset.openimages: {"root", "metadata"},
-    Dataset.wsolevaluation: {"metadata"},
+UNUSED = {
+    "--maps": {"method", "layer", "labels", "size", "hit"},
+    "--model": {"threshold_maps", "normalize"},
+    "--recipe": {"threshold_maps", "normalize", "method", "layer"},
 }
-USED = {
-    Dataset.cub: {"root", "split"},
-    Dataset.ilsvrc: {"root", "split", "masks"},
-    Dataset.openimages: {"root", "split", "metadata"},
-    Dataset.wsolevaluation: {"root", "metadata"},
-}
-FOLDERS = ("root", "metadata", "masks", "maps", "threshold_maps")
-OF_MODEL = ("method", "layer", "labels", "size", "hit")
-OF_CLASSIFIER = ("method", "layer")
-OF_MAPS = ("threshold_maps", "normalize")
+"""Options that make no sense with a source of maps."""
 
 
 def check(options: Options) -> None:
@@ -88,33 +69,23 @@ def check(options: Options) -> None:
 
     An option that would silently change nothing is refused: the user believes that it did.
     """
-    given = {name for name, value in options._asdict().items() if value not in (None, False)}
-    kind = options.dataset
-    if kind is Dataset.folder:
-        stop(f"--dataset: expected one with boxes or masks, got {kind}, which is to train on")
-    missing = sorted(NEEDED[kind] - given)
-    if missing:
-        stop(f"--{missing[0]}: expected a folder for --dataset {kind}, got none")
-    useless = sorted({"root", "metadata", "masks", "split"} & given - USED[kind])
-    if useless:
-        stop(f"--{useless[0]}: --dataset {kind} does not use it")
+    values = options._asdict()
+    given = {name for name, value in values.items() if value not in (None, False)}
+    dataset = options.dataset
+    if dataset is Dataset.folder:
+        stop(f"--dataset: expected one with boxes or masks, got {dataset}, which is to train on")
+    check_dataset(dataset, given, NEEDED[dataset])
     if ("maps" in given) == bool({"model", "recipe"} & given):
         stop("expected one of --maps (a folder of score maps), --model and --recipe")
-    source, others = ("--maps", set(OF_MODEL)) if "maps" in given else ("--model", set(OF_MAPS))
-    if "recipe" in given:
-        source, others = "--recipe", {*OF_MAPS, *OF_CLASSIFIER}
-    for name in sorted(others):
-        if name in given:
-            stop(f"--{name.replace('_', '-')}: {source} does not use it")
+    source = next(f"--{name}" for name in ("maps", "recipe", "model") if name in given)
+    refuse({name: values[name] for name in sorted(UNUSED[source])}, f"{source} does not use it")
     if "threshold_maps" in given and "threshold_from" not in given:
         stop("--threshold-maps: expected --threshold-from with it")
     if source != "--maps" and "root" not in given:
-        stop(f"--root: expected the folder of the images for --dataset {kind} with {source}")
-    for name in FOLDERS:
-        folder = getattr(options, name)
-        if folder is not None and not folder.is_dir():
-            stop(f"--{name.replace('_', '-')}: expected a folder, got {folder}")
-    if options.out.exists() and not options.out.is_dir():
-        stop(f"--out: expected a folder, {options.out} is a file")
+        stop(f"--root: expected the folder of the images for --dataset {dataset} with {source}")
+    folders = ("root", "metadata", "masks", "maps", "threshold_maps")
+    check_folders({name.replace("_", "-"): values[name] for name in folders}, options.out)
+    if options.method not in (None, *METHODS):
+        stop(f"--method: expected one of {', '.join(METHODS)}, got {options.method!r}")
     if not MIN_STEP <= options.step < 1:
         stop(f"--step: expected a number from {MIN_STEP} to below 1, got {options.step}")

@@ -14,8 +14,8 @@ import torch
 
 from wsolrefine import __version__
 from wsolrefine.cli.evaluate.options import Options
-from wsolrefine.cli.evaluate.protocol import Said
-from wsolrefine.cli.evaluate.results import Figures
+from wsolrefine.cli.evaluate.protocol import Protocol
+from wsolrefine.cli.evaluate.results import Results
 from wsolrefine.cli.files import replacing
 from wsolrefine.viz import plot_bars, plot_curves
 
@@ -28,7 +28,7 @@ BOXES, LEVELS, PIXELS, ERRORS = (
 )
 
 
-def write(options: Options, how: Said, said: Figures, curves: Figures) -> list[Path]:
+def write(options: Options, protocol: Protocol, results: Results, curves: Results) -> list[Path]:
     """Write everything and return the paths; each file appears whole, the JSON file last.
 
     Plots that an earlier run left in the folder and this one has no figures for are deleted.
@@ -37,7 +37,7 @@ def write(options: Options, how: Said, said: Figures, curves: Figures) -> list[P
         OSError: the folder cannot be written to.
 
     """
-    out, plots = options.out, _plots(how, said, curves)
+    out, plots = options.out, _plots(protocol, results, curves)
     for name in (BOXES, LEVELS, PIXELS, ERRORS):
         if name not in plots:
             (out / name).unlink(missing_ok=True)
@@ -45,8 +45,8 @@ def write(options: Options, how: Said, said: Figures, curves: Figures) -> list[P
         with replacing(out / name) as temporary:
             plots[name](temporary)
     content = {
-        "protocol": how,
-        "figures": said,
+        "protocol": protocol,
+        "results": results,
         "curves": curves,
         "options": {name: _plain(value) for name, value in options._asdict().items()},
         "versions": {
@@ -67,14 +67,18 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _plots(how: Said, said: Figures, curves: Figures) -> dict[str, Callable[[Path], None]]:
+def _plots(
+    protocol: Protocol, results: Results, curves: Results
+) -> dict[str, Callable[[Path], None]]:
     """Return a drawing function for each plot that there are figures for, all in per cent."""
-    title = f"{how['data set'].split(' ')[0]} {Path(how['split']).name}, {how['images']}"
+    title = (
+        f"{protocol['data set'].split(' ')[0]} {Path(protocol['split']).name}, {protocol['images']}"
+    )
     drawn: dict[str, Callable[[Path], None]] = {}
-    if "box_acc" in said:
+    if "box_acc" in results:
         lines = {"one box, IoU 0.5": curves["box_acc"]}
-        marks = {"one box, IoU 0.5": said["box_acc"]["threshold"]}
-        for one in said["box_acc_v2"]["by_iou"]:
+        marks = {"one box, IoU 0.5": results["box_acc"]["threshold"]}
+        for one in results["box_acc_v2"]["by_iou"]:
             name = f"any box, IoU {one['iou']}"
             lines[name], marks[name] = curves["box_acc_v2"][str(one["iou"])], one["threshold"]
         across = curves["thresholds"]
@@ -86,7 +90,7 @@ def _plots(how: Said, said: Figures, curves: Figures) -> dict[str, Callable[[Pat
             title=title,
             marks=marks,
         )
-    if "peak_iou" in said:
+    if "peak_iou" in results:
         levels = _percent(curves["iou_by_level"])
         drawn[LEVELS] = lambda path: plot_curves(
             {"IoU": (range(len(levels)), levels)},
@@ -94,9 +98,9 @@ def _plots(how: Said, said: Figures, curves: Figures) -> dict[str, Callable[[Pat
             x_label="threshold, grey level 0 to 255",
             y_label="IoU of all pixels, per cent",
             title=title,
-            marks={"IoU": said["peak_iou"]["threshold"]},
+            marks={"IoU": results["peak_iou"]["threshold"]},
         )
-        name = f"PxAP {100 * said['px_ap']:.1f}"
+        name = f"PxAP {100 * results['px_ap']:.1f}"
         drawn[PIXELS] = lambda path: plot_curves(
             {name: (_percent(curves["recall"]), _percent(curves["precision"]))},
             path,
@@ -105,8 +109,8 @@ def _plots(how: Said, said: Figures, curves: Figures) -> dict[str, Callable[[Pat
             title=title,
             marks={},
         )
-    if "boundary" in said:
-        area = f"AP {100 * said['boundary']['average_precision']:.1f}"
+    if "boundary" in results:
+        area = f"AP {100 * results['boundary']['average_precision']:.1f}"
         drawn[PIXELS] = lambda path: plot_curves(
             {area: (_percent(curves["recall"]), _percent(curves["precision"]))},
             path,
@@ -115,8 +119,8 @@ def _plots(how: Said, said: Figures, curves: Figures) -> dict[str, Callable[[Pat
             title=title,
             marks={},
         )
-    if "errors" in said:
-        shares = {k.replace("_", " "): 100 * value for k, value in said["errors"].items()}
+    if "errors" in results:
+        shares = {k.replace("_", " "): 100 * value for k, value in results["errors"].items()}
         drawn[ERRORS] = lambda path: plot_bars(
             shares, path, x_label="images, per cent", title=title
         )

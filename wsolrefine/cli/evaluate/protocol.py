@@ -1,4 +1,4 @@
-"""How the figures of ``evaluate`` came about, in words that stand beside them."""
+"""How the results of ``evaluate`` came about, printed beside them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Collection
 
 from wsolrefine.cli.evaluate.counts import IOUS, Counts, Rule
 from wsolrefine.cli.evaluate.dataset import Split
-from wsolrefine.cli.evaluate.options import Dataset, Hit, Options
-from wsolrefine.cli.evaluate.score_maps import Network, OfRecipe, Source
+from wsolrefine.cli.evaluate.options import Hit, Options
+from wsolrefine.cli.evaluate.score_maps import ModelMaps, Source
+from wsolrefine.cli.options import Dataset
 
-Said = dict[str, str]
+Protocol = dict[str, str]
 ITSELF = "best threshold on the evaluated split itself (as published; optimistic)"
 
 
@@ -21,8 +22,8 @@ def protocol(
     rule: Rule,
     counts: Counts,
     sizes: Collection[tuple[int, int]],
-) -> Said:
-    """Say what was measured and how, one line for each question that changes a figure.
+) -> Protocol:
+    """Say what was measured and how, one line for each question that changes a result.
 
     Args:
         options: what the user asked for.
@@ -40,42 +41,44 @@ def protocol(
     shown = " and ".join(f"{h} x {w}" for h, w in sorted(sizes)) if len(sizes) <= 2 else (
         f"{len(sizes)} sizes"
     )  # fmt: skip
-    said = {"data set": f"{options.dataset} ({folder})", "split": split.name}
-    said["images"] = number_of_images(split)
-    said |= _network(split, source) if isinstance(source, Network | OfRecipe) else {
+    lines = {"data set": f"{options.dataset} ({folder})", "split": split.name}
+    lines["images"] = number_of_images(split)
+    lines |= _model(split, source) if isinstance(source, ModelMaps) else {
         "maps": f"files in {options.maps}",
         "resize": f"none, maps as they are ({shown})",
         "normalisation": "each map min-maxed" if options.normalize else "none, maps in [0, 1]",
     }  # fmt: skip
     flat = int(counts["flat"])
     if flat:
-        said["maps without contrast"] = f"{flat} (their box is empty, or the whole map)"
+        lines["maps without contrast"] = f"{flat} (their box is empty, or the whole map)"
     if boxes:
         if counts["boxed"] < split.count:
-            said["true boxes"] = f"of {int(counts['boxed'])} images; the others are left out"
+            lines["true boxes"] = f"of {int(counts['boxed'])} images; the others are left out"
         steps = len(rule.thresholds)
-        said["thresholds"] = f"{steps}, step {options.step:g}, as a share of each map's maximum"
-        said["grey levels"] = "maps truncated to 8 bits: at most 255 different cuts of a map"
-        said["candidate boxes"] = "largest outline (MaxBoxAcc); every outline (MaxBoxAccV2)"
-        said["IoU rule"] = f">= 0.5 (MaxBoxAcc); >= {', '.join(map(str, IOUS))} (MaxBoxAccV2)"
-        said["box convention"] = (
+        lines["thresholds"] = f"{steps}, step {options.step:g}, as a share of each map's maximum"
+        lines["grey levels"] = "maps truncated to 8 bits: at most 255 different cuts of a map"
+        lines["candidate boxes"] = "largest outline (MaxBoxAcc); every outline (MaxBoxAccV2)"
+        lines["IoU rule"] = f">= 0.5 (MaxBoxAcc); >= {', '.join(map(str, IOUS))} (MaxBoxAccV2)"
+        lines["box convention"] = (
             "true boxes brought to the map and truncated, corners inclusive (wsolevaluation)"
         )
     if "classified" in counts:
         relation = ">" if options.hit is Hit.above else ">="
-        said["Top-1, Top-5, GT-known"] = f"IoU {relation} 0.5, the boxes of MaxBoxAcc"
-        said["errors"] = "SPA's rules (right: IoU > 0.5), the boxes of MaxBoxAcc"
+        lines["Top-1, Top-5, GT-known"] = f"IoU {relation} 0.5, the boxes of MaxBoxAcc"
+        lines["errors"] = "SPA's rules (right: IoU > 0.5), the boxes of MaxBoxAcc"
     if masks:
-        said["masks"] = (
+        lines["masks"] = (
             f"of {int(counts['masks'])} images; nearest to the size of the map (PxAP); "
             "the map in 8 bits to the size of the mask (Peak-IoU)"
         )
     if boxes or masks:
-        said["threshold"] = ITSELF
+        lines["threshold"] = ITSELF
         if chosen_on is not None:
             where = f", maps in {options.threshold_maps}" if options.threshold_maps else ""
-            said["threshold"] = f"chosen on {chosen_on.name} ({number_of_images(chosen_on)}{where})"
-    return said
+            lines["threshold"] = (
+                f"chosen on {chosen_on.name} ({number_of_images(chosen_on)}{where})"
+            )
+    return lines
 
 
 def number_of_images(split: Split) -> str:
@@ -85,16 +88,18 @@ def number_of_images(split: Split) -> str:
     return f"the first {split.count} of {split.total} images (--limit)"
 
 
-def _network(split: Split, source: Network | OfRecipe) -> Said:
+def _model(split: Split, source: ModelMaps) -> Protocol:
     if source.same_classes:
         classes = f"{split.classes} in data set and classifier, taken as the same by index"
     else:
+        outputs = source.localizer.num_classes
         classes = (
-            f"{split.classes} in the data set, {source.outputs} in the classifier: not the same, "
+            f"{split.classes} in the data set, {outputs} in the classifier: not the same, "
             "so no Top-1, Top-5, GT-known or errors"
         )
     return {
-        "maps": source.name,
+        "maps": source.localizer.title,
+        "pixels": str(split.reader.policy),
         "classes": classes,
         "class of the map": "the true one" if source.true_class else "the predicted one",
         "resize": f"bicubic to {source.size} x {source.size}",

@@ -1,4 +1,4 @@
-"""From counts to the figures of ``evaluate``, at thresholds chosen on the same images or others."""
+"""From counts to the results of ``evaluate``, at thresholds chosen on the same images or others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wsolrefine.cli.evaluate.counts import IOUS, Counts
 from wsolrefine.metrics import BoxAccuracy, max_box_acc, peak_iou, pixel_average_precision
 from wsolrefine.metrics.error_types import LocalizationError
 
-Figures = dict[str, Any]
+Results = dict[str, Any]
 COUNTED = {"boxes": "single", "masks": "levels"}
 """What is counted of each kind of truth."""
 
@@ -42,18 +42,18 @@ def _places(found: BoxAccuracy) -> list[int]:
     return torch.searchsorted(found.thresholds, found.best_thresholds).tolist()
 
 
-def figures(
+def results_of(
     counts: Counts, thresholds: Sequence[float], chosen: Chosen, errors_at: Sequence[float]
-) -> tuple[Figures, Figures]:
-    """Return the figures and the curves of a split, as fractions.
+) -> tuple[Results, Results]:
+    """Return the results and the curves of a split, as fractions.
 
-    Every figure that depends on a threshold comes twice: at the chosen one, and at the best one of
+    Every result that depends on a threshold comes twice: at the chosen one, and at the best one of
     this very split (``max_``). They agree where the threshold was chosen here.
 
     Args:
         counts: of the split.
         thresholds: T of them, of boxes.
-        chosen: where the figures are read.
+        chosen: where the results are read.
         errors_at: the thresholds for which errors were counted.
 
     Raises:
@@ -66,13 +66,16 @@ def figures(
             raise ValueError(f"thresholds: expected both splits to have {name}, only one has")
     if chosen.single is None and chosen.level is None:
         raise ValueError("expected a true box or a mask of at least one image, got none")
-    said: Figures = {}
-    curves: Figures = {}
+    results: Results = {}
+    curves: Results = {}
     if chosen.single is not None:
         single, all = (_box_accuracy(counts, name, thresholds) for name in ("single", "all"))
-        said["box_acc"] = {"iou": 0.5, **{k: v[0] for k, v in _at(single, [chosen.single]).items()}}
+        results["box_acc"] = {
+            "iou": 0.5,
+            **{k: v[0] for k, v in _at(single, [chosen.single]).items()},
+        }
         both = _at(all, chosen.all)
-        said["box_acc_v2"] = {
+        results["box_acc_v2"] = {
             "accuracy": sum(both["accuracy"]) / len(IOUS),
             "max_accuracy": all.accuracy.item(),
             "by_iou": [
@@ -84,12 +87,12 @@ def figures(
         curves["box_acc"] = single.curve[0].tolist()
         curves["box_acc_v2"] = {str(iou): all.curve[i].tolist() for i, iou in enumerate(IOUS)}
         place = list(errors_at).index(thresholds[chosen.single])
-        said |= _classes(counts, chosen.single, place)
+        results |= _classes(counts, chosen.single, place)
     if chosen.level is not None:
         pixels = pixel_average_precision(counts["scores"])
         levels = peak_iou(counts["levels"][None])
-        said["px_ap"] = pixels.average_precision.item()
-        said["peak_iou"] = {
+        results["px_ap"] = pixels.average_precision.item()
+        results["peak_iou"] = {
             "iou": levels.curve[chosen.level].item(),
             "threshold": chosen.level,
             "max_iou": levels.peak_iou.item(),
@@ -98,7 +101,7 @@ def figures(
         }
         curves["precision"], curves["recall"] = pixels.precision.tolist(), pixels.recall.tolist()
         curves["iou_by_level"] = levels.curve.tolist()
-    return said, curves
+    return results, curves
 
 
 def _at(found: BoxAccuracy, places: Sequence[int]) -> dict[str, list[float]]:
@@ -111,7 +114,7 @@ def _at(found: BoxAccuracy, places: Sequence[int]) -> dict[str, list[float]]:
     }
 
 
-def _classes(counts: Counts, place: int, error_place: int) -> Figures:
+def _classes(counts: Counts, place: int, error_place: int) -> Results:
     """Return what needs the classes: classification, localization, errors."""
     if "classified" not in counts:
         return {}

@@ -1,4 +1,4 @@
-"""Where the score maps of ``evaluate`` come from: a folder of files, or a classifier."""
+"""Where the score maps of ``evaluate`` come from: a folder of files, or a localizer."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from wsolrefine import minmax
-from wsolrefine.activation.forward import class_activation
+from wsolrefine import Localizer, minmax
 from wsolrefine.cli.evaluate.dataset import Split
-from wsolrefine.cli.maps import REFINE, Method
-from wsolrefine.cli.prepare import Prepared
-from wsolrefine.cli.recipe import Ready, look
 from wsolrefine.data import ScoreMaps
 from wsolrefine.metrics import prepare_score_map
 
@@ -68,12 +64,11 @@ class MapFolder:
         return [Seen(map, None) for map in loaded]
 
 
-class Network:
-    """Score maps of a classifier and a method: resized bicubic, then min-maxed.
+class ModelMaps:
+    """Score maps of a localizer: resized bicubic, then min-maxed.
 
     Args:
-        ready: the classifier.
-        method: how its maps are refined.
+        localizer: a classifier with a method, or a recipe.
         size: side of the maps in pixels.
         same_classes: its classes are those of the data set, by index.
         true_class: the maps are those of the true class, else of the predicted one.
@@ -81,84 +76,38 @@ class Network:
     """
 
     def __init__(
-        self, ready: Prepared, method: Method, size: int, *, same_classes: bool, true_class: bool
+        self, localizer: Localizer, size: int, *, same_classes: bool, true_class: bool
     ) -> None:
-        self.ready, self.method, self.size = ready, method, size
+        self.localizer, self.size = localizer, size
         self.same_classes, self.true_class = same_classes, true_class
-        self.outputs = ready.outputs
-        self.name = f"{ready.classifier.name}, {method} on {', '.join(ready.layers.features)}"
 
     def load(self, split: Split, index: int) -> Tensor:
-        """Read one image and bring it to the classifier's size."""
-        image, _ = split.reader[index]
-        return self.ready.classifier.preprocess(image)
+        """Read one image and bring it to the model's size."""
+        return self.localizer.prepare_image(split.reader.image(index))
 
     def see(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Seen]:
-        """Run the classifier and the method on a batch.
-
-        Raises:
-            ValueError: the classifier's scores are not finite numbers.
-
-        """
-        place = self.ready.device
-        wanted = torch.tensor(labels, device=place) if self.true_class else None
-        found = class_activation(
-            self.ready.classifier.model,
-            torch.stack(list(loaded)).to(place),
-            labels=wanted,
-            layers=self.ready.layers,
-        )
-        with torch.no_grad():
-            logits = found.logits.detach().float().cpu()
-            features = [feature.detach() for feature in found.features]
-            maps = REFINE[self.method](found.cam.detach(), features)[:, 0].float().cpu()
-        return _seen(logits, maps, self.size, self.same_classes)
-
-
-class OfRecipe:
-    """Score maps of a trained recipe, resized and min-maxed as those of a classifier.
-
-    Args:
-        ready: the recipe.
-        size: side of the maps in pixels.
-        same_classes: its classes are those of the data set, by index.
-        true_class: the maps are those of the true class, else of the predicted one.
-
-    """
-
-    def __init__(self, ready: Ready, size: int, *, same_classes: bool, true_class: bool) -> None:
-        self.ready, self.size = ready, size
-        self.same_classes, self.true_class = same_classes, true_class
-        about = ready.trained.about
-        self.outputs = about.num_classes
-        self.name = f"recipe {about.recipe} on {about.backbone}, {', '.join(about.layers)}"
-
-    def load(self, split: Split, index: int) -> Tensor:
-        """Read one image and bring it to the recipe's size."""
-        image, _ = split.reader[index]
-        return self.ready.trained.preprocess(image)
-
-    def see(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Seen]:
-        """Run the recipe on a batch.
+        """Localize in a batch.
 
         Raises:
             ValueError: the class scores are not finite numbers.
 
         """
-        wanted = torch.tensor(labels) if self.true_class else 1
-        found = look(self.ready, torch.stack(list(loaded)), wanted)
-        return _seen(found.logits, found.maps[:, 0], self.size, self.same_classes)
+        images = torch.stack(list(loaded)).to(self.localizer.device)
+        asked = torch.tensor(labels, device=images.device) if self.true_class else None
+        found = self.localizer.class_maps(images, asked)
+        logits, maps = found.logits.float().cpu(), found.maps[:, 0].float().cpu()
+        if not logits.isfinite().all():
+            raise ValueError("the class scores are not finite numbers")
+        best = logits.topk(min(5, logits.shape[1])).indices.tolist()
+        return [
+            Seen(
+                prepare_score_map(map, (self.size, self.size)),
+                classes if self.same_classes else None,
+            )
+            for map, classes in zip(maps, best, strict=True)
+        ]
 
-    def edges(self, loaded: Sequence[Tensor]) -> Tensor:
-        """Run a recipe of edges on a batch and return them as they are, ``(B, H, W)``."""
-        return look(self.ready, torch.stack(list(loaded)), 1).maps[:, 0]
-
-
-def _seen(logits: Tensor, maps: Tensor, size: int, same_classes: bool) -> list[Seen]:
-    if not logits.isfinite().all():
-        raise ValueError("the classifier's scores are not finite numbers")
-    best = logits.topk(min(5, logits.shape[1])).indices.tolist()
-    return [
-        Seen(prepare_score_map(map, (size, size)), classes if same_classes else None)
-        for map, classes in zip(maps, best, strict=True)
-    ]
+    def edges(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Tensor]:
+        """Run a recipe of edges on a batch and return them as they are, ``(H, W)`` each."""
+        images = torch.stack(list(loaded)).to(self.localizer.device)
+        return list(self.localizer.class_maps(images).maps[:, 0].float().cpu())

@@ -1,4 +1,4 @@
-"""One batch of ``refine``: read, run the classifier, refine, write."""
+"""One batch of ``refine``: read, localize, write."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +16,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from wsolrefine.activation.forward import class_activation
-from wsolrefine.activation.layers import Layers
+from wsolrefine import Localizer
 from wsolrefine.cli.files import replacing
-from wsolrefine.cli.maps import REFINE, Method, Parts, cut_out, enlarge, mask_size
-from wsolrefine.cli.recipe import EDGES, Ready, look
 from wsolrefine.cli.refine.coco import Record, annotation
 from wsolrefine.cli.refine.inputs import Found
 from wsolrefine.data import UnreadableImage, read_image
-from wsolrefine.models import Classifier
+from wsolrefine.localization.masks import binarize, enlarge, mask_size
 from wsolrefine.viz import draw_boxes, overlay
 
 PREVIEW_SIZE = 1600
@@ -34,21 +31,12 @@ PREVIEW_SIZE = 1600
 class Plan(NamedTuple):
     """What is done to every image, and where the results go.
 
-    ``source`` is a classifier's layers and a method, or a recipe, which is then the classifier too.
+    ``classes`` is the K of the best K classes, or a list of class indices.
     """
 
-    classifier: Classifier
-    device: torch.device
-    source: tuple[Layers, Method] | Ready
+    localizer: Localizer
     classes: int | list[int]
-    threshold: float
-    parts: Parts
     out: Path
-
-    @property
-    def edges(self) -> bool:
-        """Tell whether the maps are edges, of which there is no mask and no box."""
-        return isinstance(self.source, Ready) and self.source.trained.about.recipe == EDGES
 
 
 class Loaded(NamedTuple):
@@ -80,7 +68,7 @@ def load(plan: Plan, found: Found) -> Loaded | Failed:
     """Read one image and bring it to the classifier's size."""
     try:
         image = read_image(found.path)
-        pixels = plan.classifier.preprocess(image)
+        pixels = plan.localizer.prepare_image(image)
     except UnreadableImage as error:
         return Failed(found, error.reason)
     except OSError as error:
@@ -93,49 +81,40 @@ def load(plan: Plan, found: Found) -> Loaded | Failed:
 
 
 def finish(plan: Plan, batch: list[Loaded], pool: Executor) -> Iterator[Finished | Failed]:
-    """Run a batch through the classifier and the method, and yield each image when written."""
-    images = torch.stack([loaded.pixels for loaded in batch]).to(plan.device)
-    logits, labels, maps = _see(plan, images)
+    """Localize in a batch, and yield each image when its results are written."""
+    localizer, classes = plan.localizer, plan.classes
+    images = torch.stack([loaded.pixels for loaded in batch]).to(localizer.device)
+    if isinstance(classes, int):
+        found = localizer.class_maps(images, top=classes)
+    else:
+        asked = torch.tensor([classes] * len(images), device=images.device)
+        found = localizer.class_maps(images, asked)
+    logits, maps = found.logits.float().cpu(), found.maps.float().cpu()
+    labels = found.labels.cpu()
     scores = logits.softmax(-1).gather(1, labels)
     yield from pool.map(partial(_write, plan), batch, maps, labels.tolist(), scores.tolist())
-
-
-def _see(plan: Plan, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return class scores (B, N), the classes asked for (B, K), and their maps (B, K, h, w)."""
-    if isinstance(plan.source, Ready):
-        return look(plan.source, images, plan.classes)
-    layers, method = plan.source
-    options: dict[str, Any] = (
-        {"top": plan.classes}
-        if isinstance(plan.classes, int)
-        else {"labels": torch.tensor([plan.classes] * len(images), device=plan.device)}
-    )
-    found = class_activation(plan.classifier.model, images, layers=layers, **options)
-    with torch.no_grad():
-        features = [feature.detach() for feature in found.features]
-        maps = REFINE[method](found.cam.detach(), features).float().cpu()
-        return found.logits.detach().float().cpu(), found.labels.cpu(), maps
 
 
 def _write(
     plan: Plan, loaded: Loaded, maps: Tensor, labels: list[int], scores: list[float]
 ) -> Finished | Failed:
     if not np.isfinite(scores).all():
-        return Failed(loaded.found, "the classifier's scores are not finite numbers")
+        return Failed(loaded.found, "the class scores are not finite numbers")
     width, height = loaded.size
+    localizer = plan.localizer
     files: list[str] = []
     annotations: list[Record] = []
     try:
         for label, score, map in zip(labels, scores, maps, strict=True):
-            large = enlarge(map[None], mask_size(width, height))
-            level = Image.fromarray((large[0] * 255).round().to(torch.uint8).numpy())
+            large = enlarge(map[None, None], mask_size((height, width)))
+            level = Image.fromarray((large[0, 0] * 255).round().to(torch.uint8).numpy())
             level = level.resize(loaded.size, Image.Resampling.BILINEAR)
             made, entry = {"maps": level}, None
-            if not plan.edges:
-                mask = cut_out(large, plan.threshold, plan.parts)[0]
-                cut = Image.fromarray(mask.to(torch.uint8).mul(255).numpy())
-                made["masks"] = cut = cut.resize(loaded.size, Image.Resampling.NEAREST)
-                entry = annotation(np.asarray(cut) > 0, label, score)
+            if localizer.regions:
+                binary = binarize(large, localizer.threshold, localizer.parts)[0, 0]
+                mask = Image.fromarray(binary.to(torch.uint8).mul(255).numpy())
+                made["masks"] = mask = mask.resize(loaded.size, Image.Resampling.NEAREST)
+                entry = annotation(np.asarray(mask) > 0, label, score)
             picture = _picture(plan, loaded, level, entry, label, score)
             made["overlays"] = Image.fromarray(picture)
             end = f".{label}.png" if len(labels) > 1 else ".png"
@@ -170,6 +149,6 @@ def _picture(
         return picture
     x, y, w, h = entry["bbox"]
     box = np.array([x, y, x + w, y + h]) * np.tile(np.divide((width, height), loaded.size), 2)
-    names = plan.classifier.class_names
+    names = plan.localizer.class_names
     name = names[label].split(",")[0] if names else label
     return draw_boxes(picture, box, labels=[f"{name} {score:.2f}"])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from wsolrefine import Localizer
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.maps import THRESHOLDS, Method, Parts
-from wsolrefine.cli.recipe import EDGES, find_recipe
+from wsolrefine.cli.loading import load_localizer, load_recipe_localizer, read_recipe
+from wsolrefine.cli.options import Device, Layer, Method, Model, RecipeFile, refuse
+from wsolrefine.localization.masks import check_parts, check_threshold
+from wsolrefine.localization.methods import DEFAULT, METHODS
 
 
 def refine(
@@ -25,38 +28,10 @@ def refine(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for the results; made if missing.")
     ] = Path("wsolrefine-results"),
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="efficientnet-lite0 (the default), timm:NAME, torchvision:NAME or "
-            "module:callable.",
-        ),
-    ] = None,
-    method: Annotated[
-        Method | None,
-        typer.Option(help="How the map is refined; cam leaves it as it is. Default scg."),
-    ] = None,
-    recipe: Annotated[
-        Path | None,
-        typer.Option(
-            "--recipe",
-            "-r",
-            help="In place of model and method: a file of wsolrefine train. If its backbone is "
-            "code of your own, name that with --model.",
-        ),
-    ] = None,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--layer",
-            "-l",
-            help="Layer whose features are used; repeat for several (sem uses the last one). By "
-            "default the two stages before the last, 28x28 and 14x14 for a usual network.",
-            show_default=False,
-        ),
-    ] = None,
+    model: Model = None,
+    method: Method = None,
+    recipe: RecipeFile = None,
+    layer: Layer = None,
     classes: Annotated[
         str,
         typer.Option(
@@ -69,21 +44,22 @@ def refine(
             "--threshold",
             "-t",
             help="Map value in [0, 1) above which a pixel is object. By default "
-            + ", ".join(f"{value} ({name.value})" for name, value in THRESHOLDS.items())
+            + ", ".join(f"{method.threshold} ({name})" for name, method in METHODS.items())
             + "; a recipe has its own.",
             show_default=False,
         ),
     ] = None,
     parts: Annotated[
-        Parts | None,
-        typer.Option(help="Mask and box of the largest piece (the default), or of all pieces."),
+        str | None,
+        typer.Option(
+            metavar="largest|all",
+            help="Mask and box of the largest component (the default), or of all components.",
+        ),
     ] = None,
     batch_size: Annotated[
         int, typer.Option("--batch-size", "-b", min=1, help="Images run through the model at once.")
     ] = 8,
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")
-    ] = "auto",
+    device: Device = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Do again what is done already.")
     ] = False,
@@ -107,7 +83,7 @@ def refine(
     maps/, masks/ (0 and 255, size of the image) and overlays/ in the folder
     --out, named like the images with .png behind, and wsolrefine.json: COCO
     images, categories, annotations (box, area, run-length mask, score).
-    Of edges (recipe sem_edges) there are no masks and no boxes.
+    The edge recipe (sem_edges) writes no masks or boxes.
     A second run skips what is done.
 
     [bold]Exit code[/bold]
@@ -116,42 +92,38 @@ def refine(
     2 nothing to do or a wrong option; 130 stopped by Ctrl-C (run again to
     go on).
     """
-    found = find_recipe(recipe, model) if recipe is not None else None
-    if found is not None:
-        _refuse({"method": method, "layer": layer}, "--recipe does not use it")
-        if found.about.recipe == EDGES:
-            given = {"threshold": threshold, "parts": parts}
-            _refuse(given, f"{EDGES} does not use it, its maps are edges")
-    kind = method or Method.scg
-    chosen = found.about.threshold if found else THRESHOLDS[kind]
-    chosen = chosen if threshold is None else threshold
-    if not 0 <= chosen < 1:
-        stop(f"--threshold: expected a number in [0, 1), got {chosen}")
-    settings: dict[str, Any]
-    if found is not None:
-        settings = {"recipe": found.about.recipe, "sha256": found.sha256}
+    if recipe is not None:
+        head = read_recipe(recipe, model)
+        from wsolrefine.recipes.checkpoint import recipe_class
+
+        refuse({"method": method, "layer": layer}, "--recipe does not use it")
+        if not recipe_class(head.metadata.recipe).regions:
+            reason = f"{head.metadata.recipe} does not use it, its maps are edges"
+            refuse({"threshold": threshold, "parts": parts}, reason)
+        settings: dict[str, Any] = {"recipe": head.metadata.recipe, "sha256": head.sha256}
+        own_threshold = head.metadata.threshold
+        load = partial(load_recipe_localizer, head, model, device)
     else:
-        settings = {"model": model or "efficientnet-lite0", "method": kind.value}
-        settings["layers"] = layer or "auto"
+        spec, name = model or "efficientnet-lite0", method or DEFAULT
+        if name not in METHODS:
+            stop(f"--method: expected one of {', '.join(METHODS)}, got {name!r}")
+        settings = {"model": spec, "method": name, "layers": layer or "auto"}
+        own_threshold = METHODS[name].threshold
+        load = partial(load_localizer, spec, name, layer or None, device)
     settings["classes"] = classes
-    settings["threshold"] = chosen
-    settings["parts"] = (parts or Parts.largest).value
+    settings["threshold"] = own_threshold if threshold is None else threshold
+    settings["parts"] = parts or "largest"
+    try:
+        check_threshold(settings["threshold"])
+        check_parts(settings["parts"])
+    except ValueError as error:
+        stop(f"--{error}")
+
+    def localizer() -> Localizer:
+        found = load()
+        found.threshold, found.parts = settings["threshold"], settings["parts"]
+        return found
+
     from wsolrefine.cli.refine.loop import run
 
-    run(
-        images,
-        out,
-        settings,
-        batch_size=batch_size,
-        device=device,
-        overwrite=overwrite,
-        recipe=found,
-        model=model,
-    )
-
-
-def _refuse(options: Mapping[str, object], reason: str) -> None:
-    """Stop if one of the options is given."""
-    for name, value in options.items():
-        if value not in (None, []):
-            stop(f"--{name}: {reason}")
+    run(images, out, settings, batch_size=batch_size, overwrite=overwrite, load=localizer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
@@ -15,16 +15,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from wsolrefine.cli.console import list_problems, stop, summarize
+from wsolrefine import Localizer
+from wsolrefine.cli.console import Problems, list_problems, stop, summarize
 from wsolrefine.cli.files import InUse, alone_in, termination_as_interrupt
 from wsolrefine.cli.images import quiet
-from wsolrefine.cli.recipe import EDGES
-from wsolrefine.cli.recipe import Found as Recipe
+from wsolrefine.cli.options import check_out
 from wsolrefine.cli.refine.batch import Failed, Finished, Loaded, Plan, finish, load
+from wsolrefine.cli.refine.classes import parse_classes
 from wsolrefine.cli.refine.coco import RESULTS, BadResults, Results
 from wsolrefine.cli.refine.inputs import Found, find_images
-from wsolrefine.cli.refine.plan import make_plan
-from wsolrefine.cli.refine.walk import Problems
 
 SAVE_EVERY = 30.0
 """Seconds between two writings of the results file: a killed run loses no more than this."""
@@ -36,14 +35,21 @@ def run(
     settings: dict[str, Any],
     *,
     batch_size: int,
-    device: str,
     overwrite: bool,
-    recipe: Recipe | None = None,
-    model: str | None = None,
+    load: Callable[[], Localizer],
 ) -> None:
-    """Refine every image that is not done yet, and say at the end what could not be."""
-    if folder.exists() and not folder.is_dir():
-        stop(f"--out: expected a folder, {folder} is a file")
+    """Refine every image that is not done yet, and say at the end what could not be.
+
+    Args:
+        arguments: files, folders and globs.
+        folder: of the results.
+        settings: what decides the results; those of an earlier run must be the same.
+        batch_size: images run through the model at once.
+        overwrite: do again what is done.
+        load: gives the localizer, once it is known that there is something to do.
+
+    """
+    check_out(folder)
     out = Path(os.path.realpath(folder))
     written = _written(out)
     results, outdated = _earlier(out, settings, overwrite)
@@ -56,8 +62,13 @@ def run(
     finished: list[str] = []
     end = 0
     if todo:
-        plan = make_plan(out, settings, device, recipe, model)
-        results.categories |= dict(enumerate(plan.classifier.class_names or ()))
+        localizer = load()
+        names, number = localizer.class_names, localizer.num_classes
+        try:
+            plan = Plan(localizer, parse_classes(settings["classes"], names, number or 0), out)
+        except ValueError as error:
+            stop(error)
+        results.categories |= dict(enumerate(names or ()))
         try:
             out.mkdir(parents=True, exist_ok=True)
             with alone_in(out), termination_as_interrupt():
@@ -71,8 +82,7 @@ def run(
                 except KeyboardInterrupt:
                     end = 130
                 except (RuntimeError, TypeError, ValueError) as error:
-                    name = f"--recipe {recipe.path}" if recipe else f"--model {settings['model']}"
-                    problems.append((name, str(error)))
+                    problems.append((plan.localizer.title, str(error)))
                 finally:
                     results.write()
         except InUse:
@@ -80,8 +90,9 @@ def run(
         except OSError as error:
             problems.append((str(out), f"cannot write to it ({error.strerror or error})"))
     skipped = len(inputs.images) - len(todo)
-    edges = settings.get("recipe") == EDGES  # no boxes at all
-    empty = 0 if edges else sum(not results.images[name]["annotations"] for name in finished)
+    empty = 0
+    if finished and plan.localizer.regions:  # edges have no boxes at all
+        empty = sum(not results.images[name]["annotations"] for name in finished)
     left = len(todo) - len(finished) if end == 130 else 0
     summarize(len(finished), skipped, empty, inputs.repeated, left, out / RESULTS)
     list_problems(problems)

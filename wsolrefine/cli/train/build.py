@@ -11,20 +11,21 @@ from torch import Tensor
 
 from wsolrefine.activation.layers import find_stages
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.prepare import load_model
+from wsolrefine.cli.loading import load_model
 from wsolrefine.cli.train.dataset import number_of_classes
 from wsolrefine.cli.train.overrides import hyper_parameters
 from wsolrefine.data.reader import Reader
 from wsolrefine.models import Preprocess
 from wsolrefine.nn import FeatureList, stage_channels
-from wsolrefine.recipes.checkpoint import About, recipe_class
+from wsolrefine.recipes import Recipe, RecipeMetadata
+from wsolrefine.recipes.checkpoint import recipe_class
 
 
 class Built(NamedTuple):
     """A recipe that is ready to be trained, and how its images are prepared."""
 
-    recipe: Any
-    about: About
+    recipe: Recipe
+    metadata: RecipeMetadata
     preprocess: Callable[[Image.Image], Tensor]
 
 
@@ -48,7 +49,7 @@ def build(settings: dict[str, Any], reader: Reader) -> Built:
         stop(error)
     if made.epochs < 1:
         stop(f"--set: expected at least one epoch, got {made.epochs}")
-    about = About(
+    metadata = RecipeMetadata(
         backbone=settings["backbone"],
         layers=tuple(layers),
         channels=tuple(channels),
@@ -56,4 +57,4 @@ def build(settings: dict[str, Any], reader: Reader) -> Built:
         class_names=reader.class_names,
         preprocess=preprocess if isinstance(preprocess, Preprocess) else None,
     )
-    return Built(made.train(), about, preprocess)
+    return Built(made.train(), metadata, preprocess)

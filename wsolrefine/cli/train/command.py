@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from wsolrefine.cli.console import stop
-from wsolrefine.cli.evaluate.options import Dataset
+from wsolrefine.cli.loading import require_training
+from wsolrefine.cli.options import Dataset, Device, Metadata, Root
 from wsolrefine.cli.train.options import Options, Precision, RecipeName
 
 
@@ -31,16 +30,8 @@ def train(
             help="Layout of the data set; folder: one sub-folder a class.",
         ),
     ] = None,
-    root: Annotated[
-        Path | None, typer.Option(help="Folder of the data set, with its images.")
-    ] = None,
-    metadata: Annotated[
-        Path | None,
-        typer.Option(
-            help="wsolevaluation's folder of lists: of the split for wsolevaluation "
-            "(metadata/CUB/train), of all splits for openimages (metadata/OpenImages)."
-        ),
-    ] = None,
+    root: Root = None,
+    metadata: Metadata = None,
     split: Annotated[str | None, typer.Option(help="What is trained on. Default train.")] = None,
     backbone: Annotated[
         str | None,
@@ -95,9 +86,7 @@ def train(
     devices: Annotated[
         int | None, typer.Option(min=1, help="How many devices work together. Default 1.")
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")
-    ] = "auto",
+    device: Device = "auto",
     workers: Annotated[
         int, typer.Option("--workers", "-w", min=0, help="Processes that read images.")
     ] = 0,
@@ -109,7 +98,7 @@ def train(
         typer.Option("--resume", help="Go on with the run in --out; its settings are known there."),
     ] = False,
 ) -> None:
-    """Train a recipe on labels of images; one file at the end holds all of it.
+    """Train a recipe from image-level labels and save everything in one file.
 
     [bold]Examples[/bold]
 
@@ -134,31 +123,8 @@ def train(
     0 done; 1 something could not be read or written; 2 a wrong option; 130
     stopped by Ctrl-C: --resume goes on after the last epoch that was done.
     """
-    for name in ("lightning", "safetensors"):
-        if find_spec(name) is None:
-            stop(f"training needs the package {name}: pip install 'wsolrefine[train]'", 1)
-    options = Options(
-        recipe=recipe,
-        out=out,
-        dataset=dataset,
-        root=root,
-        metadata=metadata,
-        split=split,
-        backbone=backbone,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        size=size,
-        crop=crop,
-        precision=precision,
-        devices=devices,
-        seed=seed,
-        set=set or None,
-        device=device,
-        workers=workers,
-        keep_all=keep_all,
-        resume=resume,
-    )
+    given = {**locals(), "set": set or None}
+    require_training("training")
     from wsolrefine.cli.train.pipeline import run
 
-    run(options)
+    run(Options(**given))

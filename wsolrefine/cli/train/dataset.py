@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.evaluate.options import Dataset
+from wsolrefine.cli.options import Dataset
 from wsolrefine.data import CUB, ILSVRC, OpenImages, WsolEvaluation
 from wsolrefine.data.folder import ImageFolder
 from wsolrefine.data.reader import Reader

@@ -1,4 +1,4 @@
-"""What ``train`` was asked for, and whether it goes together."""
+"""The options of ``train``, and whether they go together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.evaluate.options import Dataset
+from wsolrefine.cli.options import NEEDED, Dataset, check_dataset, check_folders
 
 
 class RecipeName(StrEnum):
@@ -46,22 +46,7 @@ DEFAULTS: dict[str, Any] = {
 }
 """What counts where neither the user nor the run that goes on says otherwise."""
 
-FOLDERS = ("root", "metadata")
 SPLITS = {Dataset.cub: "train", Dataset.ilsvrc: "train", Dataset.openimages: "train"}
-NEEDED = {
-    Dataset.cub: {"root"},
-    Dataset.ilsvrc: {"root"},
-    Dataset.openimages: {"root", "metadata"},
-    Dataset.wsolevaluation: {"root", "metadata"},
-    Dataset.folder: {"root"},
-}
-USED = {
-    Dataset.cub: {"root", "split"},
-    Dataset.ilsvrc: {"root", "split"},
-    Dataset.openimages: {"root", "split", "metadata"},
-    Dataset.wsolevaluation: {"root", "metadata"},
-    Dataset.folder: {"root"},
-}
 
 
 class Options(NamedTuple):
@@ -112,17 +97,10 @@ def check(settings: dict[str, Any], out: Path) -> None:
         stop(f"--dataset: expected one of {kinds}, got none")
     kind = Dataset(settings["dataset"])
     given = {name for name, value in settings.items() if value not in (None, False)}
-    missing = sorted(NEEDED[kind] - given)
-    if missing:
-        stop(f"--{missing[0]}: expected a folder for --dataset {kind}, got none")
-    useless = sorted({"root", "metadata", "split"} & given - USED[kind])
-    if useless:
-        stop(f"--{useless[0]}: --dataset {kind} does not use it")
-    for name in FOLDERS:
-        if settings.get(name) is not None and not Path(settings[name]).is_dir():
-            stop(f"--{name}: expected a folder, got {settings[name]}")
-    if out.exists() and not out.is_dir():
-        stop(f"--out: expected a folder, {out} is a file")
+    needed = NEEDED[kind] | ({"root"} if kind is Dataset.wsolevaluation else set())
+    check_dataset(kind, given, needed)
+    folders = {name: settings.get(name) for name in ("root", "metadata")}
+    check_folders({name: Path(path) if path else None for name, path in folders.items()}, out)
     if settings["crop"] > settings["size"]:
         stop(f"--crop: expected at most --size {settings['size']}, got {settings['crop']}")
     if settings["lr"] is not None and not 0 < settings["lr"] < float("inf"):

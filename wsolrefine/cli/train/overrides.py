@@ -13,13 +13,14 @@ from torch import nn
 
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.train.options import close_to
+from wsolrefine.recipes import Recipe
 
 NOT_SET = {"self", "backbone", "channels", "num_classes"}
 """What follows from the backbone and the data."""
 
 
 def hyper_parameters(
-    recipe: Any, assignments: Sequence[str], lr: float | None, epochs: int | None
+    recipe: type[Recipe], assignments: Sequence[str], lr: float | None, epochs: int | None
 ) -> dict[str, Any]:
     """Return the keywords of a recipe that the user asked for, or stop with the reason.
 
@@ -60,7 +61,7 @@ def hyper_parameters(
     return chosen
 
 
-def parameters(recipe: Any) -> dict[str, Any]:
+def parameters(recipe: type[Recipe]) -> dict[str, Any]:
     """Return the names and types of a recipe's hyper-parameters: its keywords but for networks."""
     hints = typing.get_type_hints(recipe.__init__)
     names = inspect.signature(recipe.__init__).parameters
@@ -71,7 +72,7 @@ def parameters(recipe: Any) -> dict[str, Any]:
     }
 
 
-def learning_rates(recipe: Any, lr: float) -> dict[str, float]:
+def learning_rates(recipe: type[Recipe], lr: float) -> dict[str, float]:
     """Return the rate of new layers and, in the recipe's proportion to it, that of the backbone."""
     found = inspect.signature(recipe.__init__).parameters
     scale = lr / found["learning_rate"].default
@@ -84,7 +85,7 @@ def is_phase(name: str) -> bool:
     return name == "epochs" or name.endswith("_epochs")
 
 
-def default_phases(recipe: Any, names: Sequence[str]) -> dict[str, int]:
+def default_phases(recipe: type[Recipe], names: Sequence[str]) -> dict[str, int]:
     """Return the epochs of each phase that a recipe has by default."""
     found = inspect.signature(recipe.__init__).parameters
     return {name: int(found[name].default) for name in names}

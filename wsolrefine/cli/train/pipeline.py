@@ -1,4 +1,4 @@
-"""The course of ``train``: read the data, build the recipe, fit, save one file."""
+"""The run of ``train``: read the data, build the recipe, fit, save one file."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from wsolrefine.cli.console import plain, stop
-from wsolrefine.cli.evaluate.options import Dataset
 from wsolrefine.cli.files import InUse, alone_in, termination_as_interrupt
-from wsolrefine.cli.prepare import choose_device
+from wsolrefine.cli.loading import choose_device
+from wsolrefine.cli.options import Dataset
 from wsolrefine.cli.train.batches import Batches, TrainingImages
 from wsolrefine.cli.train.build import Built, build
 from wsolrefine.cli.train.dataset import fingerprint, open_reader
@@ -31,7 +31,7 @@ from wsolrefine.cli.train.trainer import Images, calm, make_trainer
 from wsolrefine.data import UnreadableImage
 from wsolrefine.data.augment import RandomCrop
 from wsolrefine.data.reader import Reader
-from wsolrefine.recipes.checkpoint import save_trained
+from wsolrefine.recipes import save_recipe
 
 
 def run(options: Options) -> None:
@@ -54,7 +54,7 @@ def run(options: Options) -> None:
             _introduce(options, settings, reader, built)
             _fit(options, settings, reader, device, built, epochs)
             path = options.out / f"{options.recipe.value}.safetensors"
-            save_trained(path, built.recipe, built.about)
+            save_recipe(path, built.recipe, built.metadata)
     except InUse:
         stop(f"another run writes to {options.out}: wait for it, or choose another --out", 1)
     except KeyboardInterrupt:
@@ -119,8 +119,8 @@ def _introduce(options: Options, settings: dict[str, Any], reader: Reader, built
     said = {
         "recipe": f"{options.recipe}, {recipe.epochs} epochs",
         "data set": f"{settings['dataset']} ({options.root or settings['root']}{split})",
-        "images": f"{len(reader)} of {built.about.num_classes} classes",
-        "backbone": f"{settings['backbone']}, {', '.join(built.about.layers)}",
+        "images": f"{len(reader)} of {built.metadata.num_classes} classes",
+        "backbone": f"{settings['backbone']}, {', '.join(built.metadata.layers)}",
         "hyper-parameters": ", ".join(f"{k} {v}" for k, v in recipe.hparams.items()),
     }
     for question, answer in said.items():

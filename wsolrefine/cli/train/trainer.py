@@ -41,7 +41,7 @@ class Images(LightningDataModule):
         return Loader(self.images, batches, self.workers, pinned)
 
 
-class Course(Callback):
+class EpochLog(Callback):
     """Seeds every epoch anew, so that it is the same after a break, and says how it went."""
 
     def __init__(self, seed: int) -> None:
@@ -99,7 +99,7 @@ def make_trainer(
         precision=precision,  # type: ignore[arg-type]
         max_epochs=epochs,
         logger=CSVLogger(out, name="log"),
-        callbacks=[saved, Course(seed), Bar()],
+        callbacks=[saved, EpochLog(seed), Bar()],
         default_root_dir=out,
         enable_model_summary=False,
         log_every_n_steps=max(1, min(50, steps)),

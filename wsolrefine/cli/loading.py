@@ -1,0 +1,133 @@
+"""Before the first image: the device, and the localizer on it, tried once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from PIL import Image
+
+from wsolrefine import Classifier, Localizer, load_classifier
+from wsolrefine.cli.console import stop
+
+if TYPE_CHECKING:
+    from wsolrefine.recipes import RecipeMetadata
+
+
+class RecipeHead(NamedTuple):
+    """A file of ``train``: what its header says, and the sum of all its bytes."""
+
+    path: Path
+    metadata: RecipeMetadata
+    sha256: str
+
+
+def load_localizer(model: str, method: str, layers: Sequence[str] | None, device: str) -> Localizer:
+    """Load a classifier as a localizer and try it once, or stop with the reason."""
+    place = choose_device(device)
+    classifier = load_model(model)
+    try:
+        localizer = Localizer(classifier, refine=method, layers=layers).to(place)
+        _try(localizer)  # a wrong --layer raises here
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        stop(error)
+    return localizer
+
+
+def load_recipe_localizer(head: RecipeHead, model: str | None, device: str) -> Localizer:
+    """Build a recipe and try it once, or stop with the reason.
+
+    Args:
+        head: of its file.
+        model: the ``--model`` option: allows a backbone that is code of the user's own.
+        device: the ``--device`` option.
+
+    """
+    from wsolrefine.recipes import load_recipe
+
+    place = choose_device(device)
+    _import_from_here()
+    try:
+        recipe = load_recipe(head.path, backbone=model).to(place)
+        _try(recipe)
+    except (AttributeError, ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+        stop(f"--recipe: {error}", 1)
+    return recipe
+
+
+def read_recipe(path: Path, model: str | None) -> RecipeHead:
+    """Read what a file says of its recipe, or stop with the reason.
+
+    Args:
+        path: the file.
+        model: the ``--model`` option: allows a backbone that is code of the user's own.
+
+    """
+    require_training("--recipe")
+    from wsolrefine.recipes import read_metadata
+    from wsolrefine.recipes.checkpoint import is_own_code
+
+    if not path.is_file():
+        stop(f"--recipe: expected a file of wsolrefine train, got {path}")
+    try:
+        metadata = read_metadata(path)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError) as error:
+        stop(f"--recipe: {error}", 1)
+    if model is None and is_own_code(metadata.backbone):
+        stop(
+            f"--model: expected {metadata.backbone}, the backbone of {path} and code of your own, "
+            "which no file gets to run by itself; got none"
+        )
+    if model is not None and model != metadata.backbone:
+        stop(f"--model: expected {metadata.backbone}, the backbone of {path}, got {model}")
+    return RecipeHead(path, metadata, digest)
+
+
+def require_training(what: str) -> None:
+    """Stop where a package of the extra ``train`` is missing."""
+    for name in ("lightning", "safetensors"):
+        if find_spec(name) is None:
+            stop(f"{what} needs the package {name}: pip install 'wsolrefine[train]'", 1)
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of that name, or stop if there is none; ``auto`` prefers a GPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.zeros(1, device=name).device
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        stop(
+            f"--device: expected cpu, cuda or another device of this machine, got {name} ({reason})"
+        )
+
+
+def load_model(name: str, option: str = "--model") -> Classifier:
+    """Load a classifier by name, or stop with the command that installs what is missing."""
+    _import_from_here()
+    try:
+        return load_classifier(name)
+    except ImportError as error:
+        stop(error, 1)
+    except (AttributeError, OSError, RuntimeError, TypeError, ValueError) as error:
+        stop(f"{option} {name}: {error}")
+
+
+def _import_from_here() -> None:
+    """Let ``module:callable`` find a file of the working folder."""
+    if os.getcwd() not in sys.path:  # noqa: PTH109
+        sys.path.append(os.getcwd())  # noqa: PTH109
+
+
+def _try(localizer: Localizer) -> None:
+    gray = localizer.prepare_image(Image.new("RGB", (64, 64), "gray"))[None]
+    localizer.class_maps(gray.to(localizer.device))
