@@ -15,9 +15,13 @@ from PIL import Image
 
 from wsolrefine import Classifier, Localizer, load_classifier
 from wsolrefine.cli.console import stop
+from wsolrefine.localization.methods import DEFAULT
 
 if TYPE_CHECKING:
     from wsolrefine.recipes import RecipeMetadata
+
+
+DEFAULT_MODEL = "efficientnet-lite0"
 
 
 class RecipeHead(NamedTuple):
@@ -28,37 +32,46 @@ class RecipeHead(NamedTuple):
     sha256: str
 
 
-def load_localizer(model: str, method: str, layers: Sequence[str] | None, device: str) -> Localizer:
-    """Load a classifier as a localizer and try it once, or stop with the reason."""
+def load_localizer(
+    model: str | None,
+    recipe: Path | RecipeHead | None,
+    method: str | None,
+    layers: Sequence[str] | None,
+    device: str,
+) -> Localizer:
+    """Load a classifier with a method, or a recipe, and try it once; or stop with the reason.
+
+    Args:
+        model: of a classifier; with a recipe it allows a backbone that is code of the user's own.
+        recipe: a file of ``train``, or what its head says; None: a classifier.
+        method: name of the refinement; None: the default.
+        layers: names of layers whose features are used; None or empty: they are found.
+        device: its name, or ``auto``.
+
+    """
     place = choose_device(device)
-    classifier = load_model(model)
+    if recipe is not None:
+        return _load_recipe(recipe, model, place)
+    classifier = load_model(model or DEFAULT_MODEL)
     try:
-        localizer = Localizer(classifier, refine=method, layers=layers).to(place)
-        _try(localizer)  # a wrong --layer raises here
+        localizer = Localizer(classifier, refine=method or DEFAULT, layers=layers or None)
+        _try(localizer.to(place))  # a wrong --layer raises here
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
         stop(error)
     return localizer
 
 
-def load_recipe_localizer(head: RecipeHead, model: str | None, device: str) -> Localizer:
-    """Build a recipe and try it once, or stop with the reason.
-
-    Args:
-        head: of its file.
-        model: the ``--model`` option: allows a backbone that is code of the user's own.
-        device: the ``--device`` option.
-
-    """
+def _load_recipe(recipe: Path | RecipeHead, model: str | None, place: torch.device) -> Localizer:
+    head = read_recipe(recipe, model) if isinstance(recipe, Path) else recipe
     from wsolrefine.recipes import load_recipe
 
-    place = choose_device(device)
     _import_from_here()
     try:
-        recipe = load_recipe(head.path, backbone=model).to(place)
-        _try(recipe)
+        found = load_recipe(head.path, backbone=model).to(place)
+        _try(found)
     except (AttributeError, ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
         stop(f"--recipe: {error}", 1)
-    return recipe
+    return found
 
 
 def read_recipe(path: Path, model: str | None) -> RecipeHead:

@@ -76,7 +76,7 @@ def demo(
     console = Console(highlight=False)
     start = time.perf_counter()
     with console.status("Loading the classifier"):
-        localizer = load_localizer("efficientnet-lite0", "scg", None, "cpu")
+        localizer = load_localizer(None, None, None, None, "cpu")
         run_stages(localizer, paths[0], thresholds)  # else the first row pays for the warm-up
     with console.status("Refining"):
         done = [run_stages(localizer, path, thresholds) for path in paths]

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from wsolrefine import outline
-from wsolrefine.cli.evaluate.dataset import Split
+from wsolrefine.cli.evaluate.dataset import Data, Split
 from wsolrefine.cli.evaluate.loop import each_image
-from wsolrefine.cli.evaluate.protocol import Protocol, number_of_images
+from wsolrefine.cli.evaluate.protocol import Protocol
 from wsolrefine.cli.evaluate.results import Results
 from wsolrefine.cli.evaluate.score_maps import ModelMaps
 from wsolrefine.metrics import boundary_score, count_boundary_matches
@@ -67,16 +67,14 @@ def _match(split: Split, index: int, edges: Tensor) -> tuple[Tensor, tuple[int, 
     return counts, (edges.shape[0], edges.shape[1])
 
 
-def edge_protocol(
-    folder: str, split: Split, source: ModelMaps, images: int, size: tuple[int, int]
-) -> Protocol:
+def edge_protocol(data: Data, source: ModelMaps, images: int, size: tuple[int, int]) -> Protocol:
     """Say what was measured and how, one line for each question that changes a figure."""
     return {
-        "data set": folder,
-        "split": split.name,
-        "images": number_of_images(split),
+        "data set": str(data.folders),
+        "split": data.split.name,
+        "images": data.split.size,
         "maps": source.localizer.title,
-        "pixels": str(split.reader.policy),
+        "pixels": str(data.split.reader.policy),
         "masks": f"of {images} images; nearest to the size of the edges ({size[0]} x {size[1]})",
         "true edges": "object pixels that touch background, one pixel wide",
         "match": f"one to one, at most {TOLERANCE:g} of the diagonal apart (BSDS)",

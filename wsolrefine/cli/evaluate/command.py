@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from wsolrefine.cli.evaluate.options import Hit, Labels, Options
+from wsolrefine.cli.evaluate.options import SIZE, Hit, Labels, check, check_edges
+from wsolrefine.cli.loading import load_localizer
 from wsolrefine.cli.options import (
     Dataset,
     Device,
@@ -117,7 +118,24 @@ def evaluate(
     0 done; 1 something could not be read or written: it is named, and there
     are no figures; 2 a wrong option; 130 stopped by Ctrl-C.
     """
-    options = Options(**locals())
+    given = {**locals()}
+    check(given)
+    from wsolrefine.cli.evaluate.counts import rule_of
+    from wsolrefine.cli.evaluate.dataset import Folders, open_data
     from wsolrefine.cli.evaluate.pipeline import run
+    from wsolrefine.cli.evaluate.score_maps import MapFolder, ModelMaps, Source, Sources
 
-    run(options)
+    data = open_data(Folders(dataset, root, metadata, masks), split, threshold_from, limit)
+    source: Source
+    if maps is not None:
+        source = MapFolder(maps, normalize)
+        true_class = False
+    else:
+        localizer = load_localizer(model, recipe, method, layer, device)
+        if not localizer.regions:
+            check_edges(given, localizer.name, data.split.name, data.split.reader.has_masks)
+        source = ModelMaps(localizer, data.split.classes, labels, size or SIZE)
+        true_class = source.true_class
+    other = source if threshold_maps is None else MapFolder(threshold_maps, normalize)
+    rule = rule_of(step, hit is Hit.above, true_class)
+    run(data, Sources(source, other), rule, batch_size, out, given)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from wsolrefine.cli.evaluate.score_maps import Seen
 from wsolrefine.data import Annotation
-from wsolrefine.metrics import count_box_hits, count_grey_levels, count_scores
+from wsolrefine.metrics import count_box_hits, count_grey_levels, count_scores, thresholds_of
 from wsolrefine.metrics.box_hits import inclusive_boxes, largest_boxes_at
 from wsolrefine.metrics.error_types import LocalizationError, localization_errors
 
@@ -19,15 +20,31 @@ IOUS = (0.3, 0.5, 0.7)
 class Rule(NamedTuple):
     """How boxes are counted.
 
-    ``hit_iou`` is the least IoU in Top-1, Top-5 and GT-known; ``errors_at`` lists the thresholds at
-    which errors are sorted, all of them unless one is chosen already; ``true_class`` says that the
-    maps are those of the true classes.
+    ``step`` is the distance of ``thresholds``; ``hit_iou`` is the least IoU in Top-1, Top-5 and
+    GT-known; ``errors_at`` lists the thresholds at which errors are sorted, all of them unless one
+    is chosen already; ``true_class`` says that the maps are those of the true classes.
     """
 
+    step: float
     thresholds: list[float]
     hit_iou: float
     errors_at: list[float]
     true_class: bool
+
+
+def rule_of(step: float, above: bool, true_class: bool) -> Rule:
+    """Return the rule of a run, all thresholds of which may be chosen.
+
+    Args:
+        step: distance of the thresholds.
+        above: an IoU of exactly 0.5 is no hit in Top-1, Top-5 and GT-known.
+        true_class: the maps are those of the true classes.
+
+    """
+    thresholds = thresholds_of(step)
+    # An IoU above 0.5 is one of at least the next larger number.
+    hit_iou = float(np.nextafter(0.5, 1)) if above else 0.5
+    return Rule(step, thresholds, hit_iou, thresholds, true_class)
 
 
 class Masks(NamedTuple):

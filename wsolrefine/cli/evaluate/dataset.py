@@ -1,11 +1,11 @@
-"""The data set of ``evaluate``: which reader, of which folders and split."""
+"""The data set of ``evaluate``: which reader, of which folders and splits."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.evaluate.options import Options
 from wsolrefine.cli.options import Dataset
 from wsolrefine.data import CUB, ILSVRC, OpenImages, WsolEvaluation
 
@@ -16,8 +16,22 @@ SPLITS = {Dataset.cub: "test", Dataset.ilsvrc: "val", Dataset.openimages: "test"
 Reader = CUB | ILSVRC | OpenImages | WsolEvaluation
 
 
+class Folders(NamedTuple):
+    """Where a data set is: the options of the same names."""
+
+    dataset: Dataset
+    root: Path | None
+    metadata: Path | None
+    masks: Path | None
+
+    def __str__(self) -> str:
+        """Return what a protocol says of it."""
+        lists = self.dataset is Dataset.wsolevaluation
+        return f"{self.dataset} ({self.metadata if lists else self.root})"
+
+
 class Split:
-    """A split of a data set with its name, and how many of its images are looked at."""
+    """A split of a data set with its name, and how many of its images are evaluated."""
 
     def __init__(self, reader: Reader, name: str, limit: int | None) -> None:
         self.reader, self.name = reader, name
@@ -36,6 +50,13 @@ class Split:
             return len(self.reader.class_names)
         return 1 + max(annotation.label for annotation in self.reader.annotations)
 
+    @property
+    def size(self) -> str:
+        """Return how many images are evaluated, for people."""
+        if self.count == self.total:
+            return f"{self.count} images"
+        return f"the first {self.count} of {self.total} images (--limit)"
+
     def label(self, index: int) -> int:
         """Return the true class of an image."""
         return self.reader.annotations[index].label
@@ -45,36 +66,67 @@ class Split:
         return self.reader.annotations[index].image_id
 
 
-def evaluated_name(options: Options) -> str:
-    """Return the name of the split that is evaluated, the metadata folder for wsolevaluation."""
-    if options.dataset is Dataset.wsolevaluation:
-        return str(options.metadata)
-    return options.split or SPLITS[options.dataset]
+class Data(NamedTuple):
+    """What is evaluated, and the split that chooses the thresholds; None: the evaluated one."""
+
+    folders: Folders
+    split: Split
+    chosen_on: Split | None
 
 
-def open_split(options: Options, name: str) -> Split:
-    """Read the annotations of a split, or stop with the reason."""
+def open_data(
+    folders: Folders, split: str | None, threshold_from: str | None, limit: int | None
+) -> Data:
+    """Read the annotations of the splits, or stop with the reason.
+
+    Args:
+        folders: where the data set is.
+        split: name of the evaluated split; None: the one that papers report.
+        threshold_from: the split that chooses the thresholds, for wsolevaluation its folder.
+        limit: how many images are evaluated, from the first; None: all.
+
+    """
+    lists = folders.dataset is Dataset.wsolevaluation
+    name = str(folders.metadata) if lists else split or SPLITS[folders.dataset]
+    evaluated = _open_split(folders, name, limit)
+    if threshold_from is None:
+        return Data(folders, evaluated, None)
+    if lists and not Path(threshold_from).is_dir():
+        stop(f"--threshold-from: expected a folder of metadata, got {threshold_from}")
+    same = threshold_from == name
+    if lists:
+        same = Path(threshold_from).resolve() == Path(name).resolve()
+    if same:
+        stop(f"--threshold-from: {name} is the evaluated split itself; leave the option out")
+    other = _open_split(folders, threshold_from, limit)
+    masks = other.reader.has_masks, evaluated.reader.has_masks
+    if other.has_boxes != evaluated.has_boxes or masks[0] != masks[1]:
+        stop(f"--threshold-from: {other.name} and {name} do not both have boxes, or masks", 1)
+    return Data(folders, evaluated, other)
+
+
+def _open_split(folders: Folders, name: str, limit: int | None) -> Split:
     try:
-        reader = _reader(options, name)
+        reader = _reader(folders, name)
     except (OSError, ValueError) as error:
         # What is wrong is the option, or else a file.
         stop(error, 2 if str(error).startswith("split:") else 1)
     if not len(reader):
-        stop(f"the split {name} of --dataset {options.dataset} has no image", 1)
-    split = Split(reader, name, options.limit)
+        stop(f"the split {name} of --dataset {folders.dataset} has no image", 1)
+    split = Split(reader, name, limit)
     if not (split.has_boxes or reader.has_masks):
-        stop(f"the split {name} of --dataset {options.dataset} has neither boxes nor masks", 1)
+        stop(f"the split {name} of --dataset {folders.dataset} has neither boxes nor masks", 1)
     return split
 
 
-def _reader(options: Options, split: str) -> Reader:
-    kind, root, metadata = options.dataset, options.root, options.metadata
-    if kind is Dataset.wsolevaluation:
+def _reader(folders: Folders, split: str) -> Reader:
+    dataset, root, metadata, masks = folders
+    if dataset is Dataset.wsolevaluation:
         return WsolEvaluation(Path(split), images=root)
     assert root is not None
-    if kind is Dataset.cub:
+    if dataset is Dataset.cub:
         return CUB(root, split=split)
-    if kind is Dataset.ilsvrc:
-        return ILSVRC(root, split=split, masks=options.masks)
+    if dataset is Dataset.ilsvrc:
+        return ILSVRC(root, split=split, masks=masks)
     assert metadata is not None
     return OpenImages(root, metadata=metadata, split=split)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.options import NEEDED, Dataset, check_dataset, check_folders, refuse
 from wsolrefine.localization.methods import METHODS
 
 MIN_STEP = 1e-5
+SIZE = 224
 
 
 class Labels(StrEnum):
@@ -30,32 +31,6 @@ class Hit(StrEnum):
     above = "above"
 
 
-class Options(NamedTuple):
-    """The options of one run, None where the user gave none."""
-
-    dataset: Dataset
-    root: Path | None
-    metadata: Path | None
-    masks: Path | None
-    split: str | None
-    maps: Path | None
-    threshold_maps: Path | None
-    normalize: bool
-    model: str | None
-    recipe: Path | None
-    method: str | None
-    layer: list[str] | None
-    labels: Labels | None
-    size: int | None
-    hit: Hit | None
-    step: float
-    threshold_from: str | None
-    limit: int | None
-    batch_size: int
-    device: str
-    out: Path
-
-
 UNUSED = {
     "--maps": {"method", "layer", "labels", "size", "hit"},
     "--model": {"threshold_maps", "normalize"},
@@ -64,28 +39,39 @@ UNUSED = {
 """Options that make no sense with a source of maps."""
 
 
-def check(options: Options) -> None:
+def check(given: Mapping[str, Any]) -> None:
     """Stop with the reason where options are missing, of no use, or contradict each other.
 
     An option that would silently change nothing is refused: the user believes that it did.
+
+    Args:
+        given: all options by the name of their parameter, None or False where there are none.
+
     """
-    values = options._asdict()
-    given = {name for name, value in values.items() if value not in (None, False)}
-    dataset = options.dataset
+    names = {name for name, value in given.items() if value not in (None, False)}
+    dataset = given["dataset"]
     if dataset is Dataset.folder:
         stop(f"--dataset: expected one with boxes or masks, got {dataset}, which is to train on")
-    check_dataset(dataset, given, NEEDED[dataset])
-    if ("maps" in given) == bool({"model", "recipe"} & given):
+    check_dataset(dataset, names, NEEDED[dataset])
+    if ("maps" in names) == bool({"model", "recipe"} & names):
         stop("expected one of --maps (a folder of score maps), --model and --recipe")
-    source = next(f"--{name}" for name in ("maps", "recipe", "model") if name in given)
-    refuse({name: values[name] for name in sorted(UNUSED[source])}, f"{source} does not use it")
-    if "threshold_maps" in given and "threshold_from" not in given:
+    source = next(f"--{name}" for name in ("maps", "recipe", "model") if name in names)
+    refuse({name: given[name] for name in sorted(UNUSED[source])}, f"{source} does not use it")
+    if "threshold_maps" in names and "threshold_from" not in names:
         stop("--threshold-maps: expected --threshold-from with it")
-    if source != "--maps" and "root" not in given:
+    if source != "--maps" and "root" not in names:
         stop(f"--root: expected the folder of the images for --dataset {dataset} with {source}")
     folders = ("root", "metadata", "masks", "maps", "threshold_maps")
-    check_folders({name.replace("_", "-"): values[name] for name in folders}, options.out)
-    if options.method not in (None, *METHODS):
-        stop(f"--method: expected one of {', '.join(METHODS)}, got {options.method!r}")
-    if not MIN_STEP <= options.step < 1:
-        stop(f"--step: expected a number from {MIN_STEP} to below 1, got {options.step}")
+    check_folders({name.replace("_", "-"): given[name] for name in folders}, given["out"])
+    if given["method"] not in (None, *METHODS):
+        stop(f"--method: expected one of {', '.join(METHODS)}, got {given['method']!r}")
+    if not MIN_STEP <= given["step"] < 1:
+        stop(f"--step: expected a number from {MIN_STEP} to below 1, got {given['step']}")
+
+
+def check_edges(given: Mapping[str, Any], recipe: str, split: str, has_masks: bool) -> None:
+    """Stop where options or data have no use or no meaning for a recipe of edges."""
+    names = ("labels", "size", "hit", "threshold_from")
+    refuse({name: given[name] for name in names}, f"{recipe} does not use it")
+    if not has_masks:
+        stop(f"--recipe: {recipe} is measured on masks, of which {split} has none", 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from wsolrefine import __version__
-from wsolrefine.cli.evaluate.options import Options
 from wsolrefine.cli.evaluate.protocol import Protocol
 from wsolrefine.cli.evaluate.results import Results
 from wsolrefine.cli.files import replacing
@@ -28,16 +27,18 @@ BOXES, LEVELS, PIXELS, ERRORS = (
 )
 
 
-def write(options: Options, protocol: Protocol, results: Results, curves: Results) -> list[Path]:
+def write(
+    out: Path, given: Mapping[str, Any], protocol: Protocol, results: Results, curves: Results
+) -> list[Path]:
     """Write everything and return the paths; each file appears whole, the JSON file last.
 
-    Plots that an earlier run left in the folder and this one has no figures for are deleted.
+    Plots that an earlier run left in the folder and this one has no results for are deleted.
 
     Raises:
         OSError: the folder cannot be written to.
 
     """
-    out, plots = options.out, _plots(protocol, results, curves)
+    plots = _plots(protocol, results, curves)
     for name in (BOXES, LEVELS, PIXELS, ERRORS):
         if name not in plots:
             (out / name).unlink(missing_ok=True)
@@ -48,7 +49,7 @@ def write(options: Options, protocol: Protocol, results: Results, curves: Result
         "protocol": protocol,
         "results": results,
         "curves": curves,
-        "options": {name: _plain(value) for name, value in options._asdict().items()},
+        "options": {name: _plain(value) for name, value in given.items()},
         "versions": {
             "wsolrefine": __version__,
             "python": platform.python_version(),
@@ -70,7 +71,7 @@ def _plain(value: Any) -> Any:
 def _plots(
     protocol: Protocol, results: Results, curves: Results
 ) -> dict[str, Callable[[Path], None]]:
-    """Return a drawing function for each plot that there are figures for, all in per cent."""
+    """Return a drawing function for each plot that there are results for, all in per cent."""
     title = (
         f"{protocol['data set'].split(' ')[0]} {Path(protocol['split']).name}, {protocol['images']}"
     )

@@ -5,49 +5,40 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from wsolrefine.cli.evaluate.counts import IOUS, Counts, Rule
-from wsolrefine.cli.evaluate.dataset import Split
-from wsolrefine.cli.evaluate.options import Hit, Options
-from wsolrefine.cli.evaluate.score_maps import ModelMaps, Source
-from wsolrefine.cli.options import Dataset
+from wsolrefine.cli.evaluate.dataset import Data, Split
+from wsolrefine.cli.evaluate.score_maps import MapFolder, ModelMaps, Sources
 
 Protocol = dict[str, str]
 ITSELF = "best threshold on the evaluated split itself (as published; optimistic)"
 
 
 def protocol(
-    options: Options,
-    split: Split,
-    chosen_on: Split | None,
-    source: Source,
-    rule: Rule,
-    counts: Counts,
-    sizes: Collection[tuple[int, int]],
+    data: Data, sources: Sources, rule: Rule, counts: Counts, sizes: Collection[tuple[int, int]]
 ) -> Protocol:
     """Say what was measured and how, one line for each question that changes a result.
 
     Args:
-        options: what the user asked for.
-        split: what was evaluated.
-        chosen_on: the split that chose the thresholds; None: the evaluated one.
-        source: of the maps.
+        data: what was evaluated.
+        sources: of the maps.
         rule: how boxes were counted.
         counts: of the evaluated split.
         sizes: (height, width) of all its score maps.
 
     """
-    lists = options.dataset is Dataset.wsolevaluation
-    folder = options.metadata if lists else options.root
+    split, source = data.split, sources.evaluated
     boxes, masks = "single" in counts, "masks" in counts
     shown = " and ".join(f"{h} x {w}" for h, w in sorted(sizes)) if len(sizes) <= 2 else (
         f"{len(sizes)} sizes"
     )  # fmt: skip
-    lines = {"data set": f"{options.dataset} ({folder})", "split": split.name}
-    lines["images"] = number_of_images(split)
-    lines |= _model(split, source) if isinstance(source, ModelMaps) else {
-        "maps": f"files in {options.maps}",
-        "resize": f"none, maps as they are ({shown})",
-        "normalisation": "each map min-maxed" if options.normalize else "none, maps in [0, 1]",
-    }  # fmt: skip
+    lines = {"data set": str(data.folders), "split": split.name, "images": split.size}
+    if isinstance(source, ModelMaps):
+        lines |= _model(split, source)
+    elif isinstance(source, MapFolder):
+        lines["maps"] = f"files in {source.folder}"
+        lines["resize"] = f"none, maps as they are ({shown})"
+        lines["normalisation"] = (
+            "each map min-maxed" if source.normalize else "none, maps in [0, 1]"
+        )
     flat = int(counts["flat"])
     if flat:
         lines["maps without contrast"] = f"{flat} (their box is empty, or the whole map)"
@@ -55,7 +46,7 @@ def protocol(
         if counts["boxed"] < split.count:
             lines["true boxes"] = f"of {int(counts['boxed'])} images; the others are left out"
         steps = len(rule.thresholds)
-        lines["thresholds"] = f"{steps}, step {options.step:g}, as a share of each map's maximum"
+        lines["thresholds"] = f"{steps}, step {rule.step:g}, as a share of each map's maximum"
         lines["grey levels"] = "maps truncated to 8 bits: at most 255 different cuts of a map"
         lines["candidate boxes"] = "largest outline (MaxBoxAcc); every outline (MaxBoxAccV2)"
         lines["IoU rule"] = f">= 0.5 (MaxBoxAcc); >= {', '.join(map(str, IOUS))} (MaxBoxAccV2)"
@@ -63,7 +54,7 @@ def protocol(
             "true boxes brought to the map and truncated, corners inclusive (wsolevaluation)"
         )
     if "classified" in counts:
-        relation = ">" if options.hit is Hit.above else ">="
+        relation = ">" if rule.hit_iou > 0.5 else ">="
         lines["Top-1, Top-5, GT-known"] = f"IoU {relation} 0.5, the boxes of MaxBoxAcc"
         lines["errors"] = "SPA's rules (right: IoU > 0.5), the boxes of MaxBoxAcc"
     if masks:
@@ -73,19 +64,13 @@ def protocol(
         )
     if boxes or masks:
         lines["threshold"] = ITSELF
-        if chosen_on is not None:
-            where = f", maps in {options.threshold_maps}" if options.threshold_maps else ""
-            lines["threshold"] = (
-                f"chosen on {chosen_on.name} ({number_of_images(chosen_on)}{where})"
-            )
+        if data.chosen_on is not None:
+            other = sources.chosen_on
+            where = f", maps in {other.folder}" if isinstance(other, MapFolder) and (
+                other is not source
+            ) else ""  # fmt: skip
+            lines["threshold"] = f"chosen on {data.chosen_on.name} ({data.chosen_on.size}{where})"
     return lines
-
-
-def number_of_images(split: Split) -> str:
-    """Say how many images of a split were looked at."""
-    if split.count == split.total:
-        return f"{split.count} images"
-    return f"the first {split.count} of {split.total} images (--limit)"
 
 
 def _model(split: Split, source: ModelMaps) -> Protocol:

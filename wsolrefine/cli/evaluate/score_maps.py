@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from wsolrefine import Localizer, minmax
+from wsolrefine.cli.console import stop
 from wsolrefine.cli.evaluate.dataset import Split
+from wsolrefine.cli.evaluate.options import Labels
 from wsolrefine.data import ScoreMaps
 from wsolrefine.metrics import prepare_score_map
 
@@ -30,6 +32,13 @@ class Source(Protocol):
 
     def see(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Seen]:
         """Return the maps of a batch, given the true classes."""
+
+
+class Sources(NamedTuple):
+    """Where the maps of the evaluated split come from, and those of the one for thresholds."""
+
+    evaluated: Source
+    chosen_on: Source
 
 
 class MapFolder:
@@ -67,19 +76,29 @@ class MapFolder:
 class ModelMaps:
     """Score maps of a localizer: resized bicubic, then min-maxed.
 
+    Classes of the localizer are those of the data set, by index, where there are as many.
+
     Args:
         localizer: a classifier with a method, or a recipe.
+        classes: number of classes of the data set.
+        labels: map of the true class or of the predicted one; None: of the true one where the
+            localizer knows the classes of the data set.
         size: side of the maps in pixels.
-        same_classes: its classes are those of the data set, by index.
-        true_class: the maps are those of the true class, else of the predicted one.
 
     """
 
     def __init__(
-        self, localizer: Localizer, size: int, *, same_classes: bool, true_class: bool
+        self, localizer: Localizer, classes: int, labels: Labels | None, size: int
     ) -> None:
+        outputs = localizer.num_classes
         self.localizer, self.size = localizer, size
-        self.same_classes, self.true_class = same_classes, true_class
+        self.same_classes = outputs == classes
+        if labels is Labels.true and not self.same_classes:
+            stop(
+                f"--labels true: expected a classifier of the {classes} classes of the data set, "
+                f"got one of {outputs}"
+            )
+        self.true_class = self.same_classes and labels is not Labels.predicted
 
     def load(self, split: Split, index: int) -> Tensor:
         """Read one image and bring it to the model's size."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 
 from wsolrefine import Localizer
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.loading import load_localizer, load_recipe_localizer, read_recipe
+from wsolrefine.cli.loading import DEFAULT_MODEL, load_localizer, read_recipe
 from wsolrefine.cli.options import Device, Layer, Method, Model, RecipeFile, refuse
 from wsolrefine.localization.masks import check_parts, check_threshold
 from wsolrefine.localization.methods import DEFAULT, METHODS
@@ -92,6 +91,7 @@ def refine(
     2 nothing to do or a wrong option; 130 stopped by Ctrl-C (run again to
     go on).
     """
+    head = None
     if recipe is not None:
         head = read_recipe(recipe, model)
         from wsolrefine.recipes.checkpoint import recipe_class
@@ -102,14 +102,12 @@ def refine(
             refuse({"threshold": threshold, "parts": parts}, reason)
         settings: dict[str, Any] = {"recipe": head.metadata.recipe, "sha256": head.sha256}
         own_threshold = head.metadata.threshold
-        load = partial(load_recipe_localizer, head, model, device)
     else:
-        spec, name = model or "efficientnet-lite0", method or DEFAULT
+        name = method or DEFAULT
         if name not in METHODS:
             stop(f"--method: expected one of {', '.join(METHODS)}, got {name!r}")
-        settings = {"model": spec, "method": name, "layers": layer or "auto"}
+        settings = {"model": model or DEFAULT_MODEL, "method": name, "layers": layer or "auto"}
         own_threshold = METHODS[name].threshold
-        load = partial(load_localizer, spec, name, layer or None, device)
     settings["classes"] = classes
     settings["threshold"] = own_threshold if threshold is None else threshold
     settings["parts"] = parts or "largest"
@@ -120,7 +118,7 @@ def refine(
         stop(f"--{error}")
 
     def localizer() -> Localizer:
-        found = load()
+        found = load_localizer(model, head, method, layer, device)
         found.threshold, found.parts = settings["threshold"], settings["parts"]
         return found
 
