@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import torch
 from torch import Tensor, nn
 
-from wsolrefine._check import check_tensors
+from wsolrefine._check import check_labels, check_tensors
 from wsolrefine.activation.forward import class_activation
 from wsolrefine.activation.layers import Layers, find_layers
 from wsolrefine.data.images import UPRIGHT, ImagePolicy, read_image, to_rgb
 from wsolrefine.localization.masks import (
     Parts,
     check_parts,
+    check_size,
     check_threshold,
     enlarge,
     masks_and_boxes,
@@ -71,8 +72,8 @@ class Localizer(nn.Module):
         class_names: a name for each class; None: the classifier's.
 
     Raises:
-        TypeError: ``model`` is no module or classifier, or ``refine`` is neither a name nor a
-            function.
+        TypeError: ``model`` is no module or classifier, or is a localizer already, ``refine`` is
+            neither a name nor a function, ``layers`` are no names, or ``threshold`` is no number.
         ValueError: there is no method of that name, or ``threshold`` or ``parts`` is out of range.
 
     Example:
@@ -108,14 +109,15 @@ class Localizer(nn.Module):
     ) -> None:
         super().__init__()
         if isinstance(model, Classifier):
-            preprocess = preprocess or model.preprocess
-            class_names = class_names or model.class_names
+            preprocess = model.preprocess if preprocess is None else preprocess
+            class_names = model.class_names if class_names is None else class_names
             self.name, self.model = model.name, model.model
-        elif isinstance(model, nn.Module):
+        elif isinstance(model, nn.Module) and not isinstance(model, Localizer):
             self.name, self.model = type(model).__name__, model
-            preprocess = preprocess or preprocess_of(model)
+            preprocess = preprocess_of(model) if preprocess is None else preprocess
         else:
             kind = type(model).__name__
+            kind += ", which is a localizer already" if isinstance(model, Localizer) else ""
             raise TypeError(f"model: expected an nn.Module or a Classifier, got {kind}")
         self.method, chosen = method_of(refine)
         self.refine = chosen.refine
@@ -124,6 +126,8 @@ class Localizer(nn.Module):
         check_parts(parts)
         self.parts: Parts = parts
         self.to_map, self.preprocess, self.class_names = to_map, preprocess, class_names
+        if isinstance(layers, str) or not isinstance(layers, Sequence | None):
+            raise TypeError(f"layers: expected a sequence of names, or Layers, got {layers!r}")
         self._given = layers
         self._found: dict[tuple[int, ...], Layers] = {}
 
@@ -150,7 +154,8 @@ class Localizer(nn.Module):
 
         Args:
             images: ``(B, 3, H, W)`` as the model wants them, on its device; or one PIL image, or a
-                list of them, of any size, which are preprocessed first.
+                list of them, of any size, which are preprocessed first. A PIL image is taken in the
+                orientation that it has; :meth:`open` turns a file upright.
             labels: classes to map, int64, ``(B,)`` or ``(B, K)``; or one class for all images; None
                 takes the most probable ones.
             top: number of classes an image when ``labels`` is None.
@@ -162,15 +167,16 @@ class Localizer(nn.Module):
 
         Raises:
             TypeError: ``images`` or ``labels`` are of another kind or dtype.
-            ValueError: shapes or devices disagree, a label or ``top`` is out of range, no layer
-                with a grid leads to the logits, or PIL images come without preprocessing.
+            ValueError: shapes or devices disagree, a label, ``top`` or ``size`` is out of range, no
+                layer with a grid leads to the logits, or PIL images come without preprocessing.
 
         """
+        size = None if size is None else check_size(size)
         if isinstance(images, Tensor):
             check_tensors(images=(images, "B 3 H W"))
             found = self.class_maps(images, labels, top)
             return self._located(found, size or (images.shape[-2], images.shape[-1]), images)
-        if isinstance(images, Sequence):
+        if isinstance(images, Sequence) and not isinstance(images, (str, bytes)):
             return self._photographs(images, labels, top, size)
         return self._photographs([images], labels, top, size)[0]
 
@@ -212,6 +218,9 @@ class Localizer(nn.Module):
         """
         if isinstance(labels, int):  # one class for all images
             labels = torch.full((len(images),), labels, device=images.device)
+        if isinstance(labels, Tensor) and labels.is_inference():
+            with torch.inference_mode(False):
+                labels = labels.clone()  # which, unlike the original, Grad-CAM's graph can hold
         layers = self._layers(images)
         found = class_activation(
             self.model, images, labels=labels, top=top, layers=layers, to_map=self.to_map
@@ -219,12 +228,14 @@ class Localizer(nn.Module):
         with torch.no_grad():
             maps = self.refine(found.cam, found.features, images)
         batch, classes = found.labels.shape
-        if not isinstance(maps, Tensor) or maps.ndim != 4 or maps.shape[:2] != found.labels.shape:
-            got = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+        shape = tuple(maps.shape) if isinstance(maps, Tensor) else ()
+        if len(shape) != 4 or shape[:2] != (batch, classes) or 0 in shape[2:]:
             expected = f"refine: expected maps of shape (B, K, h, w) with B={batch} and K={classes}"
-            raise ValueError(f"{expected}, got {got}")
+            raise ValueError(f"{expected}, got {shape or type(maps).__name__}")
+        if not maps.is_floating_point():
+            raise TypeError(f"refine: expected maps of a floating-point dtype, got {maps.dtype}")
         self.num_classes = found.logits.shape[1]
-        return ClassMaps(found.logits, found.labels, maps.detach())
+        return ClassMaps(found.logits, found.labels, maps.detach().to(images.device))
 
     def _layers(self, images: Tensor) -> Layers:
         """Return the layers for images of this size, found when they are first needed."""
@@ -241,7 +252,7 @@ class Localizer(nn.Module):
         """Return a PIL image as ``(3, H, W)``, preprocessed for the model.
 
         Raises:
-            ValueError: there is no preprocessing.
+            ValueError: there is no preprocessing, or it returns something else.
 
         """
         if self.preprocess is None:
@@ -249,7 +260,12 @@ class Localizer(nn.Module):
                 "preprocess: expected one for images that are not tensors, such as "
                 "Preprocess((224, 224)), got None"
             )
-        return self.preprocess(image)
+        pixels = self.preprocess(image)
+        shape = tuple(pixels.shape) if isinstance(pixels, Tensor) else ()
+        if len(shape) != 3 or shape[0] != 3:
+            got = shape or type(pixels).__name__
+            raise ValueError(f"preprocess: expected it to return a tensor (3, H, W), got {got}")
+        return pixels
 
     @property
     def title(self) -> str:
@@ -276,26 +292,42 @@ class Localizer(nn.Module):
         size: tuple[int, int] | None,
     ) -> list[Localization]:
         """Localize in PIL images, each at its own size."""
+        if any(isinstance(image, Tensor) for image in images):
+            raise TypeError("images: expected one tensor or PIL images, got tensors in a list")
         originals = [to_rgb(image) for image in images]
         pixels = [self.prepare_image(image) for image in originals]
         if isinstance(labels, int):
             labels = torch.full((len(pixels),), labels)
+        if labels is not None:  # before they are split
+            labels = labels.to(self.device) if isinstance(labels, Tensor) else labels
+            like = torch.empty(len(pixels), device=self.device)
+            check_labels("labels", labels, several=True, images=like)
         located: list[Localization] = []
         # All at once, if the preprocessing brings them to one size.
         step = len(pixels) if len({image.shape for image in pixels}) == 1 else 1
         for start in range(0, len(pixels), step):
             some = slice(start, start + step)
-            asked = None if labels is None else labels[some].to(self.device)
-            batch = self.class_maps(torch.stack(pixels[some]).to(self.device), asked, top)
+            asked = None if labels is None else labels[some]
+            batch = self.class_maps(self._stacked(pixels[some]), asked, top)
             for i, image in enumerate(originals[some]):
-                one = ClassMaps(*(part[i : i + 1] for part in batch))
+                # Copies, so that keeping or pickling one result does not keep the batch.
+                one = ClassMaps(*(part[i : i + 1].clone() for part in batch))
                 located.append(self._located(one, size or (image.height, image.width), image))
         return located
+
+    def _stacked(self, pixels: Sequence[Tensor]) -> Tensor:
+        """Return images as a batch on the device of the model, and in its precision."""
+        images = torch.stack(list(pixels)).to(self.device)
+        if images.is_floating_point():
+            dtypes = (p.dtype for p in self.parameters() if p.is_floating_point())
+            images = images.to(next(dtypes, images.dtype))
+        return images
 
     def _located(self, found: ClassMaps, size: tuple[int, int], images: Any) -> Localization:
         logits, labels, coarse = found
         parts: Parts = self.parts if self.regions else "all"
-        check_threshold(self.threshold)  # it may have been assigned
+        check_threshold(self.threshold)  # both may have been assigned
+        check_parts(parts)
         masks, boxes = masks_and_boxes(coarse, size, self.threshold, parts)
         return Localization(
             labels=labels,
@@ -316,7 +348,7 @@ class Localizer(nn.Module):
 
 def localize(
     model: nn.Module | Classifier,
-    images: Tensor,
+    images: Tensor | Image,
     labels: Tensor | int | None = None,
     *,
     top: int = 1,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from numbers import Real
+from operator import index
+from typing import Any, Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -60,8 +62,22 @@ def mask_size(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
+def check_size(size: Any) -> tuple[int, int]:
+    """Return (height, width) as integers, or raise unless they are two of at least 1."""
+    try:
+        height, width = (index(side) for side in size)
+    except (TypeError, ValueError):
+        height = width = 0
+    if min(height, width) < 1:
+        raise ValueError(f"size: expected (height, width) in whole pixels, got {size!r}")
+    return height, width
+
+
 def check_threshold(threshold: float) -> None:
     """Raise unless maps in [0, 1] can be binarized there."""
+    if not isinstance(threshold, Real):
+        kind = type(threshold).__name__
+        raise TypeError(f"threshold: expected a number in [0, 1), got {kind}")
     if not 0 <= threshold < 1:
         raise ValueError(f"threshold: expected a number in [0, 1), got {threshold}")
 

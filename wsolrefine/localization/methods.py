@@ -81,12 +81,12 @@ DEFAULT = "scg"
 OWN_THRESHOLD = 0.5
 """Of a refinement of the user's own, which has none in the table."""
 
-_NAMES: dict[Callable[..., Any], str] = {
-    scg: "scg",
-    sem: "sem",
-    gppl: "gppl",
-    confseg: "confseg",
-    conv_crf: "conv_crf",
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "scg": scg,
+    "sem": sem,
+    "gppl": gppl,
+    "confseg": confseg,
+    "conv_crf": conv_crf,
 }
 
 
@@ -111,7 +111,7 @@ def method_of(refine: str | Callable[..., Tensor]) -> tuple[str, Method]:
         return refine, METHODS[refine]
     if not callable(refine):
         raise TypeError(f"refine: expected a name or a function, got {type(refine).__name__}")
-    name = _NAMES.get(refine) if getattr(refine, "__hash__", None) else None
-    if name is not None:
-        return name, METHODS[name]
+    for name, function in _FUNCTIONS.items():
+        if refine is function:  # a callable of the user's own may have no hash and no ==
+            return name, METHODS[name]
     return getattr(refine, "__name__", type(refine).__name__), Method(refine, OWN_THRESHOLD)

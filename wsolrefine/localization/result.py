@@ -17,7 +17,7 @@ ROWS = 16
 """At most so many maps are drawn into one picture."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Localization:
     """Classes, heatmaps, masks and boxes of a batch of B images, K classes each.
 
@@ -29,7 +29,8 @@ class Localization:
         scores: their probabilities, the softmax of ``logits``, ``(B, K)``.
         maps: refined heatmaps in [0, 1] at the size of the images, ``(B, K, H, W)``.
         masks: bool, ``(B, K, H, W)``: ``maps > threshold``, and of that the largest component if
-            ``parts`` is ``"largest"``.
+            ``parts`` is ``"largest"``. Of an image with a side above 1024 pixels they are made at a
+            longer side of 1024, and enlarged.
         boxes: around the masks, half-open ``x0 y0 x1 y1`` in pixels of the images, ``(B, K, 4)``;
             zeros where the mask is empty.
         coarse: the same heatmaps on their own grid, ``(B, K, h, w)``, before they are enlarged:
@@ -110,27 +111,37 @@ class Localization:
 
         Raises:
             ImportError: matplotlib or Pillow is not installed (extra ``cli``).
+            ValueError: there are no images.
 
         """
         from wsolrefine.viz.sheets import draw_sheet
 
-        rows, captions = [], []
-        for image in range(len(self)):
+        rows: list[list[Any]] = []
+        captions: list[str] = []
+        for image in range(min(len(self), ROWS)):
             pixels = self._pixels(image)
-            for place, label in enumerate(self.labels[image].tolist()):
+            for place, label in enumerate(self.labels[image, : ROWS - len(rows)].tolist()):
                 rows.append(self._row(pixels, image, place))
-                name = self.class_names[label].split(",")[0] if self.class_names else str(label)
-                captions.append(f"{name}, {self.scores[image, place]:.0%}")
+                captions.append(f"{self._name(label)}, {self.scores[image, place]:.0%}")
         titles = ("image", f"heatmap ({self.method})", f"mask (> {self.threshold:g})", "box")
-        return draw_sheet(rows[:ROWS], titles, captions=captions[:ROWS])
+        return draw_sheet(rows, titles, captions=captions)
 
-    def _repr_png_(self) -> bytes:
-        """Return the picture that a notebook shows."""
+    def _repr_png_(self) -> bytes | None:
+        """Return the picture that a notebook shows; None, and it shows the text, if none can be."""
         from io import BytesIO
 
+        if not len(self):
+            return None
         buffer = BytesIO()
-        self.plot().savefig(buffer, format="png")
+        try:
+            self.plot().savefig(buffer, format="png")
+        except ImportError:  # of matplotlib or Pillow, which are optional
+            return None
         return buffer.getvalue()
+
+    def _name(self, label: int) -> str:
+        names = self.class_names or ()
+        return names[label].split(",")[0] if label < len(names) else str(label)
 
     def _row(self, pixels: Tensor, image: int, place: int) -> list[Any]:
         from wsolrefine.viz import draw_boxes, overlay
