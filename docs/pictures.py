@@ -1,6 +1,6 @@
-"""Draw the pictures of the documentation into docs/img: python docs/pictures.py [NAME...]
+"""Draw the images of the documentation into docs/img: python docs/pictures.py [NAME...]
 
-The photographs ship with scikit-image and the classifier is the offline default. The pictures are
+The photographs ship with scikit-image and the classifier is the offline default. The images are
 kept in the repository: run this after a change of a function, and look at what changed.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 
 import torch
-from drawings import crf, cuts, maps, network, panels
+from drawings import crf, maps, masks, network, panels
 
 PICTURES = {
     name.removeprefix("draw_"): function
-    for module in (maps, cuts, crf, network)
+    for module in (maps, masks, crf, network)
     for name, function in vars(module).items()
     if name.startswith("draw_") and function.__module__ == module.__name__
 }

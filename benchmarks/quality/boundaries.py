@@ -2,13 +2,14 @@
 
     python -m benchmarks.boundaries --scenes 249
 
-On the composed photographs of benchmarks.quality, against the outlines of their true masks.
+On the scenes of benchmarks.quality, against the outlines of their true masks.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,72 +18,67 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.quality_maps import (
-    CUT,
-    DEFAULT,
-    METHODS,
-    Located,
-    coarse_to_fine,
-    locate,
-    prepared,
-)
-from benchmarks.quality_report import save, table
+from benchmarks.common import RESULTS
+from benchmarks.quality.maps import DEFAULT, ROWS, Located, aligned, locate, prepared
+from benchmarks.quality.report import COLUMNS, record_of, render, save
 from benchmarks.scenes import Scenes, load_sources
 from wsolrefine import outline, pseudo_boundary
+from wsolrefine.localization.methods import CRF_THRESHOLD
 from wsolrefine.metrics import BoundaryScore
 
 WRONG = 4  # pixels by which the true masks are too small or too large
-COLUMNS = ("precision", "recall", "F", "IoU of the mask")
 
 
-def sources(found: Located) -> Iterator[tuple[str, Tensor, float]]:
-    """Yield a name, maps ``(N, SIDE, SIDE)`` and where to cut them."""
-    yield f"scg > {CUT}", prepared(METHODS[DEFAULT](found)).float(), CUT
+def inputs(found: Located) -> Iterator[tuple[str, Tensor, float]]:
+    """Yield a name, maps ``(N, SIDE, SIDE)`` and their threshold."""
+    yield f"scg > {CRF_THRESHOLD}", prepared(ROWS[DEFAULT](found)).float(), CRF_THRESHOLD
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * WRONG + 1, 2 * WRONG + 1))
     for change, name in ((cv2.erode, "small"), (cv2.dilate, "large")):
         maps = [
-            # As soft as a map is: sure of itself only far from its border.
+            # As soft as a map is: confident only far from its border.
             cv2.GaussianBlur(change(mask.numpy().astype(np.float32), disc), (0, 0), WRONG)
             for mask in found.masks
         ]
         yield f"true mask, {WRONG} pixels too {name}", torch.from_numpy(np.stack(maps)), 0.5
 
 
-def measure(maps: Tensor, cut: float, found: Located, tolerance: float) -> dict[str, float]:
-    """Return precision, recall and F of the boundaries, all images' pixels together."""
+def measure(maps: Tensor, threshold: float, found: Located, tolerance: float) -> dict[str, float]:
+    """Return precision, recall and F of the boundaries over all pixels, and IoU of the masks."""
     score = BoundaryScore(thresholds=(0.5,), suppress=False)
-    for map, pixels, mask in zip(maps, found.images, found.masks, strict=True):
-        boundary = pseudo_boundary(
-            map[None], pixels[None] / 255, threshold=cut, tolerance=tolerance
-        )
-        score.update(boundary.float(), outline(mask[None]))
+    colors = found.colors()
+    for map, image, mask in zip(maps[:, None], colors[:, None], found.masks[:, None], strict=True):
+        boundary = pseudo_boundary(map, image, threshold=threshold, tolerance=tolerance)
+        score.update(boundary.float(), outline(mask))
     result = score.compute()
-    masks, true = maps > cut, found.masks > 0
+    masks, true = maps > threshold, found.masks > 0
     overlaps = (masks & true).sum((1, 2)) / (masks | true).sum((1, 2))
-    figures = (result.precision, result.recall, result.ods, overlaps.mean())
-    return dict(zip(COLUMNS, (figure.item() for figure in figures), strict=True))
+    values = (result.precision, result.recall, result.ods, overlaps.mean())
+    return dict(zip(COLUMNS["boundaries"], (value.item() for value in values), strict=True))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--scenes", type=int, default=249, help="of the test split")
-    parser.add_argument("--folder", type=Path, help="where the packages are unpacked already")
+    parser.add_argument("--scenes", type=int, default=249, help="number of test scenes")
+    parser.add_argument("--folder", type=Path, help="folder with the unpacked packages")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for JSON and Markdown")
     options = parser.parse_args()
+    start = time.perf_counter()
     scenes = Scenes(load_sources(options.folder), "test", options.scenes, seed=options.seed)
     found = locate(scenes)
     rows: list[dict[str, str | float]] = []
-    for name, maps, cut in sources(found):
-        drawn = coarse_to_fine(maps, found.images, cut)
-        for crf, some, threshold in (("", maps, cut), (", conv_crf", drawn, 0.5)):
+    for name, maps, threshold in inputs(found):
+        after = aligned(maps, found.colors(), threshold)
+        for crf, some, at in (("", maps, threshold), (", conv_crf", after, 0.5)):
             for edges, tolerance in (("contour of ", 0.0), ("pseudo_boundary of ", 5.0)):
-                figures = measure(some, threshold, found, tolerance)
-                rows.append({"method": f"{edges}{name}{crf}", **figures})
+                results = measure(some, at, found, tolerance)
+                rows.append({"method": f"{edges}{name}{crf}", **results})
                 print(f"\r{len(rows)}/12 rows", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    print(table(rows, COLUMNS))
-    save(options.out, rows, {"test": scenes}, options.seed, name="boundaries", columns=COLUMNS)
+    seconds = time.perf_counter() - start
+    record = record_of("boundaries", rows, {"test": scenes}, options.seed, seconds)
+    save(options.out, "boundaries", record)
+    print(render("boundaries", record))
 
 
 if __name__ == "__main__":

@@ -1,79 +1,44 @@
-"""The table of figures as Markdown and JSON, curves, and pictures of the best and worst cases."""
+"""Results as JSON and Markdown, curves, and images of the best and worst cases."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
-import numpy as np
-import torch
 
-from benchmarks.quality_maps import DEFAULT, METHODS, Located, prepared
+from benchmarks.common import MACHINE, ORIGIN, in_words, machine, origin, table, write_json
+from benchmarks.quality.maps import DEFAULT, ROWS, Located, prepared
 from benchmarks.scenes import Scenes
 from wsolrefine import box_iou
 from wsolrefine.metrics import score_map_boxes
 from wsolrefine.viz import contact_sheet, draw_boxes, overlay, plot_bars, plot_curves
 
 Rows = Sequence[Mapping[str, str | float]]
-COLUMNS = (
-    "MaxBoxAccV2",
-    "best MaxBoxAccV2",
-    "box accuracy 0.5",
-    "PxAP",
-    "Peak-IoU",
-    "best Peak-IoU",
-    "Peak-T",
-)
-SHOWN = 5  # cases a picture
+COLUMNS = {
+    "quality": (
+        "MaxBoxAccV2",
+        "best MaxBoxAccV2",
+        "box accuracy 0.5",
+        "PxAP",
+        "Peak-IoU",
+        "best Peak-IoU",
+        "Peak-T",
+    ),
+    "boundaries": ("precision", "recall", "F", "IoU of the mask"),
+}
+"""What the table of a benchmark shows; its JSON has more."""
+
+SHOWN = 5  # cases in an image
 CURVES = ("cam", "gppl", "sem, 14x14, 20 seeds", DEFAULT)
 
 
-def table(rows: Rows, columns: Sequence[str] = COLUMNS) -> str:
-    """Return the figures in per cent as a Markdown table."""
-    lines = [["method", *columns], ["---", *["--:"] * len(columns)]]
-    for row in rows:
-        shown = [
-            str(row[name]) if name == "Peak-T" else f"{100 * float(row[name]):.1f}"
-            for name in columns
-        ]
-        lines.append([str(row["method"]), *shown])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    padded = [
-        " | ".join(
-            cell.rjust(w) if i else cell.ljust(w)
-            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]
-    return "\n".join(f"| {line} |" for line in padded)
-
-
-def machine() -> dict[str, str | int]:
-    """Return what the figures were measured on."""
-    return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "opencv": cv2.__version__,
-    }
-
-
-def save(
-    folder: Path,
-    rows: Rows,
-    scenes: Mapping[str, Scenes],
-    seed: int,
-    *,
-    name: str = "quality",
-    columns: Sequence[str] = COLUMNS,
-) -> None:
-    """Write quality.json and quality.md, or those of another benchmark."""
-    sizes = {
+def record_of(
+    name: str, rows: Rows, scenes: Mapping[str, Scenes], seed: int, seconds: float
+) -> dict[str, Any]:
+    """Return the record of a run: what was measured, where, when, and the results."""
+    splits = {
         split: {
             "scenes": len(some),
             "cut-outs": len(some.stamps),
@@ -81,46 +46,72 @@ def save(
         }
         for split, some in scenes.items()
     }
-    about = {
+    return {
         "command": f"python -m benchmarks.{name} --scenes {len(scenes['test'])}",
         "seed": seed,
+        **origin(),
+        "seconds": round(seconds),
+        **machine(),
+        "splits": splits,
+        "rows": list(rows),
     }
-    record = {**about, **machine(), "splits": sizes, "rows": list(rows)}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
-    of_splits = "; ".join(
+
+
+def save(folder: Path, name: str, record: Mapping[str, Any]) -> None:
+    """Write NAME.json and NAME.md."""
+    write_json(folder / f"{name}.json", record)
+    (folder / f"{name}.md").write_text(render(name, record), "utf-8")
+
+
+def render(name: str, record: Mapping[str, Any]) -> str:
+    """Return a record as Markdown: the results in percent, and how they were measured."""
+    columns = COLUMNS[name]
+    lines = [
+        [row["method"], *(_shown(column, row[column]) for column in columns)]
+        for row in record["rows"]
+    ]
+    splits = "; ".join(
         f"{split}: " + ", ".join(f"{number} {of}" for of, number in size.items())
-        for split, size in sizes.items()
+        for split, size in record["splits"].items()
     )
-    on = ", ".join(f"{key} {value}" for key, value in machine().items())
-    text = f"{table(rows, columns)}\n\n`{about['command']}`, seed {seed}. {of_splits}.\n{on}.\n"
-    (folder / f"{name}.md").write_text(text)
+    about = [
+        f"`{record['command']}`, seed {record['seed']}. {splits}.",
+        f"{in_words(record, MACHINE)}.",
+    ]
+    if "version" in record:  # records of the first development version have none
+        minutes = f"{record['seconds'] / 60:.0f} minutes"
+        about.append(f"wsolrefine {in_words(record, ORIGIN)}, {minutes}.")
+    return "\n".join([table(["method", *columns], lines), "", *about, ""])
 
 
-def draw_figures(folder: Path, rows: Rows, curves: Mapping[str, Sequence[float]]) -> None:
+def _shown(column: str, value: float) -> str:
+    return str(value) if column == "Peak-T" else f"{100 * value:.1f}"
+
+
+def draw_curves(folder: Path, rows: Rows, curves: Mapping[str, Sequence[float]]) -> None:
     """Write quality_bars.webp, and quality_curves.webp: box accuracy against the threshold."""
     folder.mkdir(parents=True, exist_ok=True)
     plot_curves(
         {name: ([k / 100 for k in range(100)], [100 * v for v in curves[name]]) for name in CURVES},
         folder / "quality_curves.webp",
         x_label="threshold, as a share of each map's maximum",
-        y_label="box accuracy at IoU 0.5, per cent",
+        y_label="box accuracy at IoU 0.5, percent",
     )
     plot_bars(
         {str(row["method"]): 100 * float(row["MaxBoxAccV2"]) for row in rows},
         folder / "quality_bars.webp",
-        x_label="MaxBoxAccV2, per cent",
+        x_label="MaxBoxAccV2, percent",
     )
 
 
 def draw_cases(folder: Path, scenes: Scenes, found: Located, rows: Rows) -> None:
     """Write quality_best.webp and quality_worst.webp: where SCG's box fits best, and worst.
 
-    Of scenes on backgrounds from mate-backgrounds alone, whose licence is that of the cut-outs.
+    Only of scenes on backgrounds from mate-backgrounds, which has the same license as the cut-outs.
     """
     side = found.masks.shape[-1]
     threshold = {str(row["method"]): float(row["threshold 0.5"]) for row in rows}
-    maps = {name: prepared(METHODS[name](found)) for name in ("cam", DEFAULT)}
+    maps = {name: prepared(ROWS[name](found)) for name in ("cam", DEFAULT)}
     boxes = {
         name: [score_map_boxes(map, threshold[name])[0].float() for map in some]
         for name, some in maps.items()
@@ -139,10 +130,10 @@ def draw_cases(folder: Path, scenes: Scenes, found: Located, rows: Rows) -> None
         columns = []
         for i in cases:
             scene = cv2.resize(scenes[i].image, (side, side), interpolation=cv2.INTER_AREA)
-            drawn = draw_boxes(scene, truth[i], width=2)
-            drawn = draw_boxes(drawn, boxes["cam"][i], width=2, color=(255, 160, 60), dashed=True)
-            drawn = draw_boxes(drawn, boxes[DEFAULT][i], width=2, color=(80, 255, 80))
-            columns.append([drawn, *(overlay(scene, some[i]) for some in maps.values())])
+            boxed = draw_boxes(scene, truth[i], width=2)
+            boxed = draw_boxes(boxed, boxes["cam"][i], width=2, color=(255, 160, 60), dashed=True)
+            boxed = draw_boxes(boxed, boxes[DEFAULT][i], width=2, color=(80, 255, 80))
+            columns.append([boxed, *(overlay(scene, some[i]) for some in maps.values())])
         contact_sheet(
             [list(cells) for cells in zip(*columns, strict=True)],
             [f"IoU {fit[i]:.2f}" for i in cases],

@@ -1,6 +1,6 @@
 """SEM's edges (Table 7): the vanilla loss, hard negative suppression, and the CAM as source.
 
-The edge head is given the map of the true class, in training and where it is measured.
+The edge head gets the map of the true class, in training and in evaluation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from benchmarks.recipe_scenes import Features, Split, normalized
+from benchmarks.recipes.scenes import Features, Split, normalized
 from wsolrefine import Preprocess, outline
 from wsolrefine.metrics import BoundaryScore
 from wsolrefine.recipes import SemEdges
@@ -23,15 +23,15 @@ ROWS: dict[str, dict[str, bool]] = {
     "SEM, vanilla": {"suppression": False},
     "SEM, hard negative suppression": {},
 }
-# Two cores are too slow for the paper's 128 channels on a grid of 160. So few steps are made that
-# the layers below learn as fast as those on top.
+# Two cores are too slow for the paper's 128 channels on a grid of 160. With so few steps, the lower
+# layers get the same rate as those on top.
 SETTINGS: dict[str, Any] = {
     "width": 32,
     "edge_size": (112, 112),
     "backbone_learning_rate": 0.001,
 }
+BATCH = 8
 Train = Callable[[LightningModule, int, Dataset[Any]], float]
-COLUMNS = ("ODS", "OIS", "AP")
 
 
 class Edges(LightningModule):
@@ -49,7 +49,7 @@ class Edges(LightningModule):
 
 
 class WithBoundaries(Dataset[Any]):
-    """Features of scenes with the recipe's maps and the boundaries that it makes of them."""
+    """Features of scenes, the recipe's maps, and its pseudo boundaries from them."""
 
     def __init__(
         self, recipe: SemEdges, features: Features, split: Split, preprocess: Preprocess
@@ -88,12 +88,12 @@ def scores(recipe: SemEdges, features: Features, split: Split) -> tuple[dict[str
         found.append(edges)
         metric.update(edges, outline(split.masks[indices]))
     result = metric.compute()
-    figures = {
+    values = {
         "ODS": result.ods.item(),
         "OIS": result.ois.item(),
         "AP": result.average_precision.item(),
     }
-    return figures, torch.cat(found)
+    return values, torch.cat(found)
 
 
 def rows(
@@ -106,10 +106,10 @@ def rows(
     epochs: int,
     train: Train,
 ) -> Iterator[tuple[str, SemEdges, float]]:
-    """Yield the name of each row, its recipe and the seconds that the edge head took.
+    """Yield the name of each row, its recipe and the seconds of training its edge head.
 
-    All rows take the same classifier and begin with the same weights and the same order of scenes;
-    those of one source take the same maps and boundaries.
+    All rows use the same classifier and start with the same weights and order of scenes; rows with
+    the same source of maps use the same maps and boundaries.
     """
     made: dict[bool, WithBoundaries] = {}
     state = torch.get_rng_state()

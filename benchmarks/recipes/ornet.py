@@ -1,4 +1,4 @@
-"""ORNet's rows (Tables 3 and 4): one stage one, then a stage two for each set of components."""
+"""ORNet's rows (Tables 3 and 4): stage one once, then stage two for each set of components."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks.recipe_scenes import Images, Split
+from benchmarks.recipes.scenes import Images, Split
 from wsolrefine import Preprocess
 from wsolrefine.nn import FeatureList
 from wsolrefine.recipes import Ornet
 
 BATCH = 16
-# Chosen on validation, after stage one: from 1/8 of the image the maps stay below the CAM in so few
-# epochs, and a generator that learns at a rate of 0.001 falls behind one at 0.003.
+# Chosen on validation, after stage one: in so few epochs, maps from 1/8 of the image are worse than
+# the CAM, and a learning rate of 0.001 is worse than 0.003.
 SETTINGS: dict[str, Any] = {
     "stage": -2,  # 1/16 of the image
     "learning_rate": 0.003,
@@ -36,7 +35,7 @@ COMPONENTS: dict[str, dict[str, bool | float]] = {
     "ORNet, all": {},
 }
 
-Train = Callable[[LightningModule, int, Images], float]
+Train = Callable[[Ornet, int, Images], float]
 
 
 class Evaluator(nn.Module):
@@ -54,7 +53,7 @@ class Evaluator(nn.Module):
 def trained_evaluator(
     backbone: FeatureList, channels: list[int], num_classes: int, data: Images
 ) -> Evaluator:
-    """Fit the linear layer to the training scenes; the network stays as it came."""
+    """Fit the linear layer to the training scenes; the network stays frozen."""
     evaluator = Evaluator(deepcopy(backbone), channels[-1], num_classes).eval()
     with torch.inference_mode():
         pooled = torch.cat(
@@ -81,10 +80,11 @@ def rows(
     epochs: int,
     train: Train,
 ) -> Iterator[tuple[str, Ornet, float]]:
-    """Yield the name of each row, its recipe and the seconds that its training took.
+    """Yield the name of each row, its recipe and the seconds of its training.
 
-    Stage two shows the evaluator scenes that it was not fitted to. Of those it was, hundreds and
-    not the paper's million, it knows the backgrounds too: its loss is least for the whole image.
+    Stage two uses scenes that the evaluator was not fitted to. It was fitted to hundreds of images,
+    not to a million as in the paper, so that it knows their backgrounds too: on them, its loss is
+    lowest for the whole image.
     """
     count = len(split.labels)
     fitted, judged = [*range(0, count, 2)], [*range(1, count, 2)]

@@ -1,4 +1,4 @@
-"""The table of the recipes as Markdown and JSON, and pictures of their maps."""
+"""The tables of the recipes as Markdown and JSON, and images of their maps."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 from torch import Tensor
 
-from benchmarks.quality_maps import prepared
-from benchmarks.quality_report import machine
-from benchmarks.recipe_edges import COLUMNS as EDGE_COLUMNS
-from benchmarks.recipe_rows import CAM
-from benchmarks.recipe_scenes import Split
+from benchmarks.common import MACHINE, ORIGIN, in_words, table, write_json
+from benchmarks.quality.maps import prepared
+from benchmarks.recipes.rows import CAM
+from benchmarks.recipes.scenes import Split
 from wsolrefine.viz import contact_sheet, draw_boxes, overlay
 
 Rows = Mapping[str, Sequence[Mapping[str, float]]]
 COLUMNS = ("MaxBoxAccV2", "GT-known", "Top-1 Loc", "PxAP", "accuracy")
+EDGE_COLUMNS = ("ODS", "OIS", "AP")
 TITLES = {
-    "cam": "What all are compared with",
+    "cam": "Baseline",
     "spa": "SPA (its Table 6)",
     "csoa": "CSoA (its Table 1)",
     "spol": "SPOL (its Tables 2 to 4)",
@@ -43,33 +43,31 @@ SHEETS = {
         "SEM, hard negative suppression",
     ),
 }
-SHOWN, STEP = 5, 7  # scenes a picture, and how far apart
+SHOWN, STEP = 5, 7  # scenes in an image, and how far apart
 
 
-def line(name: str, rows: Sequence[Mapping[str, float]]) -> str:
-    """Return one line of the table: means over seeds, with the spread where there are several."""
+def values(rows: Sequence[Mapping[str, float]]) -> list[str]:
+    """Return the cells of a row in percent: means over seeds, with the spread if several."""
     columns = COLUMNS if COLUMNS[0] in rows[0] else EDGE_COLUMNS
     cells = []
     for column in columns:
-        values = [100 * row[column] for row in rows]
-        spread = f" ± {pstdev(values):.1f}" if len(values) > 1 else ""
-        cells.append(f"{fmean(values):.1f}{spread}")
-    return f"| {name} | {' | '.join(cells)} |"
+        percent = [100 * row[column] for row in rows]
+        spread = f" ± {pstdev(percent):.1f}" if len(percent) > 1 else ""
+        cells.append(f"{fmean(percent):.1f}{spread}")
+    return cells
 
 
-def table(part: str, rows: Rows, cam: Sequence[Mapping[str, float]] | None) -> str:
-    """Return the table of a part as Markdown; the gain over the CAM where that was measured."""
-    columns = EDGE_COLUMNS if part == "edges" else COLUMNS
+def part_table(part: str, rows: Rows, cam: Sequence[Mapping[str, float]] | None) -> str:
+    """Return the table of a part as Markdown, with the gain over the CAM if that was measured."""
     gains = cam is not None and part not in ("cam", "edges")
+    columns = EDGE_COLUMNS if part == "edges" else COLUMNS
     head = [TITLES[part], *columns, *(["gain over CAM"] if gains else [])]
-    lines = [f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(head) - 1)}"]
+    lines = []
     for name, some in rows.items():
-        text = line(name, some)
+        lines.append([name, *values(some)])
         if gains and cam is not None:
-            gain = 100 * (_mean(some, COLUMNS[0]) - _mean(cam, COLUMNS[0]))
-            text += f" {gain:+.1f} |"
-        lines.append(text)
-    return "\n".join(lines)
+            lines[-1].append(f"{100 * (_mean(some, COLUMNS[0]) - _mean(cam, COLUMNS[0])):+.1f}")
+    return table(head, lines)
 
 
 def _mean(rows: Sequence[Mapping[str, float]], column: str) -> float:
@@ -79,45 +77,48 @@ def _mean(rows: Sequence[Mapping[str, float]], column: str) -> float:
 def merged(path: Path, head: Mapping[str, Any], part: str, found: Mapping[str, Any]) -> Any:
     """Add a part to the record at ``path``, write it, and return it.
 
-    Parts of a record with another head (machine, scenes, options) are dropped: what stands in one
-    table was measured on the same scenes in the same way.
+    If ``head`` (machine, scenes, options) differs from that of the record, its other parts are
+    dropped: all rows of a record are measured on the same scenes in the same way. Each part has
+    its own commit and date.
     """
-    record = json.loads(path.read_text()) if path.exists() else {}
+    record = json.loads(path.read_text("utf-8")) if path.exists() else {}
     earlier = record.pop("parts", {}) if record else {}
     parts = {**(earlier if record == head else {}), part: found}
     record = {**head, "parts": {name: parts[name] for name in TITLES if name in parts}}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    write_json(path, record)
     return record
 
 
-def report(record: Mapping[str, Any]) -> str:
-    """Return the tables of a record, and how they were made, as Markdown.
+def render(record: Mapping[str, Any]) -> str:
+    """Return the tables of a record, and how they were measured, as Markdown.
 
     Each part is a section that a page can include by its name.
     """
     parts = record["parts"]
     cam = parts["cam"]["rows"][CAM] if "cam" in parts else None
     tables = [
-        f"<!-- --8<-- [start:{part}] -->\n{table(part, found['rows'], cam)}\n"
+        f"<!-- --8<-- [start:{part}] -->\n{part_table(part, found['rows'], cam)}\n"
         f"<!-- --8<-- [end:{part}] -->"
         for part, found in parts.items()
     ]
     options = ", ".join(f"{key} {value}" for key, value in record["options"].items())
-    versions = ", ".join(f"{key} {record[key]}" for key in machine())
-    runs = ", ".join(
-        f"{part} {of['seconds'] / 60:.0f} minutes for {of['seeds']} seeds"
-        for part, of in parts.items()
-    )
+    runs = ", ".join(_run(part, found) for part, found in parts.items())
     about = (
         f"`{record['command']}`: {options}; classes {', '.join(record['classes'])}.\n"
-        f"{versions}.\n{runs}.\n"
+        f"{in_words(record, MACHINE)}.\n{runs}.\n"
     )
     return "\n\n".join([*tables, about])
 
 
+def _run(part: str, found: Mapping[str, Any]) -> str:
+    """Return how long a part took, and of which commit it is."""
+    text = f"{part} {found['seconds'] / 60:.0f} minutes for {found['seeds']} seeds"
+    # Records of the first development version have no origin.
+    return f"{text} ({in_words(found, ORIGIN)})" if "version" in found else text
+
+
 def draw(folder: Path, part: str, split: Split, shown: Mapping[str, Tensor]) -> None:
-    """Write a picture of a part: test scenes, and the maps of some of the rows that were run."""
+    """Write an image of a part: test scenes, and the maps of some of its rows."""
     names = [name for name in SHEETS.get(part, ()) if name in shown]
     if not names:
         return

@@ -1,4 +1,4 @@
-"""The rows of the table: what each recipe is trained as, and what is switched at inference."""
+"""The rows of the table: how each recipe is trained, and what is switched at inference."""
 
 from __future__ import annotations
 
@@ -6,33 +6,37 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from wsolrefine import minmax
-from wsolrefine.recipes import Csoa, Localization, Spa, Spol
-from wsolrefine.recipes.localization import chosen, map_of
+from wsolrefine.recipes import Csoa, Recipe, Spa, Spol
 
 CAM = "CAM"
 
 
-class Cam(LightningModule):
-    """What every row is compared with: a linear classifier on the last map, and its CAM."""
+class Cam(Recipe):
+    """The baseline of every row: a linear classifier on the last map, and its CAM."""
 
-    def __init__(self, channels: Sequence[int], num_classes: int, *, epochs: int) -> None:
-        super().__init__()
+    name = "cam"
+
+    def __init__(
+        self, backbone: nn.Module, channels: Sequence[int], num_classes: int, *, epochs: int
+    ) -> None:
+        super().__init__(backbone, channels, num_classes)
         self.classes = nn.Conv2d(channels[-1], num_classes, 1)
-        self.epochs = epochs
+        self.epochs, self.threshold = epochs, 0.5
 
-    def training_step(self, batch: Any, batch_index: int) -> Tensor:
-        features, labels = batch
-        return cross_entropy(self.classes(features[-1]).mean((2, 3)), labels)
+    def loss(self, images: Tensor, labels: Tensor, *, epoch: int) -> Tensor:
+        return cross_entropy(self.classes(self.backbone(images)[-1]).mean((2, 3)), labels)
 
-    def forward(self, features: Sequence[Tensor], labels: Tensor | None = None) -> Localization:
-        maps = self.classes(features[-1])
-        logits = maps.mean((2, 3))
-        return Localization(logits, minmax(map_of(maps, chosen(logits, labels)).relu()))
+    def activate(self, images: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        maps = self.classes(self.backbone(images)[-1])
+
+        def maps_of(labels: Tensor) -> Tensor:
+            return minmax(maps[torch.arange(len(maps)), labels].relu())
+
+        return maps.mean((2, 3)), maps_of
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
@@ -44,15 +48,15 @@ LAST_FOUR, LAST_TWO, MIDDLE, LAST = (
     slice(-3, -1),
     slice(-1, None),
 )
-COAUG_WEIGHT = 0.1  # chosen on validation: with 1, the paper's, the maps are worse than without
+COAUG_WEIGHT = 0.1  # chosen on validation: with the paper's 1 the maps are worse than without
 
 
 class Training(NamedTuple):
-    """One training, and the rows that it gives: settings that are switched for inference."""
+    """One training and its rows, which differ in settings that matter at inference only."""
 
-    make: Callable[[Sequence[int], int, int], LightningModule]  # channels, classes, epochs
+    make: Callable[[Sequence[int], int, int], Recipe]  # channels, classes, epochs
     rows: dict[str, dict[str, Any]]
-    stages: slice = LAST_FOUR  # which of the backbone's maps the recipe sees
+    stages: slice = LAST_FOUR  # which of the backbone's maps the recipe gets
     after: str | None = None  # the row whose weights this training starts from
 
 
@@ -106,7 +110,7 @@ def _spol(**settings: Any) -> Callable[[Sequence[int], int, int], Spol]:
 
 
 def _segmented(**settings: Any) -> Callable[[Sequence[int], int, int], Spol]:
-    """Return SPOL's second phase alone: the CAM network comes from a row before."""
+    """Return SPOL's second phase alone: the CAM network comes from an earlier row."""
 
     def make(channels: Sequence[int], num_classes: int, epochs: int) -> Spol:
         return Spol(
@@ -122,10 +126,10 @@ def _segmented(**settings: Any) -> Callable[[Sequence[int], int, int], Spol]:
 
 
 def segmentation_from(cam: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights of SPOL whose second network starts from the first, but for its last layer.
+    """Return weights of SPOL whose second network starts from the first, except its last layer.
 
-    The backbone, which the paper's second network starts from, is frozen here, so its own layers
-    would have to start from nothing: these few epochs do not suffice for that.
+    The paper's second network starts from a trainable backbone. Here the backbone is frozen, and
+    these few epochs are too few to train the other layers from scratch.
     """
     first, second = "cam_network.", "segmentation_network."
     started = {
@@ -137,8 +141,9 @@ def segmentation_from(cam: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 WITHOUT_SEGMENTATION = "SPOL, multiplication of 3"
-# What is sure object and sure background was chosen on validation, for each source of the labels:
-# the paper's 0.5 and 0.004 leave next to no background in these scenes once the CAM is widened.
+# The thresholds of confident object and background were chosen on validation, for each source of
+# the labels: with the paper's 0.5 and 0.004 almost no background is left in these scenes once the
+# CAM is widened.
 WIDENED = {"foreground": 0.5, "background": 0.2}
 SEGMENTATIONS: dict[str, dict[str, Any]] = {
     "with segmentation": WIDENED,
@@ -150,7 +155,7 @@ SEGMENTATIONS: dict[str, dict[str, Any]] = {
 PARTS: dict[str, list[Training]] = {
     "cam": [
         Training(
-            lambda channels, classes, epochs: Cam(channels, classes, epochs=epochs),
+            lambda channels, classes, epochs: Cam(nn.Identity(), channels, classes, epochs=epochs),
             {CAM: {}},
             LAST,
         )

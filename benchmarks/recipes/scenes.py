@@ -1,4 +1,4 @@
-"""Scenes for the recipes: images, classes and truth of each split, and features computed once."""
+"""Scenes for the recipes: images, classes, ground truth, and features computed once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
@@ -20,12 +18,12 @@ from wsolrefine import Preprocess, find_stages, load_classifier
 from wsolrefine.nn import FeatureList, stage_channels
 
 SIDE = 224
-FINEST = 28  # side of a map that is trained on: twice the side would take four times as long
+FINEST = 28  # side of the largest map in training: twice the side would take four times as long
 LEAST_STAMPS = {"train": 5, "validation": 3, "test": 3}  # of a class
 
 
 class Split(NamedTuple):
-    """All scenes of a split: what a recipe sees, and the truth it never does."""
+    """All scenes of a split: inputs of a recipe, and the ground truth that it never sees."""
 
     images: Tensor  # (N, 3, SIDE, SIDE) uint8
     labels: Tensor  # (N,) int64
@@ -34,7 +32,7 @@ class Split(NamedTuple):
     sizes: list[tuple[int, int]]  # of the scenes
 
     def some(self, indices: list[int]) -> Split:
-        """Return these scenes alone."""
+        """Return these scenes only."""
         boxes, sizes = [self.boxes[i] for i in indices], [self.sizes[i] for i in indices]
         return Split(self.images[indices], self.labels[indices], self.masks[indices], boxes, sizes)
 
@@ -74,10 +72,9 @@ def _compose(scenes: Scenes, names: list[str], split: str) -> Split:
     images, labels, masks, boxes, sizes = [], [], [], [], []
     for index in range(len(scenes)):
         scene = scenes[index]
-        small = cv2.resize(scene.image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-        images.append(torch.from_numpy(small).permute(2, 0, 1))
-        mask = cv2.resize(scene.mask.numpy().astype(np.uint8), (SIDE, SIDE), None, 0, 0, 0)
-        masks.append(torch.from_numpy(mask))
+        image, mask = scene.shrink(SIDE)
+        images.append(image)
+        masks.append(mask)
         labels.append(names.index(scene.class_name))
         boxes.append(scene.box[None])
         sizes.append((scene.mask.shape[0], scene.mask.shape[1]))
@@ -90,13 +87,13 @@ def _compose(scenes: Scenes, names: list[str], split: str) -> Split:
 
 
 def normalized(images: Tensor, preprocess: Preprocess) -> Tensor:
-    """Return images as the classifier wants them."""
+    """Return images as the classifier expects them."""
     mean, std = (torch.tensor(v)[:, None, None] for v in (preprocess.mean, preprocess.std))
     return (images.float() / 255 - mean) / std
 
 
 def pretrained() -> tuple[FeatureList, list[int], Preprocess]:
-    """Return EfficientNet-Lite0 as a backbone, the channels of its stages, and how to feed it."""
+    """Return EfficientNet-Lite0 as a backbone, the channels of its stages, and preprocessing."""
     classifier = load_classifier()
     images = torch.zeros(1, 3, SIDE, SIDE)
     backbone = FeatureList(classifier.model, find_stages(classifier.model, images))
@@ -105,7 +102,7 @@ def pretrained() -> tuple[FeatureList, list[int], Preprocess]:
 
 
 class Features(Dataset[tuple[list[Tensor], Tensor]]):
-    """Maps of a frozen backbone, computed once, in half precision to fit; with labels."""
+    """Maps of a frozen backbone, computed once, in half precision to fit in memory; and labels."""
 
     def __init__(self, stages: Sequence[Tensor], labels: Tensor) -> None:
         self.stages, self.labels = list(stages), labels
@@ -140,7 +137,7 @@ def _coarse(stage: Tensor) -> Tensor:
 
 
 class Images(Dataset[tuple[Tensor, Tensor]]):
-    """Normalised images with labels, for what has to train through the whole network."""
+    """Normalized images and labels, for recipes that need the whole network."""
 
     def __init__(self, split: Split, preprocess: Preprocess) -> None:
         self.images, self.labels = normalized(split.images, preprocess), split.labels

@@ -1,4 +1,4 @@
-"""A small data set in CUB's layout: photo scenes with labels, boxes and masks, to try training on.
+"""Write a small data set in CUB's layout to try training: scenes with labels, boxes and masks.
 
     python -m benchmarks.make_cub scenes-cub --train 200 --test 60
 
@@ -20,17 +20,17 @@ TABLES = ("images", "image_class_labels", "train_test_split", "bounding_boxes")
 
 
 def make_cub(out: Path, counts: dict[str, int], sources: Sources, *, size: int, seed: int) -> None:
-    """Write scenes as CUB-200-2011 is laid out when it is downloaded.
+    """Write scenes in the layout of the CUB-200-2011 download.
 
     Args:
-        out: a folder that is not there yet, or is empty.
-        counts: how many scenes of ``train`` and ``test``.
+        out: a folder that does not exist yet, or is empty.
+        counts: number of scenes of ``train`` and ``test``.
         sources: the photographs.
         size: side of the scenes in pixels.
         seed: another seed gives other scenes.
 
     Raises:
-        FileExistsError: there is something in the folder.
+        FileExistsError: the folder is not empty.
 
     """
     if out.exists() and any(out.iterdir()):
@@ -39,7 +39,7 @@ def make_cub(out: Path, counts: dict[str, int], sources: Sources, *, size: int, 
         split: Scenes(sources, split, count, seed=seed, size=size)
         for split, count in counts.items()
     }
-    # Of all cut-outs, so that another number of scenes changes no label.
+    # From all cut-outs, so that labels do not depend on the number of scenes.
     names = sorted({s.relative_to(sources.root).parts[0] for s in sources.stamps})
     lines: dict[str, list[str]] = {table: [] for table in TABLES}
     number = 0
@@ -68,12 +68,12 @@ def make_cub(out: Path, counts: dict[str, int], sources: Sources, *, size: int, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("out", type=Path, help="folder to make")
+    parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--train", type=int, default=200, help="number of training scenes")
     parser.add_argument("--test", type=int, default=60, help="number of test scenes")
     parser.add_argument("--size", type=int, default=320, help="side of the scenes in pixels")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, help="where the packages are unpacked already")
+    parser.add_argument("--folder", type=Path, help="folder with the unpacked packages")
     options = parser.parse_args()
     counts = {"train": options.train, "test": options.test}
     try:

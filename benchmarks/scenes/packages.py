@@ -1,4 +1,4 @@
-"""Photographs out of Debian packages: fetched with apt-get, unpacked into a cache folder."""
+"""Photographs from Debian packages: downloaded with apt-get, unpacked into a cache folder."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def cache_folder() -> Path:
 
 
 def unpacked(folder: Path | None = None) -> Path:
-    """Return the folder that holds the packages' files, fetching them if they are not there.
+    """Return the folder with the packages' files, downloading them if they are not there.
 
     Args:
-        folder: one into which the packages are unpacked already (``dpkg-deb -x``); None: the cache.
+        folder: where the packages are already unpacked (``dpkg-deb -x``); None: the cache.
 
     Raises:
-        FileNotFoundError: the folder named does not hold them.
-        RuntimeError: they cannot be fetched.
+        FileNotFoundError: they are not in ``folder``.
+        RuntimeError: they cannot be downloaded.
 
     """
     if folder is not None:
@@ -38,7 +38,7 @@ def unpacked(folder: Path | None = None) -> Path:
     cache = cache_folder()
     if not cache.is_dir():
         cache.parent.mkdir(parents=True, exist_ok=True)
-        # Under a temporary name until all is there, so that a broken download is not kept.
+        # Under a temporary name until it is complete, so that a broken download is not kept.
         with tempfile.TemporaryDirectory(dir=cache.parent) as temporary:
             _fetch(Path(temporary))
             try:
@@ -53,10 +53,10 @@ def _fetch(folder: Path) -> None:
     for program in ("apt-get", "dpkg-deb"):
         if shutil.which(program) is None:
             raise RuntimeError(_advice(f"{program} is not installed"))
-    # Where apt-get runs as root it hands the download to another user, who must be let in.
+    # As root, apt-get downloads as another user, who needs access to the folder.
     folder.chmod(0o755)
     done = _apt_get(folder, "download", *PACKAGES)
-    if done.returncode != 0:  # a fresh machine may have no lists of packages yet
+    if done.returncode != 0:  # a new machine may have no package lists yet
         _apt_get(folder, "update")
         done = _apt_get(folder, "download", *PACKAGES)
     if done.returncode != 0:
@@ -73,7 +73,7 @@ def _apt_get(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def _advice(reason: str) -> str:
     names = ", ".join(PACKAGES)
     return (
-        f"the photographs could not be fetched: {reason}. Try 'apt-get update' as root, or "
-        f"download and unpack (dpkg-deb -x) {names} elsewhere into one folder, "
-        "and name it with --folder"
+        f"the photographs could not be downloaded: {reason}. Try 'apt-get update' as root, or "
+        f"download {names} elsewhere, unpack them (dpkg-deb -x) into one folder, "
+        "and pass it with --folder"
     )

@@ -1,14 +1,11 @@
 """Photographs of objects pasted onto photographs of places: scenes with exact masks and boxes.
 
-    python -m benchmarks.scenes --sheet scenes.png
-
 Cut-out photographs come from tuxpaint-stamps-default, backgrounds from lomiri-wallpapers-16.04 and
 mate-backgrounds. Train, validation and test share neither a cut-out nor a background.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
 import hashlib
 import re
@@ -16,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -23,8 +21,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from benchmarks.packages import unpacked
-from wsolrefine.viz import contact_sheet, draw_boxes
+from benchmarks.scenes.packages import unpacked
 
 # Folders of photographs. The others hold letters, flags, road signs, planets, drawn clothes and
 # seasonal drawings; trees and flowers are cut out of other plants and have no clear extent.
@@ -59,7 +56,7 @@ class Sources(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """One composed photograph and what is known of it."""
+    """One composite image and its ground truth."""
 
     image: npt.NDArray[np.uint8]  # (H, W, 3)
     plain: npt.NDArray[np.uint8]  # the same object on grey
@@ -69,9 +66,15 @@ class Scene(NamedTuple):
     stamp: str
     background: str
 
+    def shrink(self, side: int) -> tuple[Tensor, Tensor]:
+        """Return image ``(3, side, side)`` and mask ``(side, side)``, both uint8."""
+        image = cv2.resize(self.image, (side, side), interpolation=cv2.INTER_AREA)
+        mask = cv2.resize(self.mask.numpy().astype(np.uint8), (side, side), None, 0, 0, 0)
+        return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)
+
 
 def load_sources(folder: Path | None = None) -> Sources:
-    """Find the photographs in the unpacked packages, fetching these if no folder is named."""
+    """Find the photographs in the unpacked packages, which are downloaded if no folder is named."""
     share = unpacked(folder) / "usr/share"
     root = share / "tuxpaint/stamps"
     stamps = [
@@ -102,9 +105,9 @@ def _is_usable(path: Path) -> bool:
 
 
 def split_of(files: Sequence[Path], split: str) -> list[Path]:
-    """Return the files of a split: shares of a list in an order that only the names decide.
+    """Return the files of a split: a share of the list, in an order that depends on names alone.
 
-    Names that differ by a number or an addition (pig, pig_golden2) show the same thing and stay
+    Names that differ by a number or an addition (pig, pig_golden2) show the same object and stay
     together.
     """
     groups: dict[str, list[Path]] = {}
@@ -185,7 +188,7 @@ def _opaque(image: Image.Image) -> npt.NDArray[np.bool_]:
 
 
 def _background(path: Path, size: int, chance: np.random.Generator) -> Image.Image:
-    """Take a square of half to all of the shorter side."""
+    """Crop a square whose side is half to all of the shorter side."""
     whole = _photograph(path)
     side = int(min(whole.size) * chance.uniform(0.5, 1))
     x, y = (int(chance.integers(length - side + 1)) for length in whole.size)
@@ -194,7 +197,7 @@ def _background(path: Path, size: int, chance: np.random.Generator) -> Image.Ima
 
 @functools.cache
 def _photograph(path: Path) -> Image.Image:
-    """Read a photograph once, brought to 1024 pixels on its shorter side if it is larger."""
+    """Read a photograph once; if it is larger, reduce its shorter side to 1024 pixels."""
     with Image.open(path) as opened:
         image = opened.convert("RGB")
     scale = min(1, 1024 / min(image.size))
@@ -203,7 +206,7 @@ def _photograph(path: Path) -> Image.Image:
 
 
 def _cut_out(path: Path, size: int, chance: np.random.Generator) -> Image.Image:
-    """Bring the object, cropped to its opaque part, to a random size; flip every other."""
+    """Crop the object to its opaque part, resize it at random, flip it with probability 1/2."""
     with Image.open(path) as opened:
         image = opened.convert("RGBA")
     rows, columns = (np.nonzero(_opaque(image).any(axis))[0] for axis in (1, 0))
@@ -214,23 +217,3 @@ def _cut_out(path: Path, size: int, chance: np.random.Generator) -> Image.Image:
     if chance.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return image
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--sheet", type=Path, default=Path("scenes.png"))
-    parser.add_argument("--folder", type=Path, help="where the packages are unpacked already")
-    parser.add_argument("--split", choices=[*SPLITS], default="test")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    sources = load_sources(options.folder)
-    for split in SPLITS:
-        all_of = Scenes(sources, split)
-        print(f"{split}: {len(all_of.stamps)} cut-outs, {len(all_of.backgrounds)} backgrounds")
-    scenes = Scenes(sources, options.split, 40, seed=options.seed)
-    shown = [draw_boxes(scene.image, scene.box) for scene in map(scenes.__getitem__, range(40))]
-    contact_sheet([shown[i : i + 8] for i in range(0, 40, 8)], [""] * 8, options.sheet, cell=1.5)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,20 +1,21 @@
-"""Time the library against what its results need at least, in one run.
+"""Time the library next to the least that its results need, in one run.
 
-    python -m benchmarks.speed --ops scg evaluate
+    python -m benchmarks.speed --ops scg evaluate --json speed.json
 
-All are called in turn, again and again. Milliseconds are medians; a ratio is the median of the
-ratios of calls made right after each other, so that a drift of the machine's speed cancels.
+All calls take turns, again and again. Milliseconds are medians. A ratio is the median of the ratios
+of calls made right after each other, so that a drift of the machine's speed cancels.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
+from pathlib import Path
 
 import torch
 
-from benchmarks.speed_evaluate import bench_evaluate
-from benchmarks.speed_scg import bench_scg
+from benchmarks.common import MACHINE, in_words, machine, origin, write_json
+from benchmarks.speed.evaluate import bench_evaluate
+from benchmarks.speed.scg import bench_scg
 
 OPS = {"scg": bench_scg, "evaluate": bench_evaluate}
 
@@ -22,19 +23,27 @@ OPS = {"scg": bench_scg, "evaluate": bench_evaluate}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--ops", choices=sorted(OPS), nargs="+", default=sorted(OPS))
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument(
+        "--runs", type=int, default=5, help="least number of calls; 0 tries one case of each"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results of the run")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.device == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = False
-        machine = torch.cuda.get_device_name()
-    else:
-        machine = f"{platform.machine()} CPU, {options.threads} threads"
-    print(f"{machine}, torch {torch.__version__}, Python {platform.python_version()}")
-    for name in options.ops:
-        OPS[name](options.runs, options.device)
+    record = {
+        "command": f"python -m benchmarks.speed --ops {' '.join(options.ops)}"
+        f" --runs {options.runs} --threads {options.threads} --device {options.device}",
+        **origin(),
+        **machine(options.device),
+        "threads": options.threads,
+    }
+    print(f"{in_words(record, MACHINE)}, threads {options.threads}")
+    results = {name: OPS[name](options.runs, options.device) for name in options.ops}
+    if options.json:
+        write_json(options.json, {**record, "results": results})
 
 
 if __name__ == "__main__":

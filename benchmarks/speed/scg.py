@@ -1,4 +1,4 @@
-"""scg against the bare matrix products that its result needs.
+"""scg next to the bare matrix products that its result needs.
 
 Inputs: random features and a smooth random CAM.
 """
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.timing import median_ratio, time_in_turn
+from benchmarks.speed.timing import median_ratio, time_in_turn
 from wsolrefine import minmax, scg, scg_released
 
 SHAPES = [(32, 512, 14), (8, 512, 28), (2, 512, 56), (8, 1024, 28), (1, 512, 112)]
@@ -32,7 +32,7 @@ def inputs(batch: int, channels: int, side: int, device: str) -> tuple[Tensor, T
 
 
 def floor_closed(features: Tensor) -> None:
-    """Normalise, then the four products of the closed form, nothing else."""
+    """Normalize, then the four products of the closed form, nothing else."""
     unit = F.normalize(features.flatten(2), dim=1)
     gram = unit @ unit.mT
     factor = gram @ unit
@@ -41,41 +41,55 @@ def floor_closed(features: Tensor) -> None:
 
 
 def floor_direct(features: Tensor) -> None:
-    """Normalise, then the two products of the plain form, nothing else."""
+    """Normalize, then the two products of the plain form, nothing else."""
     unit = F.normalize(features.flatten(2), dim=1)
     cosine = unit.mT @ unit
     _ = cosine @ cosine
 
 
-def bench_scg(least_runs: int, device: str) -> None:
-    # Milliseconds, but for the ratios (scg / floor, released / scg) and the memory.
+def bench_scg(least_runs: int, device: str) -> list[dict[str, object]]:
+    # Milliseconds, except for the ratios (scg / floor, released / scg) and the memory.
     print("  B     C    H |      scg all rows    floor  ratio |  released  ratio | extra MB")
-    for batch, channels, side in SHAPES:
-        cam, features = inputs(batch, channels, side, device)
-        calls: dict[str, Callable[[], object]] = {
-            "scg": partial(scg, cam, features),
-            # With both thresholds at 0.5 every pixel is object or background: none is left out.
-            "all rows": partial(scg, cam, features, foreground=0.5, background=0.5),
-            "closed": partial(floor_closed, features),
-        }
-        if batch * side**4 * 4 <= MATRIX_LIMIT:
-            calls["direct"] = partial(floor_direct, features)
-            calls["released"] = partial(scg_released, cam, features)
-        with torch.inference_mode():
-            times = time_in_turn(calls, least_runs, device)
-        ms = {name: 1e3 * statistics.median(values) for name, values in times.items()}
-        floor = min((name for name in ("closed", "direct") if name in ms), key=ms.__getitem__)
-        ratio = median_ratio(times["scg"], times[floor])
-        released = f"{'N x N':>9} {'-':>6}"
-        if "released" in ms:
-            slower = median_ratio(times["released"], times["scg"])
-            released = f"{ms['released']:9.1f} {slower:6.1f}"
-        print(
-            f"{batch:>3} {channels:>5} {side:>4} | {ms['scg']:8.1f} {ms['all rows']:8.1f} "
-            f"{ms[floor]:8.1f} {ratio:6.2f} | {released} | "
-            f"{extra_memory(batch, channels, side, device):8.0f}",
-            flush=True,
-        )
+    shapes = SHAPES if least_runs else SHAPES[:1]
+    return [_row(*shape, least_runs, device) for shape in shapes]
+
+
+def _row(batch: int, channels: int, side: int, least_runs: int, device: str) -> dict[str, object]:
+    cam, features = inputs(batch, channels, side, device)
+    calls: dict[str, Callable[[], object]] = {
+        "scg": partial(scg, cam, features),
+        # With both thresholds at 0.5 every pixel is object or background: none is left out.
+        "all rows": partial(scg, cam, features, foreground=0.5, background=0.5),
+        "closed": partial(floor_closed, features),
+    }
+    if batch * side**4 * 4 <= MATRIX_LIMIT:
+        calls["direct"] = partial(floor_direct, features)
+        calls["released"] = partial(scg_released, cam, features)
+    with torch.inference_mode():
+        times = time_in_turn(calls, least_runs, device)
+    ms = {name: 1e3 * statistics.median(values) for name, values in times.items()}
+    floor = min((name for name in ("closed", "direct") if name in ms), key=ms.__getitem__)
+    ratio = median_ratio(times["scg"], times[floor])
+    memory = extra_memory(batch, channels, side, device)
+    row: dict[str, object] = {
+        "shape": [batch, channels, side, side],
+        "milliseconds": ms,
+        "floor": floor,
+        "scg / floor": ratio,
+        "runs": len(times["scg"]),
+        "extra MB": memory,
+    }
+    released = f"{'N x N':>9} {'-':>6}"
+    if "released" in ms:
+        slower = median_ratio(times["released"], times["scg"])
+        row["released / scg"] = slower
+        released = f"{ms['released']:9.1f} {slower:6.1f}"
+    print(
+        f"{batch:>3} {channels:>5} {side:>4} | {ms['scg']:8.1f} {ms['all rows']:8.1f} "
+        f"{ms[floor]:8.1f} {ratio:6.2f} | {released} | {memory:8.0f}",
+        flush=True,
+    )
+    return row
 
 
 def extra_memory(batch: int, channels: int, side: int, device: str) -> float:
@@ -87,9 +101,9 @@ def extra_memory(batch: int, channels: int, side: int, device: str) -> float:
         torch.cuda.reset_peak_memory_stats()
         scg(cam, features)
         return (torch.cuda.max_memory_allocated() - before) / 1e6
-    # In a process of its own, so that no memory freed by an earlier case is taken again.
+    # In a process of its own, so that it cannot reuse memory freed by an earlier case.
     call = f"_child_memory({batch}, {channels}, {side})"
-    code = f"from benchmarks.speed_scg import _child_memory; {call}"
+    code = f"from benchmarks.speed.scg import _child_memory; {call}"
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
@@ -100,7 +114,7 @@ def _child_memory(batch: int, channels: int, side: int) -> None:
     cam, features = inputs(batch, channels, side, "cpu")
     scg(cam[:1, :8, :8], features[:1, :, :8, :8])  # load the kernels before counting
     before = _resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     with torch.inference_mode():
         scg(cam, features)
     print((_resident("VmHWM") - before) / 1e6)

@@ -1,22 +1,28 @@
-"""Honest ratios: everything is called in turn, again and again, within one run."""
+"""Fair ratios: all calls take turns, again and again, within one run."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
+LEAST_SECONDS = 2.0
+
 
 def time_in_turn(
-    calls: dict[str, Callable[[], object]], least_runs: int, device: str
+    calls: Mapping[str, Callable[[], object]], least_runs: int, device: str
 ) -> dict[str, list[float]]:
-    """Call all in turn, again and again for at least 2 seconds; return each one's seconds."""
+    """Call all in turn, again and again for at least ``LEAST_SECONDS``; return each one's seconds.
+
+    ``least_runs=0`` calls each twice, to try a benchmark.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
     begin = time.perf_counter()
     rounds = 0
-    while rounds <= least_runs or time.perf_counter() - begin < 2:
+    least_seconds = LEAST_SECONDS if least_runs else 0.0
+    while rounds <= max(least_runs, 1) or time.perf_counter() - begin < least_seconds:
         rounds += 1
         for name, call in calls.items():
             start = time.perf_counter()

@@ -1,1 +1,1 @@
-"""The pictures of the documentation: one module a subject, one ``draw_NAME`` a picture."""
+"""The images of the documentation: one module per subject, one ``draw_NAME`` per image."""

@@ -1,4 +1,4 @@
-"""Pictures of the functions that return maps."""
+"""Images of the functions that return maps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from torch import Tensor
 import wsolrefine as w
 from drawings import panels as p
 from wsolrefine import capture
-from wsolrefine.functional._grid import resize
 from wsolrefine.viz import draw_boxes
 
 WHEEL = (9, 3)  # row and column of a cell of the 14 x 14 grid on the motorcycle
@@ -40,14 +39,14 @@ def draw_demo() -> None:
 
 def draw_scg() -> None:
     seen = p.look(p.MOTORCYCLE)
-    cam = resize(seen.cam, (14, 14))[0]
+    cam = p.resized(seen.cam, 14)[0]
     rows = w.self_correlation(seen.features)[0]
-    sure = torch.full((14, 14), 0.5).masked_fill(cam > 0.6, 1).masked_fill(cam < 0.3, 0)
+    levels = torch.full((14, 14), 0.5).masked_fill(cam > 0.6, 1).masked_fill(cam < 0.3, 0)
     positive, negative = (rows[s.flatten()].mean(0).view(14, 14) for s in (cam > 0.6, cam < 0.3))
     panels = [
         p.picture("photograph", seen.image),
         p.over("CAM", seen.image, seen.cam[0]),
-        p.stretched(p.cells("sure pixels", sure, p.SURENESS), seen.image),
+        p.stretched(p.cells("confident pixels", levels, p.LEVELS), seen.image),
         p.over("O: mean over object", seen.image, positive),
         p.over("B: mean over background", seen.image, negative),
         p.over("ReLU(O - B), min-maxed", seen.image, w.scg(seen.cam, seen.features)[0]),
@@ -77,7 +76,7 @@ def draw_sem() -> None:
 
 def draw_gppl() -> None:
     seen = p.look(p.CUP)
-    cam = resize(seen.cam, (56, 56))
+    cam = p.resized(seen.cam, 56)
     prior = w.gaussian_map(w.fit_gaussian(cam), (56, 56))
     panels = [
         p.picture("photograph", seen.image),
@@ -90,7 +89,7 @@ def draw_gppl() -> None:
 
 def draw_gppl_released() -> None:
     seen = p.look(p.MOTORCYCLE)
-    cam = resize(seen.cam, (256, 256))
+    cam = p.resized(seen.cam, 256)
     band = cam.where((cam >= 0.1) & (cam <= 0.5), 0.0)
     panels = [
         p.over("CAM", seen.image, cam[0]),

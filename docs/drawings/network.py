@@ -1,4 +1,4 @@
-"""Pictures of what comes out of a network, and of how it is shown."""
+"""Images of the outputs of a network, and of ways to show them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from wsolrefine.viz import contact_sheet, draw_boxes, overlay
 
 def draw_class_activation() -> None:
     panels: list[p.Panel] = []
-    found, layers = p.classifier()
+    loaded, layers = p.classifier()
     for name in (p.MOTORCYCLE, p.CAT):
-        said = class_activation(found.model, p.pixels(name), top=3, layers=layers)
-        scores = said.logits.softmax(1)[0]
+        found = class_activation(loaded.model, p.pixels(name), top=3, layers=layers)
+        scores = found.logits.softmax(1)[0]
         image = p.photograph(name)
         panels.append(p.picture("photograph", image))
-        for label, cam in zip(said.labels[0].tolist(), said.cam[0], strict=True):
+        for label, cam in zip(found.labels[0].tolist(), found.cam[0], strict=True):
             title = f"{_first_name(label)}, {scores[label]:.0%}"
             panels.append(p.over(title, image, cam))
     p.save("class_activation", panels, columns=4, ratio=0.68)

@@ -1,4 +1,4 @@
-"""What the pictures share: photographs, what the classifier says of them, panels side by side."""
+"""What the images share: photographs, the classifier's outputs for them, panels side by side."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from wsolrefine.viz import overlay
 
 FOLDER = Path(__file__).parents[1] / "img"
 MAX_BYTES = 60_000
-OBJECT, UNSURE, GROUND = "#e8590c", "#ced4da", "#1971c2"
-SURENESS = [(1.0, OBJECT, "object"), (0.5, UNSURE, "unsure"), (0.0, GROUND, "background")]
+OBJECT, UNDECIDED, GROUND = "#e8590c", "#ced4da", "#1971c2"
+LEVELS = [(1.0, OBJECT, "object"), (0.5, UNDECIDED, "undecided"), (0.0, GROUND, "background")]
 PASTEL = ["#f1f3f5", "#ffc078", "#8ce99a", "#74c0fc", "#e599f7", "#ffe066", "#ff8787", "#66d9e8"]
 MOTORCYCLE, CUP, CAT = "motorcycle_left.png", "coffee.png", "chelsea.png"
 Panel = Callable[[Axes], None]
 
 
 class Seen(NamedTuple):
-    """A photograph and what the classifier says of it; B = 1 everywhere."""
+    """A photograph and the classifier's outputs for it; B = 1 everywhere."""
 
     image: np.ndarray  # (H, W, 3) uint8
     label: int
@@ -59,11 +59,16 @@ def pixels(name: str) -> Tensor:
 
 @functools.cache
 def look(name: str) -> Seen:
-    found, layers = classifier()
-    said = class_activation(found.model, pixels(name), layers=layers)
+    loaded, layers = classifier()
+    found = class_activation(loaded.model, pixels(name), layers=layers)
     return Seen(
-        photograph(name), int(said.labels), said.cam[:, 0], said.features[-1:], said.features
+        photograph(name), int(found.labels), found.cam[:, 0], found.features[-1:], found.features
     )
+
+
+def resized(maps: Tensor, side: int) -> Tensor:
+    """Resize maps (B, h, w) to (B, side, side), as the functions do."""
+    return F.interpolate(maps[:, None], (side, side), mode="bilinear")[:, 0]
 
 
 def enlarge(map: Tensor, image: np.ndarray) -> np.ndarray:

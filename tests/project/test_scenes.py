@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import packages
+from benchmarks.scenes import packages
 from benchmarks.scenes import BACKGROUNDS, SPLITS, Scenes, Sources, load_sources, split_of
 
 NAMES = [f"{a}{b}" for a in ("ant", "bee", "cat", "dog", "emu", "fox") for b in ("x", "y", "z")]

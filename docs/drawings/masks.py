@@ -1,4 +1,4 @@
-"""Pictures of the functions that return masks, labels and boxes."""
+"""Images of the functions that return masks, labels and boxes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def draw_confseg() -> None:
         _, above, below = w.confseg(cam)
         labels = torch.full_like(cam, 0.5).masked_fill(above, 1).masked_fill(below, 0)
         panels.append(p.over("CAM", seen.image, seen.cam[0]))
-        panels.append(p.cells("confseg", labels, p.SURENESS))
+        panels.append(p.cells("confseg", labels, p.LEVELS))
     p.save("confseg", panels, ratio=0.8)
 
 
@@ -52,7 +52,7 @@ def draw_pseudo_label() -> None:
         torch.from_numpy(p.enlarge(map[0], seen.image))[None]
         for map in (w.gppl(seen.cam), w.scg(seen.cam, seen.features))
     )
-    names = [(1.0, p.OBJECT, "1"), (255.0, p.UNSURE, "255"), (0.0, p.GROUND, "0")]
+    names = [(1.0, p.OBJECT, "1"), (255.0, p.UNDECIDED, "255"), (0.0, p.GROUND, "0")]
     other = w.pseudo_label(refined, foreground=0.4, background=0.1)
     panels = [
         p.over("gppl", seen.image, widened[0]),
@@ -113,7 +113,7 @@ def _histogram(title: str, seen: p.Seen) -> p.Panel:
         low, high = (float(threshold) for threshold in w.confseg_thresholds(cam))
         counts, edges = np.histogram(cam, 50, (0, 1))
         middle = (edges[:-1] + edges[1:]) / 2
-        colors = [p.GROUND if m < low else p.OBJECT if m > high else p.UNSURE for m in middle]
+        colors = [p.GROUND if m < low else p.OBJECT if m > high else p.UNDECIDED for m in middle]
         axes.bar(middle, counts, 0.021, color=colors)
         axes.set_ylim(0, 1.3 * counts.max())
         for name, value in (("low", low), ("high", high)):
@@ -127,14 +127,14 @@ def _histogram(title: str, seen: p.Seen) -> p.Panel:
         axes.set_title(title)
         axes.set_xlabel("CAM value", fontsize=8)
         axes.spines["bottom"].set_visible(True)
-        entries = [(p.GROUND, "background"), (p.UNSURE, "unsure"), (p.OBJECT, "object")]
+        entries = [(p.GROUND, "background"), (p.UNDECIDED, "undecided"), (p.OBJECT, "object")]
         p.legend(axes, entries, -0.3)
 
     return draw
 
 
 def _boxed(find: Callable[[Tensor], Tensor]) -> list[p.Panel]:
-    """A photograph, a mask of it in several pieces, the mask with the box found."""
+    """A photograph, a mask of it with several components, the mask with the box."""
     seen = p.look(p.MOTORCYCLE)
     map = w.scg(seen.cam, seen.features)[0]
     mask = torch.from_numpy(p.enlarge(map, seen.image) > 0.3)[None]

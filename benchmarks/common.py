@@ -1,0 +1,94 @@
+"""What every benchmark records, and how it is written: origin, machine, JSON, Markdown tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from wsolrefine import __version__
+
+RESULTS = Path(__file__).parent / "results" / __version__
+"""Where results are written unless ``--out`` names another folder."""
+
+ORIGIN = ("version", "commit", "date")
+MACHINE = ("machine", "python", "torch", "numpy", "opencv")
+
+
+def origin() -> dict[str, str | None]:
+    """Return what was measured and when: version and commit of the package, date (UTC)."""
+    return {
+        "version": __version__,
+        "commit": commit(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def commit() -> str | None:
+    """Return the commit that is checked out; None outside of a git repository.
+
+    ``+changes`` follows if the package or the benchmarks differ from it.
+    """
+    # Results that an earlier benchmark has just written change nothing that is measured.
+    measured = ("wsolrefine", "benchmarks", ":!benchmarks/results")
+    head = _git("rev-parse", "--short=12", "HEAD")
+    if head is None:
+        return None
+    return f"{head}+changes" if _git("status", "--porcelain", "--", *measured) else head
+
+
+def _git(*arguments: str) -> str | None:
+    root = Path(__file__).parents[1]
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def machine(device: str = "cpu") -> dict[str, str]:
+    """Return what the benchmark runs on: hardware, and versions that change results."""
+    hardware = f"{platform.machine()}, {os.cpu_count()} CPU cores"
+    if device == "cuda":
+        hardware = f"{torch.cuda.get_device_name()}, {hardware}"
+    return {
+        "machine": hardware,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+    }
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record, making its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; all columns but the first are aligned to the right."""
+    cells = [head, ["---", *["--:"] * (len(head) - 1)], *lines]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(head))]
+    padded = [
+        " | ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in cells
+    ]
+    return "\n".join(f"| {line} |" for line in padded)
+
+
+def in_words(record: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """Return the entries of a record that are there: ``version 1.0, commit 0123abcd, ...``."""
+    return ", ".join(f"{key} {record[key]}" for key in keys if record.get(key) is not None)

@@ -1,0 +1,65 @@
+"""From maps of all scenes to the numbers of a row."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from benchmarks.quality.maps import prepared
+from wsolrefine.metrics import (
+    BoxAccuracy,
+    PeakIoUResult,
+    count_box_hits,
+    count_grey_levels,
+    count_scores,
+    max_box_acc,
+    peak_iou,
+    pixel_average_precision,
+    thresholds_of,
+)
+
+STEPS = thresholds_of(0.001)
+IOUS = (0.3, 0.5, 0.7)
+
+
+class Measured(NamedTuple):
+    """The results of one method on one split."""
+
+    all_boxes: BoxAccuracy  # MaxBoxAccV2
+    one_box: BoxAccuracy  # MaxBoxAcc
+    pixels: float  # PxAP
+    grey: PeakIoUResult
+
+
+class Truth(Protocol):
+    """What maps are measured against."""
+
+    @property
+    def masks(self) -> Tensor: ...  # (N, SIDE, SIDE)
+    @property
+    def boxes(self) -> list[Tensor]: ...  # N of (1, 4), in pixels of the scene
+    @property
+    def sizes(self) -> list[tuple[int, int]]: ...  # of the scenes
+
+
+def measure(maps: Tensor, truth: Truth) -> Measured:
+    """Resize maps ``(N, h, w)`` and measure them."""
+    maps = prepared(maps)
+    count = partial(count_box_hits, maps, truth.boxes, image_sizes=truth.sizes, thresholds=STEPS)
+    every = count(ious=IOUS, all_contours=True)
+    one = count(ious=(0.5,))
+    return Measured(
+        max_box_acc(every, len(maps), STEPS),
+        max_box_acc(one, len(maps), STEPS),
+        pixel_average_precision(count_scores(maps, truth.masks)).average_precision.item(),
+        peak_iou(count_grey_levels(maps, truth.masks)),
+    )
+
+
+def at_thresholds_of(chosen: BoxAccuracy, measured: BoxAccuracy) -> float:
+    """Return the accuracy at the thresholds that are best elsewhere, averaged over the IoUs."""
+    at = torch.searchsorted(chosen.thresholds, chosen.best_thresholds)
+    return measured.curve.gather(1, at[:, None]).mean().item()

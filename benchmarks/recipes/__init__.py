@@ -1,0 +1,1 @@
+"""Every recipe and its baselines, trained on composite images: the papers' ablations in small."""
