@@ -9,6 +9,7 @@ of calls made right after each other, so that a drift of the machine's speed can
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 
 import torch
@@ -41,9 +42,11 @@ def main() -> None:
         "threads": options.threads,
     }
     print(f"{in_words(record, MACHINE)}, threads {options.threads}")
+    start = time.perf_counter()
     results = {name: OPS[name](options.runs, options.device) for name in options.ops}
     if options.json:
-        write_json(options.json, {**record, "results": results})
+        seconds = round(time.perf_counter() - start)
+        write_json(options.json, {**record, "seconds": seconds, "results": results})
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""Composed scenes, on tiny stand-ins for the packages' photographs."""
+"""Composite scenes, on tiny stand-ins for the photographs of the packages."""
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from benchmarks.scenes import packages
-from benchmarks.scenes import BACKGROUNDS, SPLITS, Scenes, Sources, load_sources, split_of
+from benchmarks.scenes import BACKGROUNDS, SPLITS, Scenes, Sources, load_sources, packages, split_of
 
 NAMES = [f"{a}{b}" for a in ("ant", "bee", "cat", "dog", "emu", "fox") for b in ("x", "y", "z")]
 
@@ -19,9 +18,8 @@ def write_stamp(path, *, opaque=0.5, size=(40, 30)):
     Image.fromarray(pixels).save(path)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("packages")
+def write_packages(folder):
+    """Write what the benchmarks take from the packages, in tiny."""
     stamps = folder / "usr/share/tuxpaint/stamps"
     for name in NAMES:
         write_stamp(stamps / "animals/small" / f"{name}.png")
@@ -40,6 +38,12 @@ def folder(tmp_path_factory):
             path = folder / "usr/share/backgrounds" / place / f"{name}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (90, 60), (0, 9 * i, 200)).save(path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("packages")
+    write_packages(folder)
     return folder
 
 
