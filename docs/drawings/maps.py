@@ -10,31 +10,8 @@ from torch import Tensor
 import wsolrefine as w
 from drawings import panels as p
 from wsolrefine import capture
-from wsolrefine.viz import draw_boxes
 
 WHEEL = (9, 3)  # row and column of a cell of the 14 x 14 grid on the motorcycle
-
-
-def draw_demo() -> None:
-    panels: list[p.Panel] = []
-    for row, name in enumerate((p.MOTORCYCLE, p.CUP, p.CAT)):
-        seen = p.look(name)
-        refined = w.scg(seen.cam, seen.both)
-        before, after = (
-            w.largest_box(torch.from_numpy(p.enlarge(m[0], seen.image) > 0.35)[None])
-            for m in (seen.cam, refined)
-        )
-        thick = seen.image.shape[1] // 110
-        boxed = draw_boxes(seen.image, before, dashed=True, width=thick)
-        boxed = draw_boxes(boxed, after, color=(80, 255, 80), width=thick)
-        titles = ("photograph", "CAM", "scg", "box (dashed: CAM)") if row == 0 else [""] * 4
-        panels += [
-            p.picture(titles[0], seen.image),
-            p.over(titles[1], seen.image, seen.cam[0]),
-            p.over(titles[2], seen.image, refined[0]),
-            p.picture(titles[3], boxed),
-        ]
-    p.save("demo", panels, columns=4, cell=2.2, ratio=0.62)
 
 
 def draw_scg() -> None:

@@ -1,0 +1,72 @@
+"""The scripts of examples/ run as they stand, on two photographs."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support import photographs
+
+ROOT = Path(__file__).parents[2]
+NAMES = ["coffee.png", "motorcycle_left.png"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "photographs").mkdir()
+    for name in NAMES:
+        shutil.copy(photographs.FOLDER / name, tmp_path / "photographs" / name)
+    return tmp_path / "photographs"
+
+
+def run(script, *arguments):
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_own_classifier(folder):
+    assert len((ROOT / "examples/own_classifier.py").read_text().splitlines()) <= 12
+    lines = run("own_classifier.py", folder)
+    assert [line.split()[0] for line in lines] == NAMES
+    for line, name in zip(lines, NAMES, strict=True):
+        x0, y0, x1, y1 = map(float, re.findall(r"[\d.]+", line.partition("[")[2]))
+        true = np.array(photographs.BOXES[name])
+        found = np.array([x0, y0, x1, y1])
+        both = np.minimum(found, true)[2:] - np.maximum(found, true)[:2]
+        union = sum((b[2] - b[0]) * (b[3] - b[1]) for b in (found, true)) - both.prod()
+        assert both.prod() / union > 0.5
+
+
+def test_pseudo_labels(folder, tmp_path):
+    run("pseudo_labels.py", folder, tmp_path / "out")
+    for name in NAMES:
+        labels = Image.open((tmp_path / "out" / name).with_suffix(".png"))
+        with Image.open(folder / name) as image:
+            assert labels.size == image.size
+        assert set(np.unique(labels)) <= {0, 1, 255}
+        assert 0.05 < (np.asarray(labels) == 1).mean() < 0.9
+
+
+def test_train_on_a_folder(folder, tmp_path):
+    for name in NAMES:
+        (tmp_path / "classes" / name.split("_")[0].split(".")[0]).mkdir(parents=True)
+    for number, name in enumerate(NAMES):
+        kind = name.split("_")[0].split(".")[0]
+        with Image.open(folder / name) as image:
+            for turn in range(2):
+                image.rotate(5 * turn + number).save(tmp_path / "classes" / kind / f"{turn}.png")
+    *_, last = run("train_on_a_folder.py", tmp_path / "classes", tmp_path / "run", 1)
+    assert last.startswith("coffee/0.png ")
+    assert (tmp_path / "run/spa.safetensors").is_file()
