@@ -160,6 +160,18 @@ CASES = [
         ("image", "image"),
         (0, 1),
     ),
+    *(
+        Case(
+            name,
+            lambda maps, image: W.coarse_to_fine(maps, image, scales=(2, 1), kernel_size=3),
+            (shape, LAYER),
+            ("maps", "image"),
+            ("map", "image"),
+            (0, 1),
+        )
+        for name, shape in (("coarse_to_fine", GRID), ("coarse_to_fine_k", MAPS))
+    ),
+    Case("suppress_non_maxima", W.suppress_non_maxima, (GRID,), ("edges",), (None,)),
     Case(
         "pseudo_boundary",
         W.pseudo_boundary,

@@ -177,9 +177,12 @@ def coarse_to_fine(
         raise ValueError(f"scales: expected integers >= 1, got {list(scales)}")
     size = (image.shape[-2], image.shape[-1])
     stacked = maps if maps.ndim == 4 else maps[:, None]
-    # Maps of one image share its colors: each is an image of its own here.
-    colors = working(image).repeat_interleave(stacked.shape[1], 0)
-    values = working(stacked).flatten(0, 1).clamp(0.01, 0.99)
+    usable = is_finite(stacked, (2, 3)) & is_finite(image, (1, 2, 3))[:, None]
+    usable = usable.flatten()[:, None, None]
+    # Maps of one image share its colors: each is an image of its own here. What is not finite is
+    # replaced before any product, so that its gradient is zero, not NaN.
+    colors = working(image).repeat_interleave(stacked.shape[1], 0).where(usable[:, None], 0.0)
+    values = working(stacked).flatten(0, 1).where(usable, 0.0).clamp(0.01, 0.99)
     unary = torch.stack([(1 - values).log(), values.log() - log(threshold / (1 - threshold))], 1)
     probability = unary
     for scale in scales:
@@ -189,7 +192,8 @@ def coarse_to_fine(
         )
         probability = conv_crf(scores, small, kernel_size=kernel_size)
         unary = resize(probability.clamp_min(1e-4).log(), size)
-    return resize(probability, size)[:, 1].reshape(maps.shape).to(maps.dtype)
+    foreground = resize(probability, size)[:, 1].where(usable, 0.0)
+    return foreground.reshape(maps.shape).to(maps.dtype)
 
 
 def _kernel(
