@@ -87,6 +87,29 @@ def test_an_arrow_upwards_is_seen(tmp_path, monkeypatch):
     test_imports_go_downwards(tmp_path / "losses/area.py")
 
 
+OUTSIDE = [path for folder in ("benchmarks", "docs", "examples") for path in
+           sorted((ROOT / folder).rglob("*.py"))]  # fmt: skip
+
+
+def names_the_command(path):
+    """Tell whether a file imports ``wsolrefine.cli``, or names it in text to import it by."""
+    return re.search(r"wsolrefine(\.|\s+import\s+)cli\b", path.read_text("utf-8")) is not None
+
+
+@pytest.mark.parametrize("path", OUTSIDE, ids=lambda p: str(p.relative_to(ROOT)))
+def test_nothing_outside_the_command_uses_it(path):
+    assert not names_the_command(path)
+
+
+def test_a_use_of_the_command_is_seen(tmp_path):
+    for line in ("from wsolrefine.cli.options import refuse", "from wsolrefine import cli",
+                 "import_module('wsolrefine.cli')"):  # fmt: skip
+        (tmp_path / "script.py").write_text(line)
+        assert names_the_command(tmp_path / "script.py")
+    (tmp_path / "script.py").write_text("from wsolrefine import clip, localize")
+    assert not names_the_command(tmp_path / "script.py")
+
+
 # What the import costs ----------------------------------------------------------------------------
 
 HEAVY = {
