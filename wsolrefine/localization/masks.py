@@ -50,9 +50,15 @@ def masks_and_boxes(
     """Return masks ``(B, K, *size)`` of maps on any grid, and the boxes around them."""
     small = mask_size(size)
     masks = binarize(enlarge(maps, small), threshold, parts)
-    if small != tuple(size):
-        masks = F.interpolate(masks.byte(), size=size, mode="nearest-exact").bool()
+    masks = enlarge_masks(masks, size)
     return masks, union_box(masks)
+
+
+def enlarge_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize boolean masks ``(B, K, h, w)`` to ``size``, each pixel from the nearest centre."""
+    if tuple(masks.shape[-2:]) == tuple(size):
+        return masks
+    return F.interpolate(masks.byte(), size=size, mode="nearest-exact").bool()
 
 
 def mask_size(size: tuple[int, int]) -> tuple[int, int]:

@@ -118,7 +118,8 @@ class Localization:
 
         rows: list[list[Any]] = []
         captions: list[str] = []
-        for image in range(min(len(self), ROWS)):
+        shown = -(-ROWS // self.labels.shape[1])  # no more images than their classes fill rows
+        for image in range(min(len(self), shown)):
             pixels = self._pixels(image)
             for place, label in enumerate(self.labels[image, : ROWS - len(rows)].tolist()):
                 rows.append(self._row(pixels, image, place))

@@ -1,0 +1,127 @@
+"""Small classifiers of every kind, images for them, and what a localizer must find, step by step."""
+
+from dataclasses import fields
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy import ndimage
+from torch import nn
+
+from tests.references.components import box
+from tests.support import zoo
+from tests.support.strategies import generator
+from tests.support.zoo import CLASSES, seeded
+from wsolrefine import class_activation, coarse_to_fine, confseg, gppl, minmax, scg, sem
+
+SIDE = 64
+FAMILIES = {
+    "resnet": (zoo.ResNet, {}),
+    "vgg": (zoo.VGG, {}),
+    "mobilenet": (zoo.MobileNetV2, {}),
+    "densenet": (zoo.DenseNet, {}),
+    "tanh": (zoo.FunctionalTanh, {}),
+    "squeezenet": (zoo.SqueezeNet, {}),
+    "vit": (zoo.ViT, {"image_size": (SIDE, SIDE)}),
+    "vit registers": (zoo.ViT, {"image_size": (SIDE, SIDE), "registers": 4}),
+    "vit mean": (zoo.ViT, {"image_size": (SIDE, SIDE), "class_token": False}),
+    "swin": (zoo.Swin, {}),
+    "swin v1": (zoo.SwinV1, {}),
+}
+THRESHOLDS = {"scg": 0.35, "sem": 0.4, "gppl": 0.5, "confseg": 0.75, "conv_crf": 0.5, "cam": 0.5}
+
+
+def build(name="plain"):
+    if name == "plain":
+        return seeded(plain)
+    make, arguments = FAMILIES[name]
+    return seeded(make, **arguments)
+
+
+def plain():
+    """The least that has features, a CAM and a head; 16 x 16 cells for images of 64."""
+    return nn.Sequential(
+        *(nn.Conv2d(3, 6, 4, 4), nn.ReLU(), nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, CLASSES)),
+    )
+
+
+def images(batch=2, size=(SIDE, SIDE), seed=1, dtype=torch.float32):
+    """Noise that is smooth enough for maps with more than one component."""
+    coarse = torch.randn(batch, 3, 9, 9, generator=generator(seed), dtype=torch.float64)
+    large = nn.functional.interpolate(coarse, size=size, mode="bicubic")
+    return (2 * large).to(dtype)
+
+
+def photograph(width, height, seed=0, mode="RGB"):
+    """Make a PIL image of that size with smooth spots."""
+    pixels = images(1, (9, 9), seed)[0].permute(1, 2, 0)
+    small = (minmax(pixels[None, None, ..., 0])[0, 0][..., None].expand(9, 9, 3) * 255).byte()
+    return Image.fromarray(small.numpy().copy()).resize((width, height)).convert(mode)
+
+
+def tensors(found):
+    """Return what was found as a dict of tensors, the images left out."""
+    values = {field.name: getattr(found, field.name) for field in fields(found)}
+    return {k: v for k, v in values.items() if isinstance(v, torch.Tensor) and k != "images"}
+
+
+def refined(method, cam, features, image):
+    """Return maps as the page of each method says, from public functions."""
+    if method == "scg":
+        return scg(cam, features)
+    if method == "sem":
+        rows, columns = features[-1].shape[2:]
+        return sem(cam, features[-1], num_seeds=max(1, round(60 * rows * columns / 784)))
+    if method == "gppl":
+        return gppl(cam)
+    if method == "confseg":
+        split = confseg(cam)
+        levels = torch.full_like(cam, 0.5)
+        levels[split.foreground], levels[split.background] = 1, 0
+        return levels
+    if method == "conv_crf":
+        maps = enlarged(scg(cam, features), tuple(image.shape[2:]))
+        colors = (image - image.min()) / (image.max() - image.min())
+        return coarse_to_fine(maps, colors, threshold=0.45)
+    return cam
+
+
+def enlarged(maps, size):
+    return nn.functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+def largest(mask):
+    """Keep the largest 8-connected component of one mask; the first in reading order on ties."""
+    labels, _ = ndimage.label(mask.numpy(), np.ones((3, 3)))
+    _, first, counts = np.unique(labels[labels > 0], return_index=True, return_counts=True)
+    if not len(counts):
+        return torch.zeros_like(mask)
+    order = sorted(range(len(counts)), key=lambda n: (-counts[n], first[n]))
+    return torch.from_numpy(labels == order[0] + 1)
+
+
+def expected(
+    model, batch, method, *, labels=None, top=1, size=None, parts="largest", threshold=None
+):
+    """What a localizer must find: image after image, class after class."""
+    threshold = THRESHOLDS[method] if threshold is None else threshold
+    rows = []
+    for i in range(len(batch)):
+        image = batch[i : i + 1]
+        asked = None if labels is None else labels[i : i + 1]
+        found = class_activation(model, image, labels=asked, top=top)
+        classes = []
+        for k in range(found.labels.shape[1]):
+            coarse = refined(method, found.cam[:, k : k + 1], found.features, image)
+            maps = enlarged(coarse, size or tuple(image.shape[2:]))[0, 0]
+            mask = maps > threshold
+            mask = largest(mask) if parts == "largest" else mask
+            score = found.logits[0].softmax(0)[found.labels[0, k]]
+            corners = torch.tensor(box(mask.numpy()), dtype=torch.float32)
+            classes.append((found.labels[0, k], score, maps, mask, corners, coarse[0, 0]))
+        columns = [torch.stack(column) for column in zip(*classes, strict=True)]
+        rows.append([*columns, found.logits[0]])
+    names = ("labels", "scores", "maps", "masks", "boxes", "coarse", "logits")
+    stacked = [torch.stack(column) for column in zip(*rows, strict=True)]
+    return dict(zip(names, stacked, strict=True))
