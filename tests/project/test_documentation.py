@@ -16,7 +16,9 @@ from torch.utils.data import Dataset
 from torchmetrics import Metric
 
 import wsolrefine
+from tests.activation.test_find_layers import FAMILIES
 from tests.support import zoo
+from wsolrefine.activation.layers import Layers, find_layers
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -40,7 +42,7 @@ def test_has_a_docstring_a_page_and_a_line_in_the_changelog(name):
     found = getattr(import_module(PUBLIC[name]), name)
     documentation = inspect.getdoc(found)
     assert documentation
-    writes_files = name in ("contact_sheet", "save_trained")
+    writes_files = name in ("contact_sheet", "save_recipe")
     if inspect.isfunction(found) and not writes_files:
         assert ">>> " in documentation
     pages = {page: page.read_text("utf-8") for page in (ROOT / "docs").rglob("*.md")}
@@ -224,6 +226,80 @@ def test_the_lines_for_other_libraries_run():
         exec(line, names | {"maps": maps}, names)
         shapes.append(tuple(names["refined"].shape))
     assert shapes == [(2, 14, 14), (2, 14, 14), (2, 1, 14, 14)]
+
+
+# Pages whose code needs nothing but what it defines itself.
+COMPLETE = ("coarse_to_fine", "conv_crf", "outline", "pseudo_boundary", "suppress_non_maxima")
+PAGES = [ROOT / f"docs/functions/{name}.md" for name in (*COMPLETE, "thin")]
+PAGES += [ROOT / "docs/images.md", ROOT / "docs/layers.md", *(ROOT / "docs/metrics").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.stem}")
+def test_the_code_of_the_page_runs(page, tmp_path, monkeypatch):
+    """Blocks of a page go on with what those before them made."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    names = {}
+    for code in blocks(page.read_text("utf-8"), "python"):
+        exec(code, names)
+
+
+def test_the_page_on_training_saves_and_loads_a_recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (60, 40), "gray").save("photo.jpg")
+    load, save = blocks((ROOT / "docs/train.md").read_text("utf-8"), "python")
+    exec(save, names := {})
+    Path("own.safetensors").rename("spol.safetensors")
+    exec(load, names)
+    assert names["found"].boxes.shape == (1, 1, 4)
+    assert names["recipe"].class_names == ["cat", "dog"]
+
+
+# Which layers? ------------------------------------------------------------------------------------
+
+
+def rows(heading):
+    """Return the cells of the table below a heading of the page on layers: network and layers."""
+    section = (ROOT / "docs/layers.md").read_text("utf-8").split(f"## {heading}\n")[1]
+    table = re.findall(
+        r"^\| `(.*?)` \| (.*?) \| (.*?) \| (.*?) \|", section.split("\n## ")[0], re.M
+    )
+    return {
+        network: Layers(
+            tuple(name.strip("`") for name in features.split(", ")),
+            cam.strip("`"),
+            None if head == "None" else head.strip("`"),
+        )
+        for network, features, cam, head in table
+    }
+
+
+def test_the_page_on_layers_has_the_families_of_the_tests():
+    expected = {}
+    for make, arguments, layers in FAMILIES:
+        given = ", ".join(f"{name}={value}" for name, value in arguments.items())
+        expected[make.__name__ + (f"({given})" if given else "")] = Layers(*layers)
+    assert rows("By family") == expected
+
+
+SIDES = {"inception_v3": 299, "vit_small_patch14_reg4_dinov2": 518}
+
+
+def untrained(library, name):
+    if library.__name__ == "timm":
+        return library.create_model(name, num_classes=10)
+    options = {"init_weights": False} if name == "inception_v3" else {}
+    return library.models.get_model(name, weights=None, **options)
+
+
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_the_page_on_layers_is_right_on_other_libraries(library):
+    module = pytest.importorskip(library)
+    for network, expected in rows("Networks of torchvision and timm").items():
+        source, name = network.split(":")
+        if source == library:
+            images = torch.rand(1, 3, *[SIDES.get(name, 224)] * 2)
+            assert find_layers(untrained(module, name), images) == expected, network
 
 
 @pytest.mark.parametrize("command", ["demo", "refine", "evaluate", "train"])
