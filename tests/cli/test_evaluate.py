@@ -106,7 +106,7 @@ def squares(tmp_path):
 
 
 def printed(output):
-    """Read the table of figures: name to the cells behind it."""
+    """Read the table of results: name to the other cells of the row."""
     rows = [
         [cell.strip() for cell in line.split("│")[1:-1]]
         for line in output.splitlines()
@@ -208,7 +208,7 @@ def test_normalize_takes_any_scale(evaluate, squares, tmp_path):
         np.save(path, (1000 * np.load(path) - 300).astype(np.float32))
     said, found = evaluate(*squares, "--normalize")
     assert found["curves"] == expected
-    assert "each map min-maxed" in said
+    assert "min-max for each map" in said
 
 
 @pytest.mark.parametrize(
@@ -260,9 +260,12 @@ def test_wrong_options_touch_nothing(evaluate, tmp_path, monkeypatch, options, m
         (["--labels", "true"], "--labels: --maps does not use it"),
         (["--size", "224"], "--size: --maps does not use it"),
         (["--hit", "above"], "--hit: --maps does not use it"),
-        (["--threshold-maps", "."], "--threshold-maps: expected --threshold-from with it"),
-        (["--threshold-from", "nowhere"], "--threshold-from: expected a folder of metadata"),
-        (["--threshold-from", "lists/../lists/test"], "is the evaluated split itself"),
+        (["--threshold-maps", "."], "--threshold-maps: expected --threshold-from too, got none"),
+        (["--threshold-from", "nowhere"], "--threshold-from: expected a folder of lists"),
+        (
+            ["--threshold-from", "lists/../lists/test"],
+            "expected another split, got the evaluated split itself",
+        ),
         (["--step", "0"], "--step: expected a number from 1e-05 to below 1, got 0"),
         (["--step", "nan"], "--step: expected a number from 1e-05 to below 1, got nan"),
         (["--step", "1"], "--step: expected"),
@@ -280,8 +283,8 @@ def test_options_that_do_not_go_together(
 
 def test_out_is_no_folder(evaluate, squares, tmp_path):
     (tmp_path / "file").write_text("mine")
-    assert "is a file" in evaluate(*squares, out=tmp_path / "file", code=2)
-    assert "cannot make the folder" in evaluate(*squares, out=tmp_path / "file" / "out", code=1)
+    assert "expected a folder, got the file" in evaluate(*squares, out=tmp_path / "file", code=2)
+    assert "cannot create the folder" in evaluate(*squares, out=tmp_path / "file" / "out", code=1)
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -353,7 +356,7 @@ def test_a_full_disk(evaluate, squares, tmp_path, monkeypatch):
     assert files_in(tmp_path / "out") == []
 
 
-def test_plots_without_figures_go(evaluate, squares, tmp_path):
+def test_plots_without_results_are_deleted(evaluate, squares, tmp_path):
     (tmp_path / "out").mkdir()
     for name in ("errors.png", "iou_threshold.png", "mine.png"):
         (tmp_path / "out" / name).write_text("of an earlier run")
@@ -391,8 +394,8 @@ def test_maps_of_several_sizes_and_without_contrast(evaluate, squares, tmp_path)
         np.kron(np.load(tmp_path / "maps/test/2.jpg.npy"), np.ones((2, 3))),
     )
     found = evaluate(*squares)[1]
-    assert found["protocol"]["resize"] == "none, maps as they are (20 x 20 and 40 x 60)"
-    assert found["protocol"]["maps without contrast"].startswith("1 ")
+    assert found["protocol"]["resize"] == "none, maps used unchanged (20 x 20 and 40 x 60)"
+    assert found["protocol"]["constant maps"].startswith("1 ")
     assert found["results"]["box_acc"]["accuracy"] == 0.5
 
 
@@ -474,9 +477,9 @@ def test_counts_are_those_of_the_functions(evaluate, real_layout, tmp_path):
         assert found["curves"]["box_acc"] == (single[0].double() / len(truths)).tolist()
         curves = found["curves"]["box_acc_v2"]
         assert list(curves.values()) == (all.double() / len(truths)).tolist()
-        figures = found["results"]["box_acc_v2"]
+        results = found["results"]["box_acc_v2"]
         expected = max_box_acc(all, len(truths), thresholds_of(0.001))
-        assert figures["accuracy"] == figures["max_accuracy"] == expected.accuracy.item()
+        assert results["accuracy"] == results["max_accuracy"] == expected.accuracy.item()
     assert ("box_acc" in found["results"]) == bool(truths[0].boxes)
     if masks:
         expected = pixel_average_precision(scores).average_precision.item()
@@ -539,7 +542,7 @@ def test_images_without_true_boxes_are_left_out_and_that_is_said(evaluate, tmp_p
     arguments = "-d", "ilsvrc", "--root", written.root, "--maps", tmp_path / "scores"
     found = evaluate(*arguments, "--split", "train")[1]
     assert found["protocol"]["images"] == "6 images"
-    assert found["protocol"]["true boxes"] == "of 5 images; the others are left out"
+    assert found["protocol"]["true boxes"] == "in 5 images; the others are not counted"
     assert found["results"]["box_acc"]["accuracy"] == 1
     (written.root / "ILSVRC/Annotations/CLS-LOC" / truths[0].image_id).with_suffix(".xml").unlink()
     arguments += "--split", "train"
@@ -660,8 +663,8 @@ def test_other_classes_give_maps_of_the_predicted_one(evaluate, tmp_path, option
     np.testing.assert_allclose(found["curves"]["box_acc"], hits / 4, atol=0.26)  # one image
     assert found["results"]["box_acc"]["accuracy"] == hits.max().item() / 4
     assert set(found["results"]) == {"box_acc", "box_acc_v2"}
-    assert "4 in the data set, 1000 in the classifier: not the same" in said
-    assert found["protocol"]["class of the map"] == "the predicted one"
+    assert "4 in the data set, 1000 in the classifier: different classes" in said
+    assert found["protocol"]["class of the map"] == "predicted class"
     assert found["protocol"]["resize"] == "bicubic to 224 x 224"
     assert files_in(tmp_path / "out") == ["box_accuracy.png", "evaluation.json"]
 
@@ -696,23 +699,23 @@ def test_same_classes_give_every_figure(evaluate, own_model, tmp_path, hit):
         hits = hits_by_hand(map, name, 0.5 + 1e-9 * (hit == "above"))
         total += torch.stack([hits * (rank == 0), hits * (rank < 5), hits, hits_by_hand(map, name)])
     at = int(total[3].argmax())
-    figures = found["results"]
-    assert figures["box_acc"]["threshold"] == thresholds_of(0.001)[at]
+    results = found["results"]
+    assert results["box_acc"]["threshold"] == thresholds_of(0.001)[at]
     top1, top5, known, accuracy = (total[:, at] / 4).tolist()
-    assert figures["localization"] == {"top1": top1, "top5": top5, "gt_known": known}
-    assert figures["box_acc"]["accuracy"] == accuracy
+    assert results["localization"] == {"top1": top1, "top5": top5, "gt_known": known}
+    assert results["box_acc"]["accuracy"] == accuracy
     assert 0 < top1 < top5 < known < 1  # each image is another case
-    assert figures["classification"]["top1"] == sum(one[2][0] == one[3] for one in seen) / 4
+    assert results["classification"]["top1"] == sum(one[2][0] == one[3] for one in seen) / 4
     relation = {"at-least": ">=", "above": ">"}[hit]
     verdicts = [by_hand(*one, thresholds_of(0.001)[at], relation) for one in seen]
     rates = torch.cat([hits for hits, _ in verdicts]).double().mean(0)
-    assert [*figures["localization"].values()] == rates.tolist()
+    assert [*results["localization"].values()] == rates.tolist()
     kinds = [kind for _, kind in verdicts]
     expected = {error.name: kinds.count(error) / 4 for error in LocalizationError}
-    assert figures["errors"] == expected
+    assert results["errors"] == expected
     rows = printed(said)
     assert rows["GT-known localization"][0] == f"{100 * known:.2f}"
-    assert rows["classification"][0] == f"{100 * figures['errors']['classification']:.2f}"
+    assert rows["classification"][0] == f"{100 * results['errors']['classification']:.2f}"
     assert "errors.png" in files_in(tmp_path / "out")
     assert found["protocol"]["Top-1, Top-5, GT-known"].startswith(f"IoU {relation} 0.5")
 
@@ -748,7 +751,7 @@ def test_maps_of_the_predicted_class_on_request(evaluate, own_model):
     at = int(hits.argmax())
     assert found["curves"]["box_acc"] == (hits / 4).tolist()
     assert found["results"]["localization"] == {"top1": right[at].item() / 4}
-    assert found["protocol"]["class of the map"] == "the predicted one"
+    assert found["protocol"]["class of the map"] == "predicted class"
     other = photo_lists(lists.parent / "other", labels[::-1])
     honest = evaluate(*arguments, "--threshold-from", other)[1]  # same images: the same threshold
     assert honest["results"]["box_acc"] == found["results"]["box_acc"]
@@ -758,7 +761,7 @@ def test_maps_of_the_predicted_class_on_request(evaluate, own_model):
     lists = photo_lists(lists.parent / "three", [0, 1, 2, 2])
     arguments[3] = lists
     said = evaluate(*arguments, "--labels", "true", code=2)
-    assert "expected a classifier of the 3 classes of the data set, got one of 8" in said
+    assert "expected a classifier with the 3 classes of the data set, got one with 8" in said
 
 
 def test_model_errors(evaluate, own_model, tmp_path, monkeypatch):

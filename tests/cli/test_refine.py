@@ -181,7 +181,7 @@ def test_other_settings_are_never_mixed(refine, small, tmp_path):
     refine(small, "--classes", "top2")
     before = (out / RESULTS).read_bytes()
     said = refine(small / "coffee.png", "--threshold", "0.5", code=2)
-    assert "classes top2 then, top1 now; threshold 0.35 then, 0.5 now" in said
+    assert "classes: top2 then, top1 now; threshold: 0.35 then, 0.5 now" in said
     assert "--overwrite" in said
     assert (out / RESULTS).read_bytes() == before
     refine(small / "coffee.png", "--threshold", "0.5", "--overwrite")
@@ -202,7 +202,7 @@ def test_interruption_leaves_a_consistent_folder(refine, small, tmp_path, monkey
         patch.setattr(localizer, "class_activation", stopping)
         said = refine(small, "--batch-size", "1", code=130)
     assert "2 refined" in said
-    assert "Stopped with 1 to go" in said
+    assert "Stopped with 1 left" in said
     listed = [file for image in content(tmp_path / "out")["images"] for file in image["files"]]
     assert sorted([*listed, RESULTS]) == files_below(tmp_path / "out")
     coco(tmp_path / "out")
@@ -245,7 +245,7 @@ def test_inputs_of_every_form(refine, small, tmp_path, monkeypatch):
     (small / ".hidden.png").write_bytes(b"")
     (small / "notes.txt").write_text("no image, no complaint")
     assert "3 refined." in refine("in")
-    assert "2 refined; 1 named more than once" in refine(
+    assert "2 refined; 1 given more than once" in refine(
         "in/coffee.png", "in/./coffee.png", "in/**/*.webp", out="globs"
     )
     assert "3 refined" in refine("in/**", out="stars")
@@ -276,14 +276,14 @@ def test_results_are_never_input(refine, small, tmp_path):
     assert "3 skipped" in refine(*small.rglob("*.*"), out=inside)  # as a shell expands it
     refine(small, out=small)  # even when both are one folder
     assert "3 skipped" in refine(small, out=small)
-    assert "no image found outside of the result folders" in refine(
+    assert "no image found outside the result folders" in refine(
         inside / "maps", out=tmp_path / "o", code=2
     )
 
 
 def test_nothing_to_do(refine, tmp_path):
     (tmp_path / "none").mkdir()
-    assert "a folder with no image in it" in refine(tmp_path / "none", code=2)
+    assert "a folder without images" in refine(tmp_path / "none", code=2)
     assert "no such file or folder" in refine("missing.jpg", code=2)
     assert "the pattern matches nothing" in refine(tmp_path / "*.jpg", code=2)
     assert "an empty name" in refine("", code=2)
@@ -323,7 +323,7 @@ def test_wrong_options_touch_nothing(refine, small, tmp_path, options, message, 
 
 
 def test_out_is_no_folder_or_no_results(refine, small, tmp_path):
-    assert "is a file" in refine(small, out=small / "coffee.png", code=2)
+    assert "expected a folder, got the file" in refine(small, out=small / "coffee.png", code=2)
     (tmp_path / "out").mkdir()
     for damage in ("", "{}", "[]", '{"images": [{"id": 1}], "annotations": []}', "\0"):
         (tmp_path / "out" / RESULTS).write_text(damage)
@@ -433,8 +433,8 @@ def test_saves_now_and_then(refine, small, monkeypatch):
 def test_a_second_run_at_the_same_time_is_refused(refine, small, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    with files.alone_in(out):
-        assert "another run writes to" in refine(small, code=1)
+    with files.lock_folder(out):
+        assert "another run is writing to" in refine(small, code=1)
     assert "3 refined" in refine(small)
 
 

@@ -21,7 +21,7 @@ from tests.support import miniature, zoo
 from tests.support.odd_images import odd_images
 from wsolrefine.cli import app
 from wsolrefine.cli.train.batches import Batches
-from wsolrefine.cli.train.overrides import in_proportion
+from wsolrefine.cli.train.overrides import scale_phases
 from wsolrefine.cli.train.trainer import EpochLog
 from wsolrefine.data import Annotation
 from wsolrefine.metrics import prepare_score_map
@@ -162,8 +162,8 @@ def test_a_run_that_stops_goes_on_as_if_it_had_not(train, call, tmp_path, recipe
         with monkeypatch.context() as patch:
             patch.setattr(EpochLog, "on_train_epoch_start", stopping)
             said = train(recipe, *options, out=out, code=130)
-        (command,) = [line for line in said.splitlines() if line.startswith("Go on: ")]
-        words = shlex.split(command.removeprefix("Go on: "))
+        (command,) = [line for line in said.splitlines() if line.startswith("To continue: ")]
+        words = shlex.split(command.removeprefix("To continue: "))
         assert words[:2] == ["wsolrefine", "train"]
         assert "--resume" in words
         assert not (out / file).exists()
@@ -200,7 +200,7 @@ def test_ctrl_c_in_the_middle_of_an_epoch(train, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(EpochLog, "on_train_batch_end", interrupted)
         said = train("csoa", "--epochs", 3, code=130)
-    assert "Stopped with 1 of 3 epochs done." in said
+    assert "Stopped after 1 of 3 epochs." in said
     assert signal.getsignal(signal.SIGINT) is before
     last = (tmp_path / "run/checkpoints/last.ckpt").resolve()
     assert last.name == "epoch-000.ckpt"
@@ -217,7 +217,7 @@ def test_ctrl_c_before_the_first_epoch_is_done(train, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(EpochLog, "on_train_batch_end", interrupted)
-        assert "Stopped with 0 of 1 epochs done." in train("csoa", "--epochs", 1, code=130)
+        assert "Stopped after 0 of 1 epochs." in train("csoa", "--epochs", 1, code=130)
     train("csoa", "--resume", data=None)
     train("csoa", "--epochs", 1, out=tmp_path / "at once")
     assert same(tmp_path / "run/csoa.safetensors", tmp_path / "at once/csoa.safetensors")
@@ -310,7 +310,7 @@ def test_the_batches_of_an_epoch(count, size, epoch, processes):
     assert (
         len({len(share) for share in shares}) == 1
     )  # else the processes would wait for each other
-    seen = [draw.image for share in shares for batch in share for draw in batch]
+    seen = [index.image for share in shares for batch in share for index in batch]
     assert len(set(seen)) == len(seen)
     assert set(seen) <= set(range(count))
     assert all(2 <= len(batch) <= size for share in shares for batch in share)
@@ -324,7 +324,7 @@ def test_the_batches_of_an_epoch(count, size, epoch, processes):
 
 def test_epochs_and_seeds_have_orders_of_their_own():
     orders = {
-        tuple(draw.image for batch in Batches(20, 4, seed=seed, epoch=epoch) for draw in batch)
+        tuple(index.image for batch in Batches(20, 4, seed=seed, epoch=epoch) for index in batch)
         for seed in range(3)
         for epoch in range(3)
     }
@@ -342,8 +342,8 @@ def test_epochs_and_seeds_have_orders_of_their_own():
         (["--set", "backbone=x"], "expected a hyper-parameter of Spol, got 'backbone'"),
         (["--set", "classifier=x"], "expected a hyper-parameter of Spol, got 'classifier'"),
         (["--set", "cam_epochs"], "--set: expected name=value, got 'cam_epochs'"),
-        (["--set", "cam_epochs=1.5"], "--set cam_epochs: expected a whole number, got '1.5'"),
-        (["--set", "cam_epochs=-1"], "expected a whole number from 0, got '-1'"),
+        (["--set", "cam_epochs=1.5"], "--set cam_epochs: expected an integer, got '1.5'"),
+        (["--set", "cam_epochs=-1"], "expected an integer >= 0, got '-1'"),
         (["--set", "foreground=nan"], "--set foreground: expected a number, got 'nan'"),
         (["--set", "attention=maybe"], "--set attention: expected true or false, got 'maybe'"),
         (["--set", "fusion=sum"], "--set fusion: expected one of multiplication, addition"),
@@ -351,9 +351,9 @@ def test_epochs_and_seeds_have_orders_of_their_own():
         (["--set", "dropout=2"], "dropout"),
         (["--set", "stages=9"], "stages"),
         (["--set", "cam_epochs=0", "--set", "segmentation_epochs=0"], "at least one epoch, got 0"),
-        (["--epochs", "4", "--set", "cam_epochs=2"], "--epochs: --set cam_epochs says it already"),
+        (["--epochs", "4", "--set", "cam_epochs=2"], "--epochs: expected either it or --set cam_epochs, got both"),
         (["--epochs", "1"], "--epochs: expected at least 2, one for each phase, got 1"),
-        (["--lr", "1", "--set", "learning_rate=1"], "--lr: --set learning_rate says it already"),
+        (["--lr", "1", "--set", "learning_rate=1"], "--lr: expected either it or --set learning_rate, got both"),
         (["--lr", "0"], "--lr: expected a number above 0, got 0"),
         (["--crop", "50"], "--crop: expected at most --size 40, got 50"),
         (["--batch-size", "1"], "--batch-size"),
@@ -362,7 +362,7 @@ def test_epochs_and_seeds_have_orders_of_their_own():
         (["--root", "missing"], "--root: expected a folder, got "),
         (["--device", "abacus"], "--device: expected cpu"),
         (["--backbone", "nothing"], "--backbone nothing: spec: expected"),
-        (["--resume"], "--resume: expected a folder with a run in it"),
+        (["--resume"], "--resume: expected a folder with a run, got"),
         (["--precision", "8"], "--precision"),
     ],
 )  # fmt: skip
@@ -375,18 +375,18 @@ def test_more_wrong_options(call, train, tmp_path):
     assert "'spoll' is not one of" in call("train", "spoll", "--out", tmp_path / "run", code=2)
     assert "--dataset: expected one of cub" in train("spol", data=None, code=2)
     (tmp_path / "file").touch()
-    assert "is a file" in train("spol", out=tmp_path / "file", code=2)
+    assert "expected a folder, got the file" in train("spol", out=tmp_path / "file", code=2)
 
 
 def test_a_folder_that_holds_another_run(train, tmp_path):
     train("csoa", "--epochs", 1)
     before = (tmp_path / "run/run.json").read_bytes()
     said = train("csoa", "--epochs", 1, code=2)
-    assert "holds a run already (csoa, 1 epochs done)" in said
+    assert "(csoa, 1 epochs done)" in said
     said = train("csoa", "--epochs", 4, "--resume", code=2)
     assert "--resume: expected the settings of the run in" in said
-    assert "epochs 1 then, 4 now" in said
-    assert "recipe csoa then, spa now" in train("spa", "--resume", data=None, code=2)
+    assert "epochs: 1 then, 4 now" in said
+    assert "recipe: csoa then, spa now" in train("spa", "--resume", data=None, code=2)
     assert (tmp_path / "run/run.json").read_bytes() == before
     (tmp_path / "run/run.json").write_text("{}")
     assert "not written by wsolrefine train" in train("csoa", code=2)
@@ -421,7 +421,7 @@ def test_phases_keep_their_proportion(lengths, epochs):
     parts = [name for name, length in phases.items() if length and name != "warmup_epochs"]
     if not parts or epochs < len(parts):
         return
-    found = in_proportion(phases, epochs)
+    found = scale_phases(phases, epochs)
     assert sum(found[name] for name in parts) == epochs
     assert all(found[name] >= 1 for name in parts)
     assert all(found[name] == 0 for name in phases if not phases[name])
@@ -491,7 +491,9 @@ def test_a_recipe_comes_back_as_it_was(name, tmp_path):
 def test_a_backbone_of_ones_own_runs_only_if_it_is_named(tmp_path):
     path = tmp_path / "recipe.safetensors"
     save_recipe(path, make("csoa"), about(backbone="os:abort"))
-    with pytest.raises(ValueError, match="backbone: expected 'os:abort' to be named"):
+    with pytest.raises(
+        ValueError, match="backbone: expected 'os:abort', because it is your own code"
+    ):
         load_recipe(path)
     with pytest.raises(
         ValueError, match=r"backbone: expected 'os:abort' as in .*, got 'os:getcwd'"
@@ -524,7 +526,7 @@ def test_what_is_no_such_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         load_recipe(path)
     path.write_bytes(b"not a header")
-    with pytest.raises(ValueError, match=r"recipe\.safetensors: expected a file of safetensors"):
+    with pytest.raises(ValueError, match=r"recipe\.safetensors: expected a safetensors file"):
         load_recipe(path)
     save_file({"weight": torch.zeros(1)}, path)
     with pytest.raises(
@@ -534,7 +536,7 @@ def test_what_is_no_such_file(tmp_path):
     save_recipe(path, make("csoa"), about())
     said, weights = header(path), load_file(path)
     save_file(weights, path, {**said, "layers": "["})
-    with pytest.raises(ValueError, match="expected a whole header, got JSONDecodeError"):
+    with pytest.raises(ValueError, match="expected a complete header, got JSONDecodeError"):
         load_recipe(path, backbone=BACKBONE)
     save_file(weights, path, {**said, "recipe": '"spoll"'})
     with pytest.raises(ValueError, match="recipe: expected one of spa, ornet"):
@@ -553,14 +555,14 @@ def test_what_no_file_can_hold(tmp_path):
     with pytest.raises(TypeError, match=r"recipe: expected one of wsolrefine\.recipes, got Linear"):
         save_recipe(path, torch.nn.Linear(1, 1), about())
     with pytest.raises(
-        TypeError, match="recipe: expected none with a classifier of your own, got spol"
+        TypeError, match="recipe: expected no classifier of your own, got spol with one"
     ):
         save_recipe(path, make("spol", classifier=torch.nn.Flatten()), about())
-    with pytest.raises(TypeError, match="recipe: expected none with a evaluator of your own"):
+    with pytest.raises(TypeError, match="recipe: expected no evaluator of your own"):
         save_recipe(path, make("ornet", evaluator=torch.nn.Flatten()), about())
     recipe = make("csoa")
     recipe.hparams["gamma"] = object()
-    with pytest.raises(TypeError, match="hyper_parameters: expected what JSON can say"):
+    with pytest.raises(TypeError, match="hyper_parameters: expected values that JSON can store"):
         save_recipe(path, recipe, about())
     assert list(tmp_path.iterdir()) == []
 
@@ -609,7 +611,7 @@ def test_refine_writes_the_maps_of_the_recipe(call, spol, photos, tmp_path):
     assert {entry["name"] for entry in found["categories"]} <= set(names)
     assert "0 refined; 2 skipped" in call("refine", photos, *options)
     said = call("refine", photos, *options, "--threshold", 0.25, code=2)
-    assert "threshold 0.5 then, 0.25 now" in said
+    assert "threshold: 0.5 then, 0.25 now" in said
 
 
 def test_refine_with_several_classes_and_thresholds(call, spol, photos, tmp_path):
@@ -623,7 +625,7 @@ def test_refine_of_edges_gives_no_boxes(call, train, photos, tmp_path):
     train("sem_edges", "--epochs", 2, *SMALL_EDGES)
     recipe = ["--recipe", tmp_path / "run/sem_edges.safetensors", "--model", BACKBONE]
     said = call("refine", photos, *recipe, "--out", tmp_path / "out")
-    assert "2 refined." in said  # and not: without any object
+    assert "2 refined." in said  # and not: without a pixel
     found = results(tmp_path / "out")
     assert found["annotations"] == []
     files = {path.parent.name for path in (tmp_path / "out").rglob("*.png")}
@@ -641,8 +643,12 @@ def test_refine_of_edges_gives_no_boxes(call, train, photos, tmp_path):
         ([], f"--model: expected {BACKBONE}, the backbone of", 2),
         (["--model", "timm:x"], f"--model: expected {BACKBONE}, the backbone of", 2),
         (["--model", BACKBONE, "--classes", "2"], "expected an index from 0 to 1, got 2", 2),
-        (["--recipe", "missing"], "--recipe: expected a file of wsolrefine train, got missing", 2),
-        (["--recipe", __file__], "expected a file of safetensors", 1),
+        (
+            ["--recipe", "missing"],
+            "--recipe: expected a file from wsolrefine train, got missing",
+            2,
+        ),
+        (["--recipe", __file__], "expected a safetensors file", 1),
     ],
 )
 def test_refine_refuses(call, spol, photos, tmp_path, options, message, code):
@@ -657,9 +663,9 @@ def test_refine_refuses(call, spol, photos, tmp_path, options, message, code):
 @pytest.fixture
 def evaluate(call, cub, tmp_path):
     def run(*arguments, code=0, root=cub.root):
-        source = "--dataset", "cub", "--root", root, "--out", tmp_path / "figures"
+        source = "--dataset", "cub", "--root", root, "--out", tmp_path / "results"
         said = call("evaluate", *source, *arguments, code=code)
-        return said if code else json.loads((tmp_path / "figures/evaluation.json").read_text())
+        return said if code else json.loads((tmp_path / "results/evaluation.json").read_text())
 
     return run
 
@@ -677,7 +683,7 @@ def test_evaluate_measures_the_maps_of_the_recipe(evaluate, call, cub, spol, tmp
         np.save(path, prepare_score_map(maps[0, 0], (224, 224)).numpy())
     found = evaluate("--recipe", spol, "--model", BACKBONE, "--step", 0.1)
     assert found["protocol"]["maps"].startswith(f"recipe spol on {BACKBONE}, features.")
-    assert found["protocol"]["class of the map"] == "the true one"
+    assert found["protocol"]["class of the map"] == "true class"
     assert found["results"]["classification"]["top1"] == right / len(cub.splits["test"])
     by_files = evaluate("--maps", tmp_path / "maps", "--step", 0.1)
     for name in ("box_acc", "box_acc_v2", "px_ap", "peak_iou"):
@@ -688,16 +694,16 @@ def test_evaluate_measures_edges_on_masks(evaluate, train, tmp_path, cub):
     train("sem_edges", "--epochs", 2, *SMALL_EDGES)
     recipe = ["--recipe", tmp_path / "run/sem_edges.safetensors", "--model", BACKBONE]
     found = evaluate(*recipe, "--limit", 3)
-    figures = found["results"]["boundary"]
-    assert set(figures) == {"ods", "ods_threshold", "ois", "average_precision"}
-    assert all(0 <= value <= 1 for value in figures.values())
+    results = found["results"]["boundary"]
+    assert set(results) == {"ods", "ods_threshold", "ois", "average_precision"}
+    assert all(0 <= value <= 1 for value in results.values())
     assert found["protocol"]["images"] == "the first 3 of 12 images (--limit)"
-    assert (tmp_path / "figures/precision_recall.png").is_file()
+    assert (tmp_path / "results/precision_recall.png").is_file()
     assert "--hit: sem_edges does not use it" in evaluate(*recipe, "--hit", "above", code=2)
     shutil.copytree(cub.root, tmp_path / "bare")
     shutil.rmtree(tmp_path / "bare/segmentations")
     said = evaluate(*recipe, root=tmp_path / "bare", code=1)
-    assert "sem_edges is measured on masks, of which test has none" in said
+    assert "expected a split with masks for sem_edges, got test without masks" in said
 
 
 @pytest.mark.parametrize(
@@ -712,4 +718,4 @@ def test_evaluate_measures_edges_on_masks(evaluate, train, tmp_path, cub):
 )
 def test_evaluate_refuses(evaluate, spol, tmp_path, options, message):
     assert message in evaluate("--recipe", spol, *options, code=2)
-    assert not (tmp_path / "figures").exists()
+    assert not (tmp_path / "results").exists()

@@ -67,7 +67,7 @@ def broken_images(folder):
         "empty.png": r"empty file (0 bytes)",
         "text.jpg": "another kind of file",
         "heavy.png": "too many pixels",
-        "loose.png": "a link that leads nowhere",
+        "loose.png": "a broken link",
     }
 
 

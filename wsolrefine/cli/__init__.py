@@ -1,4 +1,4 @@
-"""The ``wsolrefine`` command: ``demo``, ``refine``, ``evaluate``, ``train``, a folder each."""
+"""The ``wsolrefine`` command: ``demo``, ``refine``, ``evaluate`` and ``train``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from importlib.util import find_spec
 
 
 def _missing() -> None:
-    """Stand in for the command where its libraries are not installed."""
-    raise SystemExit("the wsolrefine command needs its extra: pip install 'wsolrefine[cli]'")
+    """Replace the command if its libraries are not installed."""
+    raise SystemExit("the wsolrefine command needs more packages: pip install 'wsolrefine[cli]'")
 
 
 def _build() -> Callable[..., object]:
@@ -25,7 +25,8 @@ def _build() -> Callable[..., object]:
 
     built = typer.Typer(
         name="wsolrefine",
-        help="From a classifier's class activation map to the whole object: map, mask, box.",
+        help="Turn class activation maps of a classifier into heatmaps, masks and boxes of whole "
+        "objects.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

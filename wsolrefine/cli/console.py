@@ -1,7 +1,8 @@
-"""What the commands say, and how they stop."""
+"""Messages of the commands, and how they stop."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
@@ -11,17 +12,17 @@ from rich.console import Console
 from rich.text import Text
 
 Problems = list[tuple[str, str]]
-"""What could not be used, and why."""
+"""Pairs of a name and the reason why it could not be used."""
 
 
-def plain(text: object, console: Console | None = None) -> Text:
-    r"""Turn any text into one that every terminal can print as it is.
+def printable(text: object, console: Console | None = None) -> Text:
+    r"""Escape what a terminal cannot print.
 
-    File names may hold bytes that are no UTF-8, control characters, brackets that Rich would read
-    as markup, or letters that the terminal's encoding lacks: none of them may stop a run.
+    A file name may contain bytes that are not UTF-8, control characters, brackets that Rich would
+    read as markup, or letters missing in the terminal's encoding. None of these may stop a run.
 
     Example:
-        >>> plain("[red]a\nb\udcff").plain
+        >>> printable("[red]a\nb\udcff").plain
         '[red]a\\nb\\udcff'
 
     """
@@ -34,37 +35,59 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def similar_names(name: str, known: Iterable[str]) -> str:
+    """Return a hint for an error message with the names similar to an unknown one, or "".
+
+    Example:
+        >>> similar_names("cam_epoch", ["cam_epochs", "gamma"])
+        " (close: 'cam_epochs')"
+
+    """
+    close = difflib.get_close_matches(name, list(known), n=3)
+    return f" (close: {', '.join(map(repr, close))})" if close else ""
+
+
 def stop(message: object, code: int = 2) -> NoReturn:
-    """Say in one line on standard error why nothing can be done, and end with an exit code."""
+    """Print an error in one line on standard error, and exit with a code."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(Text.assemble(("Error: ", "bold red"), plain(message, console)))
+    console.print(Text.assemble(("Error: ", "bold red"), printable(message, console)))
     raise typer.Exit(code)
 
 
 def summarize(
     finished: int, skipped: int, empty: int, repeated: int, left: int, results: Path
 ) -> None:
-    """Say what a run did; ``left`` is what an interruption left undone, 0 if there was none."""
+    """Print what a run of ``refine`` did.
+
+    Args:
+        finished: number of refined images.
+        skipped: images that an earlier run has refined.
+        empty: refined images without a mask.
+        repeated: images given more than once.
+        left: images that an interruption left undone; 0 if there was none.
+        results: the results file.
+
+    """
     console = Console(highlight=False, soft_wrap=True)
     counts = {
         "refined": finished,
-        "skipped, done earlier (--overwrite does them again)": skipped,
-        "without any object above the threshold": empty,
-        "named more than once": repeated,
+        "skipped, already done (--overwrite recomputes them)": skipped,
+        "without a pixel above the threshold": empty,
+        "given more than once": repeated,
     }
-    said = [f"{count} {what}" for what, count in counts.items() if count or what == "refined"]
-    console.print("; ".join(said) + ".")
+    shown = [f"{count} {what}" for what, count in counts.items() if count or what == "refined"]
+    console.print("; ".join(shown) + ".")
     if left:
-        console.print(f"Stopped with {left} to go. The same command goes on from here.")
+        console.print(f"Stopped with {left} left. Run the same command again to continue.")
     if results.exists():
-        console.print(Text.assemble("Results: ", plain(results, console)))
+        console.print(Text.assemble("Results: ", printable(results, console)))
 
 
 def list_problems(problems: Iterable[tuple[str, str]]) -> None:
-    """Name everything that could not be used, one a line, on standard error."""
+    """List everything that could not be used on standard error, one per line."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     lines = [
-        Text.assemble("  ", plain(name, console), ": ", plain(reason, console))
+        Text.assemble("  ", printable(name, console), ": ", printable(reason, console))
         for name, reason in problems
     ]
     if lines:

@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Atomic writing of files, a lock on folders, and SIGTERM."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _numbers = count()
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name in the folder of ``path``; rename it to ``path`` at the end.
+    """Yield a temporary path in the folder of ``path``; rename it to ``path`` at the end.
 
-    The folder is made if it is missing. If the body raises, the temporary file is removed and
-    whatever ``path`` held before stays. The temporary name is short and hidden whatever ``path``
-    is called, so that long names do not become too long and folder walks do not pick it up.
+    The folder is created if it is missing. If the body raises, the temporary file is removed and
+    ``path`` is unchanged. The temporary name is short, so that it is never too long, and hidden, so
+    that a search for images does not find it.
 
     Example:
         >>> import pathlib, tempfile
@@ -42,16 +42,16 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-class InUse(Exception):  # noqa: N818 - no error of the program
+class FolderInUse(Exception):  # noqa: N818 - not an error of the program
     """Another run is writing to the folder."""
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder; a run that dies lets go of it. Without effect on Windows.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder against other runs. The lock ends with the process; no effect on Windows.
 
     Raises:
-        InUse: another process holds the folder.
+        FolderInUse: another process has locked the folder.
 
     """
     try:
@@ -65,7 +65,7 @@ def alone_in(folder: Path) -> Iterator[None]:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise InUse from None
+                raise FolderInUse from None
         yield
     finally:
         os.close(handle)
@@ -73,7 +73,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def termination_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM, which batch systems send, stop a run as gently as Ctrl-C does."""
+    """Treat SIGTERM, which batch systems send, like Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Silence around images that other people made."""
+"""Pillow's warnings, which would break the progress bar."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence Pillow's warnings (odd metadata, many pixels); to be entered outside of threads."""
+    """Silence Pillow's warnings (odd metadata, many pixels). Enter it outside of threads."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         yield

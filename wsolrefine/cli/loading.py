@@ -1,4 +1,4 @@
-"""Before the first image: the device, and the localizer on it, tried once."""
+"""Loading before the first image: the device and the localizer on it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "efficientnet-lite0"
 
 
-class RecipeHead(NamedTuple):
-    """A file of ``train``: what its header says, and the sum of all its bytes."""
+class RecipeHeader(NamedTuple):
+    """A file from ``train``: its metadata and its checksum."""
 
     path: Path
     metadata: RecipeMetadata
@@ -34,52 +34,52 @@ class RecipeHead(NamedTuple):
 
 def load_localizer(
     model: str | None,
-    recipe: Path | RecipeHead | None,
+    recipe: Path | RecipeHeader | None,
     method: str | None,
     layers: Sequence[str] | None,
     device: str,
 ) -> Localizer:
-    """Load a classifier with a method, or a recipe, and try it once; or stop with the reason.
+    """Load a classifier with a method, or a recipe, and try it once; stop if that fails.
 
     Args:
-        model: of a classifier; with a recipe it allows a backbone that is code of the user's own.
-        recipe: a file of ``train``, or what its head says; None: a classifier.
+        model: name of the classifier; with a recipe, it allows a backbone that is the user's code.
+        recipe: a file from ``train``, or its header; None: a classifier is loaded.
         method: name of the refinement; None: the default.
-        layers: names of layers whose features are used; None or empty: they are found.
+        layers: names of the layers whose features are used; None or empty: find them.
         device: its name, or ``auto``.
 
     """
-    place = choose_device(device)
+    target = choose_device(device)
     if recipe is not None:
-        return _load_recipe(recipe, model, place)
+        return _load_recipe(recipe, model, target)
     classifier = load_model(model or DEFAULT_MODEL)
     try:
         localizer = Localizer(classifier, refine=method or DEFAULT, layers=layers or None)
-        _try(localizer.to(place))  # a wrong --layer raises here
+        _try(localizer.to(target))  # a wrong --layer raises here
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
         stop(error)
     return localizer
 
 
-def _load_recipe(recipe: Path | RecipeHead, model: str | None, place: torch.device) -> Localizer:
-    head = read_recipe(recipe, model) if isinstance(recipe, Path) else recipe
+def _load_recipe(recipe: Path | RecipeHeader, model: str | None, target: torch.device) -> Localizer:
+    header = read_recipe(recipe, model) if isinstance(recipe, Path) else recipe
     from wsolrefine.recipes import load_recipe
 
-    _import_from_here()
+    _import_from_working_folder()
     try:
-        found = load_recipe(head.path, backbone=model).to(place)
-        _try(found)
+        loaded = load_recipe(header.path, backbone=model).to(target)
+        _try(loaded)
     except (AttributeError, ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
         stop(f"--recipe: {error}", 1)
-    return found
+    return loaded
 
 
-def read_recipe(path: Path, model: str | None) -> RecipeHead:
-    """Read what a file says of its recipe, or stop with the reason.
+def read_recipe(path: Path, model: str | None) -> RecipeHeader:
+    """Read the header of a recipe's file, or stop.
 
     Args:
         path: the file.
-        model: the ``--model`` option: allows a backbone that is code of the user's own.
+        model: the ``--model`` option, which allows a backbone that is the user's code.
 
     """
     require_training("--recipe")
@@ -87,7 +87,7 @@ def read_recipe(path: Path, model: str | None) -> RecipeHead:
     from wsolrefine.recipes.checkpoint import is_own_code
 
     if not path.is_file():
-        stop(f"--recipe: expected a file of wsolrefine train, got {path}")
+        stop(f"--recipe: expected a file from wsolrefine train, got {path}")
     try:
         metadata = read_metadata(path)
         with path.open("rb") as file:
@@ -96,23 +96,23 @@ def read_recipe(path: Path, model: str | None) -> RecipeHead:
         stop(f"--recipe: {error}", 1)
     if model is None and is_own_code(metadata.backbone):
         stop(
-            f"--model: expected {metadata.backbone}, the backbone of {path} and code of your own, "
-            "which no file gets to run by itself; got none"
+            f"--model: expected {metadata.backbone}, the backbone of {path}, because it is your "
+            "own code and a file must not choose which code runs; got none"
         )
     if model is not None and model != metadata.backbone:
         stop(f"--model: expected {metadata.backbone}, the backbone of {path}, got {model}")
-    return RecipeHead(path, metadata, digest)
+    return RecipeHeader(path, metadata, digest)
 
 
 def require_training(what: str) -> None:
-    """Stop where a package of the extra ``train`` is missing."""
+    """Stop if a package of the extra ``train`` is missing."""
     for name in ("lightning", "safetensors"):
         if find_spec(name) is None:
             stop(f"{what} needs the package {name}: pip install 'wsolrefine[train]'", 1)
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of that name, or stop if there is none; ``auto`` prefers a GPU."""
+    """Return a device by name, or stop if there is none; ``auto`` prefers a GPU."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -125,8 +125,8 @@ def choose_device(name: str) -> torch.device:
 
 
 def load_model(name: str, option: str = "--model") -> Classifier:
-    """Load a classifier by name, or stop with the command that installs what is missing."""
-    _import_from_here()
+    """Load a classifier by name, or stop; the message says which package is missing."""
+    _import_from_working_folder()
     try:
         return load_classifier(name)
     except ImportError as error:
@@ -135,8 +135,8 @@ def load_model(name: str, option: str = "--model") -> Classifier:
         stop(f"{option} {name}: {error}")
 
 
-def _import_from_here() -> None:
-    """Let ``module:callable`` find a file of the working folder."""
+def _import_from_working_folder() -> None:
+    """Let ``module:callable`` find a file in the working folder."""
     if os.getcwd() not in sys.path:  # noqa: PTH109
         sys.path.append(os.getcwd())  # noqa: PTH109
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, each typed and explained once."""
+"""Options that several commands share, each defined once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wsolrefine.localization.methods import DEFAULT, METHODS
 
 
 class Dataset(StrEnum):
-    """The layouts of data sets; ``folder``, one sub-folder a class, is to train on."""
+    """The layouts of data sets; ``folder``, one subfolder per class, is for training only."""
 
     cub = "cub"
     ilsvrc = "ilsvrc"
@@ -28,8 +28,8 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="efficientnet-lite0 (the default of refine), timm:NAME, torchvision:NAME or "
-        "module:callable.",
+        help="Classifier: efficientnet-lite0 (default of refine), timm:NAME, torchvision:NAME or "
+        "package.module:callable.",
     ),
 ]
 RecipeFile = Annotated[
@@ -37,15 +37,16 @@ RecipeFile = Annotated[
     typer.Option(
         "--recipe",
         "-r",
-        help="Instead of a model and a method: a file of wsolrefine train. If its backbone is "
-        "code of your own, name that with --model.",
+        help="Instead of model and method: a file from wsolrefine train. If its backbone is your "
+        "own code, name it with --model too.",
     ),
 ]
 Method = Annotated[
     str | None,
     typer.Option(
-        metavar="|".join(METHODS),
-        help=f"How the heatmap is refined; cam leaves it as it is. Default {DEFAULT}.",
+        metavar="NAME",
+        help=f"Refinement: {', '.join(name for name in METHODS if name != 'cam')}, or cam for the "
+        f"heatmap without refinement. Default {DEFAULT}.",
     ),
 ]
 Layer = Annotated[
@@ -53,19 +54,19 @@ Layer = Annotated[
     typer.Option(
         "--layer",
         "-l",
-        help="Layer whose features are used; repeat for several (sem uses the last one). By "
-        "default the two stages before the last, 28x28 and 14x14 for a usual network.",
+        help="Layer whose features are used; repeat for several (sem uses the last one). Default: "
+        "the two stages before the last, 28x28 and 14x14 in most networks.",
         show_default=False,
     ),
 ]
 Device = Annotated[
-    str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")
+    str, typer.Option(help="cpu, cuda, cuda:1, mps; auto uses a GPU if there is one.")
 ]
 Root = Annotated[Path | None, typer.Option(help="Folder of the data set, with its images.")]
 Metadata = Annotated[
     Path | None,
     typer.Option(
-        help="wsolevaluation's folder of lists: of one split for wsolevaluation "
+        help="Lists of wsolevaluation: the folder of the split for wsolevaluation "
         "(metadata/CUB/test), of all splits for openimages (metadata/OpenImages)."
     ),
 ]
@@ -84,16 +85,16 @@ USED: dict[Dataset, set[str]] = {
     Dataset.wsolevaluation: {"root", "metadata"},
     Dataset.folder: {"root"},
 }
-"""What says where a data set is: the options that each layout needs, and those that it uses."""
+"""Options that say where a data set is: those that each layout needs, and those that it uses."""
 
 
 def check_dataset(dataset: Dataset, given: set[str], needed: set[str]) -> None:
-    """Stop where an option of the data set is missing or of no use.
+    """Stop if an option of the data set is missing or would have no effect.
 
     Args:
         dataset: its layout.
         given: names of the options that the user gave.
-        needed: names of the options that there must be.
+        needed: names of the required options.
 
     """
     missing = sorted(needed - given)
@@ -105,7 +106,7 @@ def check_dataset(dataset: Dataset, given: set[str], needed: set[str]) -> None:
 
 
 def check_folders(folders: Mapping[str, Path | None], out: Path) -> None:
-    """Stop unless the folders that are read exist, and that of the results can be one."""
+    """Stop unless the input folders exist and the path of the results is not a file."""
     for name, folder in folders.items():
         if folder is not None and not folder.is_dir():
             stop(f"--{name}: expected a folder, got {folder}")
@@ -113,13 +114,13 @@ def check_folders(folders: Mapping[str, Path | None], out: Path) -> None:
 
 
 def check_out(out: Path) -> None:
-    """Stop where the folder of the results is a file."""
+    """Stop if the path of the results is a file."""
     if out.exists() and not out.is_dir():
-        stop(f"--out: expected a folder, {out} is a file")
+        stop(f"--out: expected a folder, got the file {out}")
 
 
 def refuse(options: Mapping[str, object], reason: str) -> None:
-    """Stop if one of the options is given: one that changes nothing would be believed to."""
+    """Stop if one of these options is given, because it would have no effect."""
     for name, value in options.items():
         if value not in (None, False, []):
             stop(f"--{name.replace('_', '-')}: {reason}")

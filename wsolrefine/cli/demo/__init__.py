@@ -1,1 +1,1 @@
-"""How ``wsolrefine demo`` works: six photographs, every stage of each, one picture."""
+"""The code of ``wsolrefine demo``."""

@@ -1,4 +1,4 @@
-"""``wsolrefine demo``: the whole way from classifier to box on photographs, offline."""
+"""``wsolrefine demo``: from a classifier to boxes on six photographs, offline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from wsolrefine.cli.console import plain, stop
+from wsolrefine.cli.console import printable, stop
 from wsolrefine.localization.masks import check_threshold
 from wsolrefine.localization.methods import METHODS
 
@@ -22,8 +22,8 @@ PHOTOGRAPHS = (
     "coffee.png",
     "chelsea.png",
     "astronaut.png",
-    "rocket.jpg",  # hard: towers beside it that look more alike than the rocket
-    "hubble_deep_field.jpg",  # hard: there is no object
+    "rocket.jpg",  # hard: the towers resemble one another more than they resemble the rocket
+    "hubble_deep_field.jpg",  # hard: no object
 )
 STAGES = ("forward, CAM", "SEM", "SCG", "GPPL", "box")
 TITLES = ("photograph", "CAM", "SEM", "SCG", "GPPL", "box: SCG, dashed CAM")
@@ -31,26 +31,27 @@ TITLES = ("photograph", "CAM", "SEM", "SCG", "GPPL", "box: SCG, dashed CAM")
 
 def demo(
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for the picture and the boxes.")
+        Path, typer.Option("--out", "-o", help="Folder for the image and the boxes.")
     ] = Path("wsolrefine-demo"),
     threshold: Annotated[
         float | None,
         typer.Option(
             "--threshold",
             "-t",
-            help="Map value in [0, 1) above which a pixel is object. By default "
-            f"{METHODS['scg'].threshold} for SCG and {METHODS['cam'].threshold} for the CAM, about "
-            "the best of each.",
+            help="Map value in [0, 1) above which a pixel is object. Default: about the best "
+            f"of each method, {METHODS['scg'].threshold} for SCG and {METHODS['cam'].threshold} "
+            "for the CAM.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Refine six photographs of scikit-image with EfficientNet-Lite0, offline.
+    """Try it offline on six photographs, with EfficientNet-Lite0.
 
     Writes demo.png (a row per photograph: CAM, SEM, SCG, GPPL, box) and
-    demo.json (classes, boxes, milliseconds). The rocket and the stars are
-    there because they are hard: the towers look more alike than the rocket
-    does, and a field of stars has no object.
+    demo.json (class, confidence, boxes, milliseconds). The photographs come
+    with scikit-image. Two are hard: next to the rocket there are towers that
+    resemble one another more than they resemble the rocket, and the field of
+    stars has no object.
 
     [bold]Example[/bold]
 
@@ -67,7 +68,7 @@ def demo(
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        stop(f"--out: cannot make the folder {out}: {error.strerror or error}")
+        stop(f"--out: cannot create the folder {out}: {error.strerror or error}")
     from wsolrefine.cli.demo.stages import run_stages
     from wsolrefine.cli.files import replacing
     from wsolrefine.cli.loading import load_localizer
@@ -77,10 +78,10 @@ def demo(
     start = time.perf_counter()
     with console.status("Loading the classifier"):
         localizer = load_localizer(None, None, None, None, "cpu")
-        run_stages(localizer, paths[0], thresholds)  # else the first row pays for the warm-up
+        run_stages(localizer, paths[0], thresholds)  # warm-up, so that times are comparable
     with console.status("Refining"):
-        done = [run_stages(localizer, path, thresholds) for path in paths]
-    rows, records = zip(*done, strict=True)
+        refined = [run_stages(localizer, path, thresholds) for path in paths]
+    rows, records = zip(*refined, strict=True)
     captions = [f"{r['class']}, {r['confidence']:.0%} ({r['image']})" for r in records]
     try:
         with replacing(out / "demo.png") as temporary:
@@ -95,11 +96,11 @@ def demo(
     except OSError as error:
         stop(f"cannot write to {out}: {error.strerror or error}", 1)
     _report(console, records)
-    console.print(f"Done in {time.perf_counter() - start:.1f} s. Look at", plain(out / "demo.png"))
+    console.print(f"Done in {time.perf_counter() - start:.1f} s:", printable(out / "demo.png"))
 
 
 def _photographs() -> list[Path]:
-    """Find the photographs in the installed package, without importing or downloading anything."""
+    """Return the photographs of the installed scikit-image, which is not imported."""
     spec = find_spec("skimage")
     folders = list(spec.submodule_search_locations or ()) if spec else []
     paths = [Path(folder) / "data" / name for name in PHOTOGRAPHS for folder in folders]
@@ -110,8 +111,8 @@ def _photographs() -> list[Path]:
 
 
 def _report(console: Console, records: Sequence[dict[str, Any]]) -> None:
-    """Print what was found and what it cost."""
-    table = Table(title="Found")
+    """Print the boxes and the times."""
+    table = Table(title="Results")
     table.add_column("photograph", no_wrap=True, min_width=21)
     for title in ("class", "confidence", "box (x0 y0 x1 y1)"):
         table.add_column(title)
@@ -119,10 +120,10 @@ def _report(console: Console, records: Sequence[dict[str, Any]]) -> None:
         box = " ".join(f"{value:.0f}" for value in record["box"])
         table.add_row(record["image"], record["class"], f"{record['confidence']:.0%}", box)
     console.print(table)
-    table = Table("photograph", title="Milliseconds", caption="one image, after a warm-up")
+    table = Table("photograph", title="Milliseconds", caption="per image, after a warm-up")
     for stage in STAGES:
         table.add_column(stage, justify="right")
     for record in records:
-        spent = (f"{record['milliseconds'][stage]:.1f}" for stage in STAGES)
-        table.add_row(record["image"], *spent)
+        times = (f"{record['milliseconds'][stage]:.1f}" for stage in STAGES)
+        table.add_row(record["image"], *times)
     console.print(table)

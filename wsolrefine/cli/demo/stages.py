@@ -1,4 +1,4 @@
-"""One photograph of the demo: every stage, its time, its picture."""
+"""One photograph of the demo: the stages, their times and their images."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ REFINEMENTS = ("sem", "scg", "gppl")
 def run_stages(
     localizer: Localizer, path: Path, thresholds: Mapping[str, float]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Classify a photograph, refine its CAM three ways and box the object.
+    """Classify a photograph, refine its CAM with three methods and find the box.
 
     Args:
         localizer: a classifier with its preprocessing.
         path: the photograph.
-        thresholds: of the methods ``scg`` and ``cam``: values above which a pixel is object.
+        thresholds: for ``scg`` and ``cam``, the map value above which a pixel is object.
 
     Returns:
         The row of images, and a record: class, confidence, boxes of SCG and of the CAM (xyxy in
@@ -38,23 +38,23 @@ def run_stages(
     image = read_image(path)
     images, size = localizer.prepare_image(image)[None], (image.height, image.width)
     layers = find_layers(localizer.model, images)
-    spent: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     with torch.no_grad():
-        with clock(spent, "forward, CAM"):
+        with clock(seconds, "forward, CAM"):
             found = class_activation(localizer.model, images, layers=layers)
         maps = {"cam": found.cam}
         for name in REFINEMENTS:
-            with clock(spent, name.upper()):
+            with clock(seconds, name.upper()):
                 maps[name] = METHODS[name].refine(found.cam, found.features, images)
-        with clock(spent, "box"):
+        with clock(seconds, "box"):
             _, boxes = masks_and_boxes(maps["scg"], size, thresholds["scg"], "largest")
         _, cam_boxes = masks_and_boxes(maps["cam"], size, thresholds["cam"], "largest")
     confidence, label = (value.item() for value in found.logits.softmax(1).max(1))
     pixels = np.asarray(image)
     overlays = [overlay(pixels, enlarge(map, size)[0, 0]) for map in maps.values()]
-    thick = max(1, max(size) // 80)  # seen at a quarter of its size
-    boxed = draw_boxes(pixels, cam_boxes[0, 0], width=thick, dashed=True)
-    boxed = draw_boxes(boxed, boxes[0, 0], width=thick, color=(80, 255, 80))
+    width = max(1, max(size) // 80)  # the image is shown at about a quarter of its size
+    boxed = draw_boxes(pixels, cam_boxes[0, 0], width=width, dashed=True)
+    boxed = draw_boxes(boxed, boxes[0, 0], width=width, color=(80, 255, 80))
     names = localizer.class_names
     return [pixels, *overlays, boxed], {
         "image": path.name,
@@ -63,13 +63,13 @@ def run_stages(
         "confidence": round(confidence, 4),
         "box": boxes[0, 0].tolist(),
         "cam_box": cam_boxes[0, 0].tolist(),
-        "milliseconds": {name: round(1000 * seconds, 2) for name, seconds in spent.items()},
+        "milliseconds": {stage: round(1000 * value, 2) for stage, value in seconds.items()},
     }
 
 
 @contextmanager
-def clock(spent: dict[str, float], stage: str) -> Iterator[None]:
-    """Note the seconds that a stage takes."""
+def clock(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Record the seconds that a stage takes."""
     start = time.perf_counter()
     yield
-    spent[stage] = time.perf_counter() - start
+    seconds[stage] = time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""``wsolrefine evaluate``: the figures that papers print, of score maps or of a model."""
+"""``wsolrefine evaluate``: the metrics that papers report, for score maps or a model."""
 
 from __future__ import annotations
 
@@ -23,23 +23,38 @@ from wsolrefine.cli.options import (
 
 def evaluate(
     dataset: Annotated[
-        Dataset, typer.Option("--dataset", "-d", help="Layout of the data set.", show_default=False)
+        Dataset,
+        typer.Option(
+            "--dataset",
+            "-d",
+            metavar="NAME",
+            help="cub, ilsvrc, openimages or wsolevaluation (its lists, also for your own data).",
+            show_default=False,
+        ),
     ],
     root: Root = None,
     metadata: Metadata = None,
     masks: Annotated[
-        Path | None, typer.Option(help="Folder of pixel masks for ilsvrc, those of SEM.")
+        Path | None, typer.Option(help="Folder of pixel masks for ilsvrc: those of SEM.")
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(help="What is evaluated; by default test (cub, openimages), val (ilsvrc)."),
+        typer.Option(help="Split to evaluate. Default: test (cub, openimages) or val (ilsvrc)."),
     ] = None,
     maps: Annotated[
         Path | None,
-        typer.Option(help="Folder of score maps, .npy or .png, named like the images."),
+        typer.Option(
+            help="Folder of score maps, .npy or .png, named like the images; or use --model or "
+            "--recipe."
+        ),
     ] = None,
     normalize: Annotated[
-        bool, typer.Option("--normalize", help="Min-max each score map; else they are in [0, 1].")
+        bool,
+        typer.Option(
+            "--normalize",
+            help="Min-max normalize each score map. Otherwise, a value outside [0, 1] stops the "
+            "run.",
+        ),
     ] = False,
     model: Model = None,
     recipe: RecipeFile = None,
@@ -48,46 +63,49 @@ def evaluate(
     labels: Annotated[
         Labels | None,
         typer.Option(
-            help="Map of the true class or of the predicted one. By default the true one where the "
-            "model has as many classes as the data set."
+            help="Map of the true class or of the predicted class. Default: true if the model has "
+            "as many classes as the data set, else predicted."
         ),
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(min=2, help="Side of the model's maps in pixels, bicubic. Default 224."),
+        typer.Option(
+            min=2, help="Side in pixels to which the model's maps are resized. Default 224."
+        ),
     ] = None,
     hit: Annotated[
         Hit | None,
         typer.Option(
-            help="When a box is a hit in Top-1, Top-5 and GT-known: IoU at-least 0.5 (the default) "
-            "or above 0.5."
+            help="In Top-1, Top-5 and GT-known, a box needs an IoU of at-least 0.5 (default) or "
+            "above 0.5."
         ),
     ] = None,
-    step: Annotated[
-        float, typer.Option(help="Distance of the thresholds of boxes and of PxAP.")
-    ] = 0.001,
+    step: Annotated[float, typer.Option(help="Step between thresholds.")] = 0.001,
     threshold_from: Annotated[
         str | None,
         typer.Option(
-            help="Split (for wsolevaluation: its metadata folder) on which the thresholds are "
-            "chosen. Without it they are the best on the evaluated split itself."
+            help="Split on which the thresholds are chosen (for wsolevaluation: its folder of "
+            "lists). Default: the evaluated split itself."
         ),
     ] = None,
     threshold_maps: Annotated[
-        Path | None, typer.Option(help="Folder of the score maps of that split, if another.")
+        Path | None,
+        typer.Option(help="Folder of the score maps of that split. Default: that of --maps."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first so many images, for a quick look.")
+        int | None,
+        typer.Option(min=1, help="Use only this many images of each split, from the first."),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", "-b", min=1, help="Images worked on at once.")
+        int, typer.Option("--batch-size", "-b", min=1, help="Images processed at once.")
     ] = 16,
     device: Device = "auto",
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for figures and plots; made if missing.")
+        Path,
+        typer.Option("--out", "-o", help="Folder for results and plots, created if missing."),
     ] = Path("wsolrefine-evaluation"),
 ) -> None:
-    """Measure score maps, or a model with a method, the way papers do.
+    """Evaluate score maps, or a model with a method, in the same way as papers.
 
     [bold]Examples[/bold]
 
@@ -107,20 +125,20 @@ def evaluate(
 
     [bold]Results[/bold]
 
-    The protocol and the figures: MaxBoxAcc and MaxBoxAccV2 where there are
-    boxes, PxAP and Peak-IoU where there are masks, Top-1, Top-5, GT-known
-    and the kinds of errors where the model's classes are those of the data
-    set; for the edge recipe (sem_edges) ODS, OIS and AP. evaluation.json and
-    plots in the folder --out.
+    Prints the protocol and the results: MaxBoxAcc and MaxBoxAccV2 for boxes,
+    PxAP and Peak-IoU for masks; also Top-1, Top-5, GT-known and the error
+    types if model and data set have the same classes. For the edge recipe
+    (sem_edges): ODS, OIS and AP. Writes evaluation.json and plots to the
+    folder --out.
 
-    [bold]Exit code[/bold]
+    [bold]Exit codes[/bold]
 
-    0 done; 1 something could not be read or written: it is named, and there
-    are no figures; 2 a wrong option; 130 stopped by Ctrl-C.
+    0 done; 1 something could not be read or written: it is listed, and no
+    results are reported; 2 an invalid option; 130 stopped by Ctrl-C.
     """
     given = {**locals()}
     check(given)
-    from wsolrefine.cli.evaluate.counts import rule_of
+    from wsolrefine.cli.evaluate.counts import make_rule
     from wsolrefine.cli.evaluate.dataset import Folders, open_data
     from wsolrefine.cli.evaluate.pipeline import run
     from wsolrefine.cli.evaluate.score_maps import MapFolder, ModelMaps, Source, Sources
@@ -134,8 +152,8 @@ def evaluate(
         localizer = load_localizer(model, recipe, method, layer, device)
         if not localizer.regions:
             check_edges(given, localizer.name, data.split.name, data.split.reader.has_masks)
-        source = ModelMaps(localizer, data.split.classes, labels, size or SIZE)
+        source = ModelMaps(localizer, data.split.num_classes, labels, size or SIZE)
         true_class = source.true_class
     other = source if threshold_maps is None else MapFolder(threshold_maps, normalize)
-    rule = rule_of(step, hit is Hit.above, true_class)
+    rule = make_rule(step, hit is Hit.above, true_class)
     run(data, Sources(source, other), rule, batch_size, out, given)

@@ -1,4 +1,4 @@
-"""The data set of ``evaluate``: which reader, of which folders and splits."""
+"""The data set of ``evaluate``: its reader, folders and splits."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from wsolrefine.cli.options import Dataset
 from wsolrefine.data import CUB, ILSVRC, OpenImages, WsolEvaluation
 
 SPLITS = {Dataset.cub: "test", Dataset.ilsvrc: "val", Dataset.openimages: "test"}
-"""What is evaluated unless the user says otherwise: the splits that papers report."""
-
+"""The default splits: those that papers report."""
 
 Reader = CUB | ILSVRC | OpenImages | WsolEvaluation
 
@@ -25,13 +24,13 @@ class Folders(NamedTuple):
     masks: Path | None
 
     def __str__(self) -> str:
-        """Return what a protocol says of it."""
+        """Return the line of the protocol."""
         lists = self.dataset is Dataset.wsolevaluation
         return f"{self.dataset} ({self.metadata if lists else self.root})"
 
 
 class Split:
-    """A split of a data set with its name, and how many of its images are evaluated."""
+    """A split of a data set: its reader, its name, and how many of its images are evaluated."""
 
     def __init__(self, reader: Reader, name: str, limit: int | None) -> None:
         self.reader, self.name = reader, name
@@ -40,19 +39,19 @@ class Split:
 
     @property
     def has_boxes(self) -> bool:
-        """Tell whether there are boxes, or masks only."""
+        """Tell whether any image has a box."""
         return any(len(annotation.boxes) for annotation in self.reader.annotations)
 
     @property
-    def classes(self) -> int:
+    def num_classes(self) -> int:
         """Return the number of classes of the data set."""
         if self.reader.class_names:
             return len(self.reader.class_names)
         return 1 + max(annotation.label for annotation in self.reader.annotations)
 
     @property
-    def size(self) -> str:
-        """Return how many images are evaluated, for people."""
+    def description(self) -> str:
+        """Return how many images are evaluated, as text."""
         if self.count == self.total:
             return f"{self.count} images"
         return f"the first {self.count} of {self.total} images (--limit)"
@@ -62,28 +61,28 @@ class Split:
         return self.reader.annotations[index].label
 
     def image_id(self, index: int) -> str:
-        """Return the name of an image."""
+        """Return the id of an image."""
         return self.reader.annotations[index].image_id
 
 
 class Data(NamedTuple):
-    """What is evaluated, and the split that chooses the thresholds; None: the evaluated one."""
+    """What to evaluate, and the split on which thresholds are chosen; None: the evaluated one."""
 
     folders: Folders
     split: Split
-    chosen_on: Split | None
+    threshold_split: Split | None
 
 
 def open_data(
     folders: Folders, split: str | None, threshold_from: str | None, limit: int | None
 ) -> Data:
-    """Read the annotations of the splits, or stop with the reason.
+    """Read the annotations of the splits, or stop.
 
     Args:
         folders: where the data set is.
         split: name of the evaluated split; None: the one that papers report.
-        threshold_from: the split that chooses the thresholds, for wsolevaluation its folder.
-        limit: how many images are evaluated, from the first; None: all.
+        threshold_from: the split on which thresholds are chosen; for wsolevaluation its folder.
+        limit: use only this many images of each split, from the first; None: all.
 
     """
     lists = folders.dataset is Dataset.wsolevaluation
@@ -92,16 +91,20 @@ def open_data(
     if threshold_from is None:
         return Data(folders, evaluated, None)
     if lists and not Path(threshold_from).is_dir():
-        stop(f"--threshold-from: expected a folder of metadata, got {threshold_from}")
+        stop(f"--threshold-from: expected a folder of lists, got {threshold_from}")
     same = threshold_from == name
     if lists:
         same = Path(threshold_from).resolve() == Path(name).resolve()
     if same:
-        stop(f"--threshold-from: {name} is the evaluated split itself; leave the option out")
+        stop(f"--threshold-from: expected another split, got the evaluated split itself, {name}")
     other = _open_split(folders, threshold_from, limit)
-    masks = other.reader.has_masks, evaluated.reader.has_masks
-    if other.has_boxes != evaluated.has_boxes or masks[0] != masks[1]:
-        stop(f"--threshold-from: {other.name} and {name} do not both have boxes, or masks", 1)
+    for kind, has in (
+        ("boxes", (other.has_boxes, evaluated.has_boxes)),
+        ("masks", (other.reader.has_masks, evaluated.reader.has_masks)),
+    ):
+        if has[0] != has[1]:
+            only = other.name if has[0] else name
+            stop(f"--threshold-from: expected {kind} in both splits, got only {only} with them", 1)
     return Data(folders, evaluated, other)
 
 
@@ -109,8 +112,7 @@ def _open_split(folders: Folders, name: str, limit: int | None) -> Split:
     try:
         reader = _reader(folders, name)
     except (OSError, ValueError) as error:
-        # What is wrong is the option, or else a file.
-        stop(error, 2 if str(error).startswith("split:") else 1)
+        stop(error, 2 if str(error).startswith("split:") else 1)  # the option, or else a file
     if not len(reader):
         stop(f"the split {name} of --dataset {folders.dataset} has no image", 1)
     split = Split(reader, name, limit)

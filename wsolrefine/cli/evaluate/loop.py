@@ -1,4 +1,4 @@
-"""One pass of ``evaluate`` over a split: read, make maps, count, batch by batch."""
+"""One pass of ``evaluate`` over a split: read, predict and count, batch by batch."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from wsolrefine.cli.console import Problems, plain
+from wsolrefine.cli.console import Problems, printable
 from wsolrefine.cli.evaluate.counts import Counts, Masks, Rule, count_image
 from wsolrefine.cli.evaluate.dataset import Split
-from wsolrefine.cli.evaluate.score_maps import Seen, Source
+from wsolrefine.cli.evaluate.score_maps import Prediction, Source
 from wsolrefine.cli.images import quiet
 
 MAX_PROBLEMS = 20
-"""So many unusable images are named before the search for more is given up."""
+"""After this many unusable images, the search for more stops."""
 
 Item = TypeVar("Item")
 Counted = TypeVar("Counted")
 
 
-class Unusable(Exception):  # noqa: N818 - it is the images that are at fault
-    """Some images of a split could not be counted, so its results would be those of a subset."""
+class Unusable(Exception):  # noqa: N818 - the images are at fault
+    """Some images of a split could not be counted, so results would be those of a subset."""
 
     def __init__(self, problems: Problems, complete: bool) -> None:
         super().__init__(f"{len(problems)} unusable")
@@ -42,14 +42,14 @@ def count_split(
     Returns the counts and the sizes (height, width) of the score maps.
 
     Raises:
-        Unusable: an image, map or mask cannot be used; those found are named.
+        Unusable: an image, map or mask cannot be used; the exception lists those found.
 
     """
     total = Counts()
     sizes: set[tuple[int, int]] = set()
     count = partial(_count, split, rule)
     for counts, size in each_image(
-        split, range(split.count), source.load, source.see, count, batch_size
+        split, range(split.count), source.load, source.predict, count, batch_size
     ):
         total.add(counts)
         sizes.add(size)
@@ -60,44 +60,45 @@ def each_image(
     split: Split,
     indices: Sequence[int],
     load: Callable[[Split, int], Tensor],
-    see: Callable[[list[int], list[Tensor]], Sequence[Item]],
+    predict: Callable[[list[int], list[Tensor]], Sequence[Item]],
     count: Callable[[int, Item], Counted],
     batch_size: int,
 ) -> Iterator[Counted]:
-    """Yield what is counted of each image, with a progress bar on standard error.
+    """Yield the counts of each image, with a progress bar on standard error.
 
-    After the first unusable image nothing more is counted, only read: leaving images out would
-    inflate the results, so there are none, and all that is worth knowing is which.
+    After the first unusable image, images are only read, not counted: results over a subset would
+    be inflated, so none are reported, and only the list of unusable images is of interest.
 
     Args:
-        split: of the data set.
-        indices: of the images.
-        load: reads one image, in a thread, while the batch before is worked on.
-        see: labels and what was read of a batch -> an item for each image.
+        split: a split of the data set.
+        indices: indices of its images.
+        load: reads one image, in a thread, while the previous batch is processed.
+        predict: labels and loaded images of a batch -> an item for each image.
         count: counts one image, in a thread.
-        batch_size: images worked on at once.
+        batch_size: images processed at once.
 
     Raises:
-        Unusable: an image, map or mask cannot be used; those found are named.
+        Unusable: an image, map or mask cannot be used; the exception lists those found.
 
     """
     problems = Problems()
     columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
     console = Console(stderr=True)
     with (
-        # One thread of torch in each of ours: else each starts as many as there are cores.
+        # One torch thread in each thread: by default, each starts as many as there are cores.
         ThreadPoolExecutor(
             min(4, os.cpu_count() or 1), initializer=torch.set_num_threads, initargs=(1,)
         ) as pool,
         quiet(),
         Progress(*columns, TimeRemainingColumn(), console=console) as progress,
     ):
-        task = progress.add_task(f"evaluating {plain(split.name, console)}", total=len(indices))
+        name = printable(split.name, console)
+        task = progress.add_task(f"evaluating {name}", total=len(indices))
         for batch in _read(indices, partial(load, split), pool, batch_size):
             loaded = {i: found for i, found in batch.items() if isinstance(found, Tensor)}
             problems += [(split.image_id(i), str(e)) for i, e in batch.items() if i not in loaded]
             if not problems:
-                items = see([split.label(i) for i in loaded], list(loaded.values()))
+                items = predict([split.label(i) for i in loaded], list(loaded.values()))
                 attempts = pool.map(partial(_attempt, count), loaded, items)
                 for i, found in zip(loaded, attempts, strict=True):
                     if isinstance(found, Exception):
@@ -117,7 +118,7 @@ def _read(
     pool: ThreadPoolExecutor,
     batch_size: int,
 ) -> Iterator[dict[int, Tensor | Exception]]:
-    """Yield batches of what was read, by index, while the next one is being read."""
+    """Yield batches of loaded images, by index, while the next batch is loaded."""
     ahead: dict[int, Future[Tensor | Exception]] = {}
     for start in range(0, len(indices), batch_size):
         batch = indices[start : start + batch_size]
@@ -129,19 +130,21 @@ def _read(
 
 
 def _attempt(action: Callable[..., Counted], *arguments: Any) -> Counted | Exception:
-    """Do something for one image, and return its error instead of raising it."""
+    """Call an action for one image, and return its error instead of raising it."""
     try:
         return action(*arguments)
-    except Exception as error:  # decoders and preprocessing raise whatever they like
+    except Exception as error:  # decoders and the user's preprocessing may raise anything
         return error if str(error) else ValueError(type(error).__name__)
 
 
-def _count(split: Split, rule: Rule, index: int, seen: Seen) -> tuple[Counts, tuple[int, int]]:
+def _count(
+    split: Split, rule: Rule, index: int, prediction: Prediction
+) -> tuple[Counts, tuple[int, int]]:
     reader = split.reader
     truth = reader.annotations[index]
-    if len(truth.boxes) and truth.size is None:  # from the image, which need not be there else
+    if len(truth.boxes) and truth.size is None:  # only then, because the image may be missing
         truth = truth._replace(size=reader.size(index))
-    masks = None
+    size, masks = prediction.map.shape, None
     if reader.has_mask(index):
-        masks = Masks(reader.mask(index), reader.mask(index, seen.map.shape))
-    return count_image(seen, truth, masks, rule), (seen.map.shape[0], seen.map.shape[1])
+        masks = Masks(reader.mask(index), reader.mask(index, size))
+    return count_image(prediction, truth, masks, rule), (size[0], size[1])

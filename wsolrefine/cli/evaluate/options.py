@@ -1,4 +1,4 @@
-"""The options of ``evaluate``, and whether they go together."""
+"""The options of ``evaluate``, and checks of their combinations."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ SIZE = 224
 
 
 class Labels(StrEnum):
-    """Of which class the map is: the true one, or the one the classifier takes for the best."""
+    """The class of the map: the true one, or the one that the classifier predicts."""
 
     true = "true"
     predicted = "predicted"
 
 
 class Hit(StrEnum):
-    """Whether an IoU of exactly 0.5 counts in Top-1, Top-5 and GT-known.
+    """Whether an IoU of exactly 0.5 is a hit in Top-1, Top-5 and GT-known.
 
-    In words, because a shell takes ``>`` for itself.
+    In words, because a shell interprets ``>``.
     """
 
     at_least = "at-least"
@@ -36,31 +36,32 @@ UNUSED = {
     "--model": {"threshold_maps", "normalize"},
     "--recipe": {"threshold_maps", "normalize", "method", "layer"},
 }
-"""Options that make no sense with a source of maps."""
+"""Options that have no effect with a source of maps."""
 
 
 def check(given: Mapping[str, Any]) -> None:
-    """Stop with the reason where options are missing, of no use, or contradict each other.
-
-    An option that would silently change nothing is refused: the user believes that it did.
+    """Stop if options are missing, have no effect, or contradict each other.
 
     Args:
-        given: all options by the name of their parameter, None or False where there are none.
+        given: all options by the name of their parameter; None or False if not given.
 
     """
     names = {name for name, value in given.items() if value not in (None, False)}
     dataset = given["dataset"]
     if dataset is Dataset.folder:
-        stop(f"--dataset: expected one with boxes or masks, got {dataset}, which is to train on")
+        stop(f"--dataset: expected one with boxes or masks, got {dataset}, which has only labels")
     check_dataset(dataset, names, NEEDED[dataset])
     if ("maps" in names) == bool({"model", "recipe"} & names):
         stop("expected one of --maps (a folder of score maps), --model and --recipe")
     source = next(f"--{name}" for name in ("maps", "recipe", "model") if name in names)
     refuse({name: given[name] for name in sorted(UNUSED[source])}, f"{source} does not use it")
     if "threshold_maps" in names and "threshold_from" not in names:
-        stop("--threshold-maps: expected --threshold-from with it")
+        stop("--threshold-maps: expected --threshold-from too, got none")
     if source != "--maps" and "root" not in names:
-        stop(f"--root: expected the folder of the images for --dataset {dataset} with {source}")
+        stop(
+            f"--root: expected the folder of the images for --dataset {dataset} with {source}, "
+            "got none"
+        )
     folders = ("root", "metadata", "masks", "maps", "threshold_maps")
     check_folders({name.replace("_", "-"): given[name] for name in folders}, given["out"])
     if given["method"] not in (None, *METHODS):
@@ -70,8 +71,8 @@ def check(given: Mapping[str, Any]) -> None:
 
 
 def check_edges(given: Mapping[str, Any], recipe: str, split: str, has_masks: bool) -> None:
-    """Stop where options or data have no use or no meaning for a recipe of edges."""
+    """Stop if options or the data set do not fit an edge recipe."""
     names = ("labels", "size", "hit", "threshold_from")
     refuse({name: given[name] for name in names}, f"{recipe} does not use it")
     if not has_masks:
-        stop(f"--recipe: {recipe} is measured on masks, of which {split} has none", 1)
+        stop(f"--recipe: expected a split with masks for {recipe}, got {split} without masks", 1)

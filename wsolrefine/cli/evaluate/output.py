@@ -1,4 +1,4 @@
-"""What ``evaluate`` leaves behind: one JSON file and the plots."""
+"""The files of ``evaluate``: one JSON file and the plots."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ BOXES, LEVELS, PIXELS, ERRORS = (
 def write(
     out: Path, given: Mapping[str, Any], protocol: Protocol, results: Results, curves: Results
 ) -> list[Path]:
-    """Write everything and return the paths; each file appears whole, the JSON file last.
+    """Write all files atomically, the JSON file last, and return their paths.
 
-    Plots that an earlier run left in the folder and this one has no results for are deleted.
+    Plots of an earlier run are deleted if this run has no results for them.
 
     Raises:
         OSError: the folder cannot be written to.
@@ -59,7 +59,7 @@ def write(
         },
     }
     with replacing(out / EVALUATION) as temporary:
-        # ASCII escapes: a folder's name may hold bytes that UTF-8 cannot express.
+        # With ASCII escapes, because a folder's name may contain bytes that UTF-8 cannot encode.
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False), "utf-8")
     return [out / name for name in (EVALUATION, *plots)]
 
@@ -71,61 +71,59 @@ def _plain(value: Any) -> Any:
 def _plots(
     protocol: Protocol, results: Results, curves: Results
 ) -> dict[str, Callable[[Path], None]]:
-    """Return a drawing function for each plot that there are results for, all in per cent."""
+    """Return a function that draws the plot, for each plot that has results; all in percent."""
     title = (
         f"{protocol['data set'].split(' ')[0]} {Path(protocol['split']).name}, {protocol['images']}"
     )
-    drawn: dict[str, Callable[[Path], None]] = {}
+    plots: dict[str, Callable[[Path], None]] = {}
     if "box_acc" in results:
         lines = {"one box, IoU 0.5": curves["box_acc"]}
         marks = {"one box, IoU 0.5": results["box_acc"]["threshold"]}
         for one in results["box_acc_v2"]["by_iou"]:
             name = f"any box, IoU {one['iou']}"
             lines[name], marks[name] = curves["box_acc_v2"][str(one["iou"])], one["threshold"]
-        across = curves["thresholds"]
-        drawn[BOXES] = lambda path: plot_curves(
-            {name: (across, _percent(values)) for name, values in lines.items()},
+        thresholds = curves["thresholds"]
+        plots[BOXES] = lambda path: plot_curves(
+            {name: (thresholds, _percent(values)) for name, values in lines.items()},
             path,
-            x_label="threshold, as a share of each map's maximum",
-            y_label="box accuracy, per cent",
+            x_label="threshold, as a fraction of each map's maximum",
+            y_label="box accuracy, percent",
             title=title,
             marks=marks,
         )
     if "peak_iou" in results:
         levels = _percent(curves["iou_by_level"])
-        drawn[LEVELS] = lambda path: plot_curves(
+        plots[LEVELS] = lambda path: plot_curves(
             {"IoU": (range(len(levels)), levels)},
             path,
             x_label="threshold, grey level 0 to 255",
-            y_label="IoU of all pixels, per cent",
+            y_label="IoU of all pixels, percent",
             title=title,
             marks={"IoU": results["peak_iou"]["threshold"]},
         )
         name = f"PxAP {100 * results['px_ap']:.1f}"
-        drawn[PIXELS] = lambda path: plot_curves(
+        plots[PIXELS] = lambda path: plot_curves(
             {name: (_percent(curves["recall"]), _percent(curves["precision"]))},
             path,
-            x_label="recall of pixels, per cent",
-            y_label="precision of pixels, per cent",
+            x_label="recall of pixels, percent",
+            y_label="precision of pixels, percent",
             title=title,
             marks={},
         )
     if "boundary" in results:
         area = f"AP {100 * results['boundary']['average_precision']:.1f}"
-        drawn[PIXELS] = lambda path: plot_curves(
+        plots[PIXELS] = lambda path: plot_curves(
             {area: (_percent(curves["recall"]), _percent(curves["precision"]))},
             path,
-            x_label="recall of outlines, per cent",
-            y_label="precision of edges, per cent",
+            x_label="recall of outlines, percent",
+            y_label="precision of edges, percent",
             title=title,
             marks={},
         )
     if "errors" in results:
-        shares = {k.replace("_", " "): 100 * value for k, value in results["errors"].items()}
-        drawn[ERRORS] = lambda path: plot_bars(
-            shares, path, x_label="images, per cent", title=title
-        )
-    return drawn
+        errors = {k.replace("_", " "): 100 * value for k, value in results["errors"].items()}
+        plots[ERRORS] = lambda path: plot_bars(errors, path, x_label="images, percent", title=title)
+    return plots
 
 
 def _percent(values: list[float]) -> list[float]:

@@ -1,4 +1,4 @@
-"""How the results of ``evaluate`` came about, printed beside them."""
+"""The protocol of ``evaluate``, printed next to the results."""
 
 from __future__ import annotations
 
@@ -9,84 +9,80 @@ from wsolrefine.cli.evaluate.dataset import Data, Split
 from wsolrefine.cli.evaluate.score_maps import MapFolder, ModelMaps, Sources
 
 Protocol = dict[str, str]
-ITSELF = "best threshold on the evaluated split itself (as published; optimistic)"
+BEST_OF_SPLIT = "the best on the evaluated split itself (as published; optimistic)"
 
 
 def protocol(
     data: Data, sources: Sources, rule: Rule, counts: Counts, sizes: Collection[tuple[int, int]]
 ) -> Protocol:
-    """Say what was measured and how, one line for each question that changes a result.
+    """Return everything that the results depend on, one line each.
 
     Args:
         data: what was evaluated.
-        sources: of the maps.
+        sources: where the maps came from.
         rule: how boxes were counted.
-        counts: of the evaluated split.
+        counts: counts of the evaluated split.
         sizes: (height, width) of all its score maps.
 
     """
-    split, source = data.split, sources.evaluated
+    split, source = data.split, sources.split
     boxes, masks = "single" in counts, "masks" in counts
-    shown = " and ".join(f"{h} x {w}" for h, w in sorted(sizes)) if len(sizes) <= 2 else (
-        f"{len(sizes)} sizes"
-    )  # fmt: skip
-    lines = {"data set": str(data.folders), "split": split.name, "images": split.size}
+    lines = {"data set": str(data.folders), "split": split.name, "images": split.description}
     if isinstance(source, ModelMaps):
         lines |= _model(split, source)
     elif isinstance(source, MapFolder):
         lines["maps"] = f"files in {source.folder}"
-        lines["resize"] = f"none, maps as they are ({shown})"
-        lines["normalisation"] = (
-            "each map min-maxed" if source.normalize else "none, maps in [0, 1]"
-        )
-    flat = int(counts["flat"])
-    if flat:
-        lines["maps without contrast"] = f"{flat} (their box is empty, or the whole map)"
+        shown = " and ".join(f"{h} x {w}" for h, w in sorted(sizes))
+        shown = shown if len(sizes) <= 2 else f"{len(sizes)} sizes"
+        lines["resize"] = f"none, maps used unchanged ({shown})"
+        lines["normalization"] = "min-max for each map" if source.normalize else "none"
+    if constant := int(counts["constant"]):
+        lines["constant maps"] = f"{constant} (their box is empty, or the whole map)"
     if boxes:
         if counts["boxed"] < split.count:
-            lines["true boxes"] = f"of {int(counts['boxed'])} images; the others are left out"
+            lines["true boxes"] = f"in {int(counts['boxed'])} images; the others are not counted"
         steps = len(rule.thresholds)
-        lines["thresholds"] = f"{steps}, step {rule.step:g}, as a share of each map's maximum"
-        lines["grey levels"] = "maps truncated to 8 bits: at most 255 different cuts of a map"
-        lines["candidate boxes"] = "largest outline (MaxBoxAcc); every outline (MaxBoxAccV2)"
-        lines["IoU rule"] = f">= 0.5 (MaxBoxAcc); >= {', '.join(map(str, IOUS))} (MaxBoxAccV2)"
+        lines["thresholds"] = f"{steps}, step {rule.step:g}, as a fraction of each map's maximum"
+        lines["grey levels"] = "maps truncated to 8 bits: at most 255 different masks per map"
+        lines["candidate boxes"] = "largest contour (MaxBoxAcc); all contours (MaxBoxAccV2)"
+        lines["IoU"] = f">= 0.5 (MaxBoxAcc); >= {', '.join(map(str, IOUS))} (MaxBoxAccV2)"
         lines["box convention"] = (
-            "true boxes brought to the map and truncated, corners inclusive (wsolevaluation)"
+            "true boxes scaled to the map and truncated, corners inclusive (wsolevaluation)"
         )
     if "classified" in counts:
         relation = ">" if rule.hit_iou > 0.5 else ">="
-        lines["Top-1, Top-5, GT-known"] = f"IoU {relation} 0.5, the boxes of MaxBoxAcc"
-        lines["errors"] = "SPA's rules (right: IoU > 0.5), the boxes of MaxBoxAcc"
+        lines["Top-1, Top-5, GT-known"] = f"IoU {relation} 0.5, boxes of MaxBoxAcc"
+        lines["errors"] = "SPA's rules (correct: IoU > 0.5), boxes of MaxBoxAcc"
     if masks:
         lines["masks"] = (
-            f"of {int(counts['masks'])} images; nearest to the size of the map (PxAP); "
-            "the map in 8 bits to the size of the mask (Peak-IoU)"
+            f"of {int(counts['masks'])} images; PxAP: mask resized to the map (nearest); "
+            "Peak-IoU: map in 8 bits, resized to the mask"
         )
     if boxes or masks:
-        lines["threshold"] = ITSELF
-        if data.chosen_on is not None:
-            other = sources.chosen_on
-            where = f", maps in {other.folder}" if isinstance(other, MapFolder) and (
-                other is not source
-            ) else ""  # fmt: skip
-            lines["threshold"] = f"chosen on {data.chosen_on.name} ({data.chosen_on.size}{where})"
+        lines["threshold"] = BEST_OF_SPLIT
+        if data.threshold_split is not None:
+            split, other = data.threshold_split, sources.threshold_split
+            lines["threshold"] = f"chosen on {split.name} ({split.description}"
+            if isinstance(other, MapFolder) and other is not source:
+                lines["threshold"] += f", maps in {other.folder}"
+            lines["threshold"] += ")"
     return lines
 
 
 def _model(split: Split, source: ModelMaps) -> Protocol:
     if source.same_classes:
-        classes = f"{split.classes} in data set and classifier, taken as the same by index"
+        classes = f"{split.num_classes} in data set and classifier, matched by index"
     else:
         outputs = source.localizer.num_classes
         classes = (
-            f"{split.classes} in the data set, {outputs} in the classifier: not the same, "
+            f"{split.num_classes} in the data set, {outputs} in the classifier: different classes, "
             "so no Top-1, Top-5, GT-known or errors"
         )
     return {
         "maps": source.localizer.title,
         "pixels": str(split.reader.policy),
         "classes": classes,
-        "class of the map": "the true one" if source.true_class else "the predicted one",
+        "class of the map": "true class" if source.true_class else "predicted class",
         "resize": f"bicubic to {source.size} x {source.size}",
-        "normalisation": "each map min-maxed, after the resize",
+        "normalization": "min-max for each map, after the resize",
     }

@@ -1,4 +1,4 @@
-"""From counts to the results of ``evaluate``, at thresholds chosen on the same images or others."""
+"""From counts to the results of ``evaluate``, at thresholds chosen on this or another split."""
 
 from __future__ import annotations
 
@@ -13,57 +13,57 @@ from wsolrefine.metrics import BoxAccuracy, max_box_acc, peak_iou, pixel_average
 from wsolrefine.metrics.error_types import LocalizationError
 
 Results = dict[str, Any]
-COUNTED = {"boxes": "single", "masks": "levels"}
-"""What is counted of each kind of truth."""
+COUNT_OF = {"boxes": "single", "masks": "levels"}
+"""For boxes and masks, the name of a count that exists if a split has them."""
 
 
 class Chosen(NamedTuple):
-    """The thresholds at which a split is best: of boxes as places in the list, of grey levels."""
+    """The best thresholds of a split: for boxes as indices of the list, for masks a grey level."""
 
     single: int | None
     all: list[int]
     level: int | None
 
 
-def choose(counts: Counts, thresholds: Sequence[float]) -> Chosen:
-    """Choose the thresholds on a split: the lowest of the best, for each IoU of V2 its own."""
-    level = peak_iou(counts["levels"][None]).peak_threshold if "levels" in counts else None
+def choose_thresholds(counts: Counts, thresholds: Sequence[float]) -> Chosen:
+    """Return the lowest of the best thresholds of a split; MaxBoxAccV2 has one for each IoU."""
+    level = int(peak_iou(counts["levels"][None]).peak_threshold) if "levels" in counts else None
     if "single" not in counts:
-        return Chosen(None, [], None if level is None else int(level))
+        return Chosen(None, [], level)
     single, all = (_box_accuracy(counts, name, thresholds) for name in ("single", "all"))
-    return Chosen(_places(single)[0], _places(all), None if level is None else int(level))
+    return Chosen(_best_indices(single)[0], _best_indices(all), level)
 
 
 def _box_accuracy(counts: Counts, name: str, thresholds: Sequence[float]) -> BoxAccuracy:
     return max_box_acc(counts[name], counts["boxed"], thresholds)
 
 
-def _places(found: BoxAccuracy) -> list[int]:
+def _best_indices(found: BoxAccuracy) -> list[int]:
     return torch.searchsorted(found.thresholds, found.best_thresholds).tolist()
 
 
-def results_of(
+def compute_results(
     counts: Counts, thresholds: Sequence[float], chosen: Chosen, errors_at: Sequence[float]
 ) -> tuple[Results, Results]:
     """Return the results and the curves of a split, as fractions.
 
-    Every result that depends on a threshold comes twice: at the chosen one, and at the best one of
-    this very split (``max_``). They agree where the threshold was chosen here.
+    A result that depends on a threshold is given twice: at the chosen threshold, and at the best
+    threshold of this split (``max_``). They are equal if the threshold was chosen on this split.
 
     Args:
-        counts: of the split.
-        thresholds: T of them, of boxes.
-        chosen: where the results are read.
-        errors_at: the thresholds for which errors were counted.
+        counts: counts of the split.
+        thresholds: the T thresholds of boxes.
+        chosen: the thresholds of the results.
+        errors_at: the thresholds at which error types were counted.
 
     Raises:
-        ValueError: there are masks but no object pixel in them, nothing was counted, or there is
-            no threshold for what was.
+        ValueError: there are masks without any object pixel, there are neither boxes nor masks, or
+            only one of the two splits has boxes or masks.
 
     """
-    for name, place in (("boxes", chosen.single), ("masks", chosen.level)):
-        if (COUNTED[name] in counts) != (place is not None):
-            raise ValueError(f"thresholds: expected both splits to have {name}, only one has")
+    for name, chosen_index in (("boxes", chosen.single), ("masks", chosen.level)):
+        if (COUNT_OF[name] in counts) != (chosen_index is not None):
+            raise ValueError(f"thresholds: expected both splits to have {name}, got only one")
     if chosen.single is None and chosen.level is None:
         raise ValueError("expected a true box or a mask of at least one image, got none")
     results: Results = {}
@@ -86,8 +86,8 @@ def results_of(
         curves["thresholds"] = list(thresholds)
         curves["box_acc"] = single.curve[0].tolist()
         curves["box_acc_v2"] = {str(iou): all.curve[i].tolist() for i, iou in enumerate(IOUS)}
-        place = list(errors_at).index(thresholds[chosen.single])
-        results |= _classes(counts, chosen.single, place)
+        error_index = list(errors_at).index(thresholds[chosen.single])
+        results |= _class_results(counts, chosen.single, error_index)
     if chosen.level is not None:
         pixels = pixel_average_precision(counts["scores"])
         levels = peak_iou(counts["levels"][None])
@@ -104,26 +104,25 @@ def results_of(
     return results, curves
 
 
-def _at(found: BoxAccuracy, places: Sequence[int]) -> dict[str, list[float]]:
-    rows = range(len(places))
+def _at(found: BoxAccuracy, indices: Sequence[int]) -> dict[str, list[float]]:
     return {
-        "accuracy": [found.curve[i, place].item() for i, place in zip(rows, places, strict=True)],
-        "threshold": [found.thresholds[place].item() for place in places],
+        "accuracy": [found.curve[row, index].item() for row, index in enumerate(indices)],
+        "threshold": [found.thresholds[index].item() for index in indices],
         "max_accuracy": found.accuracies.tolist(),
         "max_threshold": found.best_thresholds.tolist(),
     }
 
 
-def _classes(counts: Counts, place: int, error_place: int) -> Results:
-    """Return what needs the classes: classification, localization, errors."""
+def _class_results(counts: Counts, index: int, error_index: int) -> Results:
+    """Return the results that need the classes: classification, localization, errors."""
     if "classified" not in counts:
         return {}
     total = int(counts["boxed"])
-    first, five = (counts["classified"] / total).tolist()
+    top1, top5 = (counts["classified"] / total).tolist()
     names = [name for name in ("top1", "top5", "gt_known") if name in counts]
-    found: Tensor = counts["errors"][:, error_place]
+    errors: Tensor = counts["errors"][:, error_index]
     return {
-        "classification": {"top1": first, "top5": five},
-        "localization": {name: counts[name][place].item() / total for name in names},
-        "errors": {error.name: found[error].item() / total for error in LocalizationError},
+        "classification": {"top1": top1, "top5": top5},
+        "localization": {name: counts[name][index].item() / total for name in names},
+        "errors": {error.name: errors[error].item() / total for error in LocalizationError},
     }

@@ -17,32 +17,32 @@ from wsolrefine.data import ScoreMaps
 from wsolrefine.metrics import prepare_score_map
 
 
-class Seen(NamedTuple):
-    """The score map of an image, and the classifier's best classes where there is a classifier."""
+class Prediction(NamedTuple):
+    """The score map of an image, and the top five classes if there is a classifier."""
 
     map: Tensor  # (H, W) float64 in [0, 1]
     classes: list[int] | None
 
 
 class Source(Protocol):
-    """Gives score maps: ``load`` reads one image in a thread, ``see`` makes the maps of a batch."""
+    """Source of score maps: ``load`` reads one image, ``predict`` returns the maps of a batch."""
 
     def load(self, split: Split, index: int) -> Tensor:
-        """Read what is needed of one image, or raise."""
+        """Read one image or map; called in a thread."""
 
-    def see(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Seen]:
+    def predict(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Prediction]:
         """Return the maps of a batch, given the true classes."""
 
 
 class Sources(NamedTuple):
-    """Where the maps of the evaluated split come from, and those of the one for thresholds."""
+    """The source of the evaluated split, and that of the split on which thresholds are chosen."""
 
-    evaluated: Source
-    chosen_on: Source
+    split: Source
+    threshold_split: Source
 
 
 class MapFolder:
-    """Score maps in files, named after the images; taken as they are, or each min-maxed."""
+    """Score maps in files named like the images; used unchanged, or each min-max normalized."""
 
     def __init__(self, folder: Path, normalize: bool) -> None:
         self.folder, self.normalize = folder, normalize
@@ -52,7 +52,7 @@ class MapFolder:
         """Read one map.
 
         Raises:
-            ValueError: the map holds NaN, or values outside [0, 1] that are not to be min-maxed.
+            ValueError: the map contains NaN, or without ``normalize`` values outside [0, 1].
 
         """
         map = self.files.maps(split.image_id(index)).double()
@@ -64,69 +64,69 @@ class MapFolder:
         if low < 0 or high > 1:
             raise ValueError(
                 f"map: expected values in [0, 1], got {low:.4g} to {high:.4g}"
-                " (--normalize min-maxes each map)"
+                " (--normalize applies min-max normalization to every map)"
             )
         return map
 
-    def see(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Seen]:
-        """Return the maps as they were read."""
-        return [Seen(map, None) for map in loaded]
+    def predict(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Prediction]:
+        """Return the maps of the files."""
+        return [Prediction(map, None) for map in loaded]
 
 
 class ModelMaps:
-    """Score maps of a localizer: resized bicubic, then min-maxed.
+    """Score maps of a localizer: resized (bicubic), then min-max normalized.
 
-    Classes of the localizer are those of the data set, by index, where there are as many.
+    If the localizer has as many classes as the data set, they are matched by index.
 
     Args:
         localizer: a classifier with a method, or a recipe.
-        classes: number of classes of the data set.
-        labels: map of the true class or of the predicted one; None: of the true one where the
-            localizer knows the classes of the data set.
+        num_classes: number of classes of the data set.
+        labels: map of the true or of the predicted class; None: of the true class if the localizer
+            has the classes of the data set.
         size: side of the maps in pixels.
 
     """
 
     def __init__(
-        self, localizer: Localizer, classes: int, labels: Labels | None, size: int
+        self, localizer: Localizer, num_classes: int, labels: Labels | None, size: int
     ) -> None:
         outputs = localizer.num_classes
         self.localizer, self.size = localizer, size
-        self.same_classes = outputs == classes
+        self.same_classes = outputs == num_classes
         if labels is Labels.true and not self.same_classes:
             stop(
-                f"--labels true: expected a classifier of the {classes} classes of the data set, "
-                f"got one of {outputs}"
+                f"--labels true: expected a classifier with the {num_classes} classes of the data "
+                f"set, got one with {outputs}"
             )
         self.true_class = self.same_classes and labels is not Labels.predicted
 
     def load(self, split: Split, index: int) -> Tensor:
-        """Read one image and bring it to the model's size."""
+        """Read and preprocess one image."""
         return self.localizer.prepare_image(split.reader.image(index))
 
-    def see(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Seen]:
+    def predict(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Prediction]:
         """Localize in a batch.
 
         Raises:
-            ValueError: the class scores are not finite numbers.
+            ValueError: the class scores are not finite.
 
         """
         images = torch.stack(list(loaded)).to(self.localizer.device)
-        asked = torch.tensor(labels, device=images.device) if self.true_class else None
-        found = self.localizer.class_maps(images, asked)
+        classes = torch.tensor(labels, device=images.device) if self.true_class else None
+        found = self.localizer.class_maps(images, classes)
         logits, maps = found.logits.float().cpu(), found.maps[:, 0].float().cpu()
         if not logits.isfinite().all():
-            raise ValueError("the class scores are not finite numbers")
-        best = logits.topk(min(5, logits.shape[1])).indices.tolist()
+            raise ValueError("the class scores are not finite")
+        top5 = logits.topk(min(5, logits.shape[1])).indices.tolist()
         return [
-            Seen(
+            Prediction(
                 prepare_score_map(map, (self.size, self.size)),
-                classes if self.same_classes else None,
+                predicted if self.same_classes else None,
             )
-            for map, classes in zip(maps, best, strict=True)
+            for map, predicted in zip(maps, top5, strict=True)
         ]
 
     def edges(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Tensor]:
-        """Run a recipe of edges on a batch and return them as they are, ``(H, W)`` each."""
+        """Return the edges ``(H, W)`` of each image of a batch, for an edge recipe."""
         images = torch.stack(list(loaded)).to(self.localizer.device)
         return list(self.localizer.class_maps(images).maps[:, 0].float().cpu())

@@ -1,1 +1,1 @@
-"""How ``wsolrefine refine`` works: inputs, batches, maps and masks, one results file."""
+"""The code of ``wsolrefine refine``."""

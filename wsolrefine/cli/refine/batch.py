@@ -1,4 +1,4 @@
-"""One batch of ``refine``: read, localize, write."""
+"""One batch of ``refine``: read the images, localize, write the results."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from wsolrefine.localization.masks import binarize, enlarge, mask_size
 from wsolrefine.viz import draw_boxes, overlay
 
 PREVIEW_SIZE = 1600
-"""Longest side of an overlay in pixels: it is for looking at, whatever the size of the image."""
+"""Longest side of an overlay in pixels; overlays are for inspection only."""
 
 
 class Plan(NamedTuple):
-    """What is done to every image, and where the results go.
+    """What to do with each image, and where to write the results.
 
-    ``classes`` is the K of the best K classes, or a list of class indices.
+    ``classes`` is the number K of the top classes, or a list of class indices.
     """
 
     localizer: Localizer
@@ -40,7 +40,7 @@ class Plan(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """What is kept of an image while its batch is worked on: never the full photograph."""
+    """What is kept of an image while its batch is processed, which excludes the full image."""
 
     found: Found
     pixels: Tensor
@@ -65,7 +65,7 @@ class Failed(NamedTuple):
 
 
 def load(plan: Plan, found: Found) -> Loaded | Failed:
-    """Read one image and bring it to the classifier's size."""
+    """Read and preprocess one image."""
     try:
         image = read_image(found.path)
         pixels = plan.localizer.prepare_image(image)
@@ -73,7 +73,7 @@ def load(plan: Plan, found: Found) -> Loaded | Failed:
         return Failed(found, error.reason)
     except OSError as error:
         return Failed(found, (error.strerror or str(error)).lower())
-    except Exception as error:  # preprocessing may be anybody's code
+    except Exception as error:  # preprocessing may be the user's code
         return Failed(found, f"preprocessing failed ({error or type(error).__name__})")
     size = image.size
     image.thumbnail((PREVIEW_SIZE, PREVIEW_SIZE))
@@ -81,14 +81,15 @@ def load(plan: Plan, found: Found) -> Loaded | Failed:
 
 
 def finish(plan: Plan, batch: list[Loaded], pool: Executor) -> Iterator[Finished | Failed]:
-    """Localize in a batch, and yield each image when its results are written."""
+    """Localize in a batch, and yield each image once its results are written."""
     localizer, classes = plan.localizer, plan.classes
     images = torch.stack([loaded.pixels for loaded in batch]).to(localizer.device)
     if isinstance(classes, int):
         found = localizer.class_maps(images, top=classes)
     else:
-        asked = torch.tensor([classes] * len(images), device=images.device)
-        found = localizer.class_maps(images, asked)
+        found = localizer.class_maps(
+            images, torch.tensor([classes] * len(images), device=images.device)
+        )
     logits, maps = found.logits.float().cpu(), found.maps.float().cpu()
     labels = found.labels.cpu()
     scores = logits.softmax(-1).gather(1, labels)
@@ -99,7 +100,7 @@ def _write(
     plan: Plan, loaded: Loaded, maps: Tensor, labels: list[int], scores: list[float]
 ) -> Finished | Failed:
     if not np.isfinite(scores).all():
-        return Failed(loaded.found, "the class scores are not finite numbers")
+        return Failed(loaded.found, "the class scores are not finite")
     width, height = loaded.size
     localizer = plan.localizer
     files: list[str] = []
@@ -107,48 +108,48 @@ def _write(
     try:
         for label, score, map in zip(labels, scores, maps, strict=True):
             large = enlarge(map[None, None], mask_size((height, width)))
-            level = Image.fromarray((large[0, 0] * 255).round().to(torch.uint8).numpy())
-            level = level.resize(loaded.size, Image.Resampling.BILINEAR)
-            made, entry = {"maps": level}, None
+            gray = Image.fromarray((large[0, 0] * 255).round().to(torch.uint8).numpy())
+            gray = gray.resize(loaded.size, Image.Resampling.BILINEAR)
+            outputs, entry = {"maps": gray}, None
             if localizer.regions:
                 binary = binarize(large, localizer.threshold, localizer.parts)[0, 0]
                 mask = Image.fromarray(binary.to(torch.uint8).mul(255).numpy())
-                made["masks"] = mask = mask.resize(loaded.size, Image.Resampling.NEAREST)
+                outputs["masks"] = mask = mask.resize(loaded.size, Image.Resampling.NEAREST)
                 entry = annotation(np.asarray(mask) > 0, label, score)
-            picture = _picture(plan, loaded, level, entry, label, score)
-            made["overlays"] = Image.fromarray(picture)
+            drawn = _overlay(plan, loaded, gray, entry, label, score)
+            outputs["overlays"] = Image.fromarray(drawn)
             end = f".{label}.png" if len(labels) > 1 else ".png"
-            names = {folder: f"{folder}/{loaded.found.name}{end}" for folder in made}
+            names = {folder: f"{folder}/{loaded.found.name}{end}" for folder in outputs}
             files += names.values()
-            for folder, image in made.items():
+            for folder, image in outputs.items():
                 with replacing(plan.out / names[folder]) as temporary:
                     image.save(temporary, compress_level=1 if image.mode == "RGB" else 6)
             if entry:
-                written = {folder.removesuffix("s"): name for folder, name in names.items()}
-                annotations.append({**entry, **written})
+                paths = {folder.removesuffix("s"): name for folder, name in names.items()}
+                annotations.append({**entry, **paths})
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
-            raise  # no image can be written: stop instead of failing on each
+            raise  # no image can be written: stop instead of failing on each one
         for file in files:
             with contextlib.suppress(OSError):
                 (plan.out / file).unlink()
-        return Failed(loaded.found, f"cannot write its results ({error.strerror or error})")
+        return Failed(loaded.found, f"cannot write the results ({error.strerror or error})")
     except MemoryError:
-        return Failed(loaded.found, "not enough memory for its mask")
+        return Failed(loaded.found, "not enough memory for the mask")
     return Finished(loaded.found, loaded.size, files, annotations)
 
 
-def _picture(
-    plan: Plan, loaded: Loaded, level: Image.Image, entry: Record | None, label: int, score: float
+def _overlay(
+    plan: Plan, loaded: Loaded, gray: Image.Image, entry: Record | None, label: int, score: float
 ) -> npt.NDArray[np.uint8]:
-    """Draw map, box and class over the preview of an image."""
+    """Draw heatmap, box and class over the preview of an image."""
     height, width = loaded.preview.shape[:2]
-    shown = level.resize((width, height), Image.Resampling.BILINEAR)
-    picture = overlay(loaded.preview, np.asarray(shown) / np.float32(255))
+    small = gray.resize((width, height), Image.Resampling.BILINEAR)
+    drawn = overlay(loaded.preview, np.asarray(small) / np.float32(255))
     if entry is None:
-        return picture
+        return drawn
     x, y, w, h = entry["bbox"]
     box = np.array([x, y, x + w, y + h]) * np.tile(np.divide((width, height), loaded.size), 2)
     names = plan.localizer.class_names
     name = names[label].split(",")[0] if names else label
-    return draw_boxes(picture, box, labels=[f"{name} {score:.2f}"])
+    return draw_boxes(drawn, box, labels=[f"{name} {score:.2f}"])

@@ -1,27 +1,28 @@
-"""The ``--classes`` option: how many of the best classes, or which."""
+"""The ``--classes`` option: the top K classes, or a list of classes."""
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 
+from wsolrefine.cli.console import similar_names
+
 
 def parse_classes(text: str, class_names: Sequence[str] | None, number: int) -> int | list[int]:
-    """Read ``top1``, ``top5``, or a comma-separated list of indices and names.
+    """Parse ``top1``, ``top5``, or a comma-separated list of indices and names.
 
-    A name is one of ``class_names``, whatever the case, or one of the words between commas in it.
+    A name is one of ``class_names``, or one of its comma-separated parts; case is ignored.
 
     Args:
-        text: what the user wrote.
-        class_names: the classifier's names, or None if it has none.
-        number: how many classes the classifier knows.
+        text: value of the option.
+        class_names: names of the classifier's classes; None if it has none.
+        number: number of the classifier's classes.
 
     Returns:
-        The K of the best K classes of each image, or the list of class indices.
+        The number K of the top classes of each image, or the list of class indices.
 
     Raises:
-        ValueError: an unknown or ambiguous name, or a number out of range.
+        ValueError: a name is unknown or ambiguous, or a number is out of range.
 
     Example:
         >>> parse_classes("top2", None, 10), parse_classes("crane, 3", ["kite", "crane"], 10)
@@ -33,30 +34,29 @@ def parse_classes(text: str, class_names: Sequence[str] | None, number: int) -> 
         if not 1 <= int(top[1]) <= number:
             raise ValueError(f"classes: expected top1 to top{number}, got {text}")
         return int(top[1])
-    named: dict[str, set[int]] = {}
+    indices: dict[str, set[int]] = {}
     for index, name in enumerate(class_names or ()):
         for word in {name, *name.split(",")}:
-            named.setdefault(_plain(word), set()).add(index)
-    whole = [text] if _plain(text) in named else text.split(",")
-    return list(dict.fromkeys(_index(word, named, number) for word in whole))
+            indices.setdefault(_normalized(word), set()).add(index)
+    words = [text] if _normalized(text) in indices else text.split(",")
+    return list(dict.fromkeys(_index(word, indices, number) for word in words))
 
 
-def _plain(name: str) -> str:
+def _normalized(name: str) -> str:
     return " ".join(name.replace("_", " ").split()).casefold()
 
 
-def _index(word: str, named: dict[str, set[int]], number: int) -> int:
+def _index(word: str, indices: dict[str, set[int]], number: int) -> int:
     word = word.strip()
     if word.isdecimal():
         if int(word) >= number:
             raise ValueError(f"classes: expected an index from 0 to {number - 1}, got {word}")
         return int(word)
-    found = sorted(named.get(_plain(word), ()))
+    found = sorted(indices.get(_normalized(word), ()))
     if len(found) == 1:
         return found[0]
     if found:
-        raise ValueError(f"classes: {word!r} names the classes {found}, give the index")
-    close = difflib.get_close_matches(_plain(word), named, n=3) if word else []
-    hint = f" (close: {', '.join(map(repr, close))})" if close else ""
-    names = "an index or a class name" if named else "an index (this model has no class names)"
+        raise ValueError(f"classes: expected an index, got {word!r}, the name of classes {found}")
+    hint = similar_names(_normalized(word), indices)
+    names = "an index or a class name" if indices else "an index (this model has no class names)"
     raise ValueError(f"classes: expected topK, {names}, got {word!r}{hint}")

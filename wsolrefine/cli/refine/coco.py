@@ -1,4 +1,4 @@
-"""The results file of ``refine``: COCO JSON that also remembers the settings and what is done."""
+"""The results file of ``refine``: COCO JSON with the settings and the finished images."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ FOLDERS = ("maps", "masks", "overlays")
 Record = dict[str, Any]
 
 
-class BadResults(Exception):  # noqa: N818 - it is the file that is at fault
-    """The results file cannot be read, or is not one of this command."""
+class BadResults(Exception):  # noqa: N818 - the file is at fault
+    """The results file cannot be read, or was not written by this command."""
 
 
 def annotation(mask: npt.NDArray[np.bool_], category: int, score: float) -> Record | None:
-    """Describe one mask the way COCO does: run lengths, area, box; None for an empty mask.
+    """Return the COCO annotation of a mask: run lengths, area and box; None for an empty mask.
 
     Args:
         mask: ``(H, W)`` at the size of the image.
         category: index of the class.
-        score: the classifier's probability of the class.
+        score: probability of the class.
 
     Example:
         >>> import numpy as np
@@ -57,9 +57,9 @@ def annotation(mask: npt.NDArray[np.bool_], category: int, score: float) -> Reco
 
 
 class Results:
-    """What a folder of results holds, image by image; written as one COCO file.
+    """The results in a folder, written as one COCO file.
 
-    ``images`` maps the name of each finished image to its COCO image, whose annotations stand
+    ``images`` maps the name of each finished image to its COCO image. Its annotations are stored
     under ``"annotations"`` until the file is written.
     """
 
@@ -73,7 +73,7 @@ class Results:
         """Read the results file of a folder; None if there is none.
 
         Raises:
-            BadResults: there is a file of that name that is not one of this command.
+            BadResults: there is a file of that name that this command did not write.
 
         """
         path = out / RESULTS
@@ -82,10 +82,10 @@ class Results:
             results = cls(out, content["info"]["settings"])
             results.categories = {entry["id"]: entry["name"] for entry in content["categories"]}
             images = {image["id"]: {**image, "annotations": []} for image in content["images"]}
-            for found in content["annotations"]:
-                images[found["image_id"]]["annotations"].append(found)
+            for entry in content["annotations"]:
+                images[entry["image_id"]]["annotations"].append(entry)
             results.images = {image["file_name"]: image for image in images.values()}
-            # Everything that is used later is looked at now, while it can be reported as damage.
+            # Access everything that is used later, so that a damaged file is reported now.
             _ = [(i["source"], i["files"][0], i["bytes"], i["modified"]) for i in images.values()]
         except FileNotFoundError:
             return None
@@ -102,20 +102,25 @@ class Results:
         }
 
     def add(
-        self, name: str, path: Path, size: tuple[int, int], files: list[str], found: list[Record]
+        self,
+        name: str,
+        path: Path,
+        size: tuple[int, int],
+        files: list[str],
+        annotations: list[Record],
     ) -> None:
-        """Note one image as finished; ``size`` is ``(width, height)``."""
+        """Add a finished image; ``size`` is ``(width, height)``."""
         self.images[name] = {
             "file_name": name,
             "width": size[0],
             "height": size[1],
             **_identity(path, self.out),
             "files": files,
-            "annotations": found,
+            "annotations": annotations,
         }
 
     def is_done(self, name: str, path: Path) -> bool:
-        """Tell whether an image is finished: same file as then, and all its results still there."""
+        """Tell whether an image is finished: its file is unchanged and all its results exist."""
         image = self.images.get(name)
         if image is None:
             return False
@@ -126,17 +131,17 @@ class Results:
         return same and all((self.out / file).is_file() for file in image["files"])
 
     def write(self) -> None:
-        """Write the file in one step; ids count images in the order of their names."""
+        """Write the file atomically; ids number the images in the order of their names."""
         images: list[Record] = []
         annotations: list[Record] = []
         for name in sorted(self.images):
-            image = {"id": len(images) + 1, **self.images[name]}
-            image["id"] = len(images) + 1
-            for found in image.pop("annotations"):
+            number: Record = {"id": len(images) + 1}
+            image = number | self.images[name] | number  # first, and instead of an earlier id
+            for entry in image.pop("annotations"):
                 numbers = {"id": len(annotations) + 1, "image_id": image["id"]}
-                annotations.append({**found, **numbers})
+                annotations.append({**entry, **numbers})
             images.append(image)
-        used = sorted({found["category_id"] for found in annotations})
+        used = sorted({entry["category_id"] for entry in annotations})
         content = {
             "info": {
                 "description": "maps, masks and boxes by wsolrefine",
@@ -148,25 +153,25 @@ class Results:
             "annotations": annotations,
             "categories": [{"id": i, "name": self.categories.get(i, str(i))} for i in used],
         }
-        # ASCII escapes: a file name may hold bytes that UTF-8 cannot express.
+        # With ASCII escapes, because a file name may contain bytes that UTF-8 cannot encode.
         with replacing(self.out / RESULTS) as temporary:
             temporary.write_text(json.dumps(content, allow_nan=False), "utf-8")
 
     def delete(self, name: str) -> None:
-        """Forget an image and delete the files that were written for it."""
+        """Remove an image and delete its files."""
         for file in self.images.pop(name)["files"]:
             path = Path(os.path.realpath(self.out / file))
             if any((self.out / folder) in path.parents for folder in FOLDERS):
                 path.unlink(missing_ok=True)
 
     def delete_all(self) -> None:
-        """Forget every image and delete its files."""
+        """Remove every image and delete its files."""
         for name in list(self.images):
             self.delete(name)
 
 
 def _identity(path: Path, out: Path) -> Record:
-    """Say which file this is: where, how long, how old."""
+    """Return what identifies a file: path, size and time of modification."""
     status = path.stat()
     try:
         source = Path(os.path.relpath(os.path.realpath(path), out)).as_posix()

@@ -1,4 +1,4 @@
-"""``wsolrefine refine``: maps, masks and boxes for files and folders of photographs."""
+"""``wsolrefine refine``: heatmaps, masks and boxes for files and folders of images."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def refine(
         list[str],
         typer.Argument(
             metavar="IMAGES...",
-            help="Files, folders (to any depth) and quoted globs.",
+            help="Files, folders (searched recursively) and quoted globs.",
             show_default=False,
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for the results; made if missing.")
+        Path, typer.Option("--out", "-o", help="Folder for the results, created if missing.")
     ] = Path("wsolrefine-results"),
     model: Model = None,
     method: Method = None,
@@ -42,9 +42,9 @@ def refine(
         typer.Option(
             "--threshold",
             "-t",
-            help="Map value in [0, 1) above which a pixel is object. By default "
+            help="Map value in [0, 1) above which a pixel is object. Default: "
             + ", ".join(f"{method.threshold} ({name})" for name, method in METHODS.items())
-            + "; a recipe has its own.",
+            + ", or that of the recipe.",
             show_default=False,
         ),
     ] = None,
@@ -52,18 +52,18 @@ def refine(
         str | None,
         typer.Option(
             metavar="largest|all",
-            help="Mask and box of the largest component (the default), or of all components.",
+            help="Mask and box of the largest component (default), or of all components.",
         ),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", "-b", min=1, help="Images run through the model at once.")
+        int, typer.Option("--batch-size", "-b", min=1, help="Images per forward pass of the model.")
     ] = 8,
     device: Device = "auto",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Do again what is done already.")
+        bool, typer.Option("--overwrite", help="Recompute existing results.")
     ] = False,
 ) -> None:
-    """Write the refined map, the mask, an overlay and the box of every image.
+    """Write a refined heatmap, a mask, an overlay and a box for each image.
 
     [bold]Examples[/bold]
 
@@ -79,37 +79,37 @@ def refine(
 
     [bold]Results[/bold]
 
-    maps/, masks/ (0 and 255, size of the image) and overlays/ in the folder
-    --out, named like the images with .png behind, and wsolrefine.json: COCO
-    images, categories, annotations (box, area, run-length mask, score).
-    The edge recipe (sem_edges) writes no masks or boxes.
-    A second run skips what is done.
+    In the folder --out: maps/, masks/ (0 and 255) and overlays/, as PNG files
+    of the size of the image, and wsolrefine.json in COCO format: images,
+    categories, annotations (box, area, run-length mask, score). The edge
+    recipe (sem_edges) writes no masks or boxes. A second run skips finished
+    images.
 
-    [bold]Exit code[/bold]
+    [bold]Exit codes[/bold]
 
-    0 all done; 1 something could not be read or written, named at the end;
-    2 nothing to do or a wrong option; 130 stopped by Ctrl-C (run again to
-    go on).
+    0 all done; 1 something could not be read or written, listed at the end;
+    2 nothing to do, or an invalid option; 130 stopped by Ctrl-C, run again
+    to continue.
     """
-    head = None
+    header = None
     if recipe is not None:
-        head = read_recipe(recipe, model)
+        header = read_recipe(recipe, model)
         from wsolrefine.recipes.checkpoint import recipe_class
 
         refuse({"method": method, "layer": layer}, "--recipe does not use it")
-        if not recipe_class(head.metadata.recipe).regions:
-            reason = f"{head.metadata.recipe} does not use it, its maps are edges"
+        if not recipe_class(header.metadata.recipe).regions:
+            reason = f"{header.metadata.recipe} does not use it, its maps are edges"
             refuse({"threshold": threshold, "parts": parts}, reason)
-        settings: dict[str, Any] = {"recipe": head.metadata.recipe, "sha256": head.sha256}
-        own_threshold = head.metadata.threshold
+        settings: dict[str, Any] = {"recipe": header.metadata.recipe, "sha256": header.sha256}
+        default_threshold = header.metadata.threshold
     else:
         name = method or DEFAULT
         if name not in METHODS:
             stop(f"--method: expected one of {', '.join(METHODS)}, got {name!r}")
         settings = {"model": model or DEFAULT_MODEL, "method": name, "layers": layer or "auto"}
-        own_threshold = METHODS[name].threshold
+        default_threshold = METHODS[name].threshold
     settings["classes"] = classes
-    settings["threshold"] = own_threshold if threshold is None else threshold
+    settings["threshold"] = default_threshold if threshold is None else threshold
     settings["parts"] = parts or "largest"
     try:
         check_threshold(settings["threshold"])
@@ -117,11 +117,11 @@ def refine(
     except ValueError as error:
         stop(f"--{error}")
 
-    def localizer() -> Localizer:
-        found = load_localizer(model, head, method, layer, device)
-        found.threshold, found.parts = settings["threshold"], settings["parts"]
-        return found
+    def load() -> Localizer:
+        localizer = load_localizer(model, header, method, layer, device)
+        localizer.threshold, localizer.parts = settings["threshold"], settings["parts"]
+        return localizer
 
     from wsolrefine.cli.refine.loop import run
 
-    run(images, out, settings, batch_size=batch_size, overwrite=overwrite, load=localizer)
+    run(images, out, settings, batch_size=batch_size, overwrite=overwrite, load=load)

@@ -1,4 +1,4 @@
-"""From the arguments of the command line to a list of image files, each with a name of its own."""
+"""From the arguments of ``refine`` to a list of image files with unique names."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from wsolrefine.data.images import SUFFIXES
 
 
 class Found(NamedTuple):
-    """An image file and the name that its results get, with ``/`` between folders."""
+    """An image file and the name of its results, with ``/`` between folders."""
 
     path: Path
     name: str
 
 
 class Inputs(NamedTuple):
-    """The images of a run, the problems, and how many were given again or are results."""
+    """The images of a run, the problems, and how many were repeated or are results."""
 
     images: list[Found]
     problems: Problems
@@ -33,15 +33,15 @@ class Inputs(NamedTuple):
 def find_images(arguments: Iterable[str], out: Path, known: Mapping[str, str]) -> Inputs:
     """Expand files, folders and globs.
 
-    A file is taken once, however many names or links lead to it. Results of this command (in
-    ``out``, or in any folder that holds a results file) are never taken as input. The name is the
-    path below the folder that was given; where two files would share one, folders are put before
-    it until they differ.
+    Each file is used once, even if several names or links lead to it. Results of this command (in
+    ``out``, or in any folder that contains a results file) are never used as input. The name of an
+    image is its path below the given folder. If two files would have the same name, parent folders
+    are added until the names differ.
 
     Args:
-        arguments: files, folders (searched to any depth, hidden files left out) and globs.
+        arguments: files, folders (searched recursively, without hidden files) and globs.
         out: real path of the folder of the results.
-        known: real path to name, for the images that ``out`` already holds: they keep theirs.
+        known: real path to name, for the images already in ``out``, which keep their names.
 
     """
     problems: Problems = []
@@ -49,20 +49,20 @@ def find_images(arguments: Iterable[str], out: Path, known: Mapping[str, str]) -
     images: dict[str, tuple[int, Found]] = {}
     repeated = results = 0
     for number, argument in enumerate(arguments):
-        took, before = False, len(problems)
+        empty, before = True, len(problems)
         for path, relative in expand(argument, problems):
-            took = True
+            empty = False
             source = os.path.realpath(path)
             if _is_result(Path(source), out):
                 results += 1
             elif source in images:
                 repeated += images[source][0] != number
             else:
-                name = known.get(source) or _free_name(source, relative, names)
+                name = known.get(source) or _unique_name(source, relative, names)
                 names[_folded(name)] = source
                 images[source] = number, Found(path, name)
-        if not took and len(problems) == before:
-            problems.append((argument, "a folder with no image in it"))
+        if empty and len(problems) == before:
+            problems.append((argument, "a folder without images"))
     return Inputs([found for _, found in images.values()], problems, repeated, results)
 
 
@@ -74,11 +74,11 @@ def _is_result(source: Path, out: Path) -> bool:
 
 
 def _folded(name: str) -> str:
-    # Two names that differ in case or in the way accents are stored are one file on some disks.
+    # On some disks, names that differ only in case or in the encoding of accents are one file.
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _free_name(source: str, relative: str, names: Mapping[str, str]) -> str:
+def _unique_name(source: str, relative: str, names: Mapping[str, str]) -> str:
     name, number = relative, 1
     for folder in list(Path(source).parents)[relative.count("/") :]:
         if _folded(name) not in names:
@@ -91,12 +91,12 @@ def _free_name(source: str, relative: str, names: Mapping[str, str]) -> str:
 
 
 def expand(argument: str, problems: Problems) -> Iterator[tuple[Path, str]]:
-    """Yield each file of one argument with its path below the folder that was given."""
-    if not argument.strip():  # an unset variable of the shell must not mean "this folder"
+    """Yield each file of one argument with its path below the given folder."""
+    if not argument.strip():  # an unset shell variable must not mean the current folder
         problems.append((repr(argument), "an empty name"))
         return
     path = Path(argument)
-    if os.path.lexists(path):  # first, because a name may hold the letters of a pattern
+    if os.path.lexists(path):  # first, because a name may contain the characters of a pattern
         matches = [path]
     elif glob.has_magic(argument):
         matches = _glob(path)
@@ -118,26 +118,26 @@ def expand(argument: str, problems: Problems) -> Iterator[tuple[Path, str]]:
 
 
 def _kind(path: Path) -> str:
-    """Return "folder", "file", or what is wrong; unlike pathlib this never raises."""
+    """Return "folder", "file", or what is wrong; unlike pathlib, this never raises."""
     try:
         if path.is_dir():
             return "folder"
         if path.is_file():
             return "file"
-        return "not a file" if path.exists() else "a link that leads nowhere"
+        return "not a file" if path.exists() else "a broken link"
     except OSError as error:
         return (error.strerror or str(error)).lower()
 
 
 def _glob(pattern: Path) -> list[Path]:
-    # pathlib, because its ** does not follow links to folders: glob.glob runs round link loops.
+    # pathlib, because its ** does not follow links to folders; glob.glob does, also in a loop.
     parts = pattern.parts
     fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
     try:
         matches = list(Path(*parts[:fixed]).glob(str(Path(*parts[fixed:]))))
-    except (ValueError, OSError):  # two stars beside other letters are no pattern to pathlib
+    except (ValueError, OSError):  # pathlib rejects ** next to other characters
         return []
-    # A pattern such as photos/* means the images there, *.txt means what it says.
+    # A pattern such as photos/* means only the images there; *.txt is taken literally.
     if not pattern.suffix or glob.has_magic(pattern.suffix):
         matches = [m for m in matches if m.suffix.lower() in SUFFIXES or _kind(m) == "folder"]
     hidden = any(part.startswith(".") for part in parts[fixed:])
@@ -145,7 +145,7 @@ def _glob(pattern: Path) -> list[Path]:
 
 
 def _walk(folder: Path, seen: set[str], problems: Problems) -> Iterator[Path]:
-    """Yield the image files below a folder in order; a folder reached twice is read once."""
+    """Yield the image files below a folder in order; a folder reached twice is searched once."""
     waiting = [folder]
     while waiting:
         folder = waiting.pop()

@@ -1,4 +1,4 @@
-"""The loop of ``refine``: what is left to do, batch by batch, so that stopping loses nothing."""
+"""The loop of ``refine``: batch by batch, so that an interruption loses nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from wsolrefine import Localizer
 from wsolrefine.cli.console import Problems, list_problems, stop, summarize
-from wsolrefine.cli.files import InUse, alone_in, termination_as_interrupt
+from wsolrefine.cli.files import FolderInUse, lock_folder, termination_as_interrupt
 from wsolrefine.cli.images import quiet
 from wsolrefine.cli.options import check_out
 from wsolrefine.cli.refine.batch import Failed, Finished, Loaded, Plan, finish, load
@@ -26,7 +26,7 @@ from wsolrefine.cli.refine.coco import RESULTS, BadResults, Results
 from wsolrefine.cli.refine.inputs import Found, find_images
 
 SAVE_EVERY = 30.0
-"""Seconds between two writings of the results file: a killed run loses no more than this."""
+"""Seconds between writes of the results file: a killed run loses at most this much."""
 
 
 def run(
@@ -38,70 +38,70 @@ def run(
     overwrite: bool,
     load: Callable[[], Localizer],
 ) -> None:
-    """Refine every image that is not done yet, and say at the end what could not be.
+    """Refine every image that is not done yet, and list at the end what could not be used.
 
     Args:
         arguments: files, folders and globs.
-        folder: of the results.
-        settings: what decides the results; those of an earlier run must be the same.
-        batch_size: images run through the model at once.
-        overwrite: do again what is done.
-        load: gives the localizer, once it is known that there is something to do.
+        folder: folder of the results.
+        settings: what determines the results; an earlier run in the folder must have the same.
+        batch_size: images per forward pass of the model.
+        overwrite: recompute existing results.
+        load: returns the localizer; called only if there is something to do.
 
     """
     check_out(folder)
     out = Path(os.path.realpath(folder))
-    written = _written(out)
+    version = _version(out)
     results, outdated = _earlier(out, settings, overwrite)
     inputs = find_images(arguments, out, results.sources())
     problems = list(inputs.problems)
     if not inputs.images:
         list_problems(problems)
-        stop("no image found" + (" outside of the result folders" if inputs.results else ""))
+        stop("no image found" + (" outside the result folders" if inputs.results else ""))
     todo = [f for f in inputs.images if overwrite or not results.is_done(f.name, f.path)]
     finished: list[str] = []
-    end = 0
+    code = 0
     if todo:
         localizer = load()
         names, number = localizer.class_names, localizer.num_classes
         try:
             plan = Plan(localizer, parse_classes(settings["classes"], names, number or 0), out)
         except ValueError as error:
-            stop(error)
+            stop(f"--{error}")
         results.categories |= dict(enumerate(names or ()))
         try:
             out.mkdir(parents=True, exist_ok=True)
-            with alone_in(out), termination_as_interrupt():
-                if _written(out) != written:
-                    raise InUse
-                results.write()  # before any work: is the folder writable at all?
+            with lock_folder(out), termination_as_interrupt():
+                if _version(out) != version:
+                    raise FolderInUse
+                results.write()  # now, to find out whether the folder is writable
                 if outdated:
                     outdated.delete_all()
                 try:
                     _work(plan, todo, results, batch_size, problems, finished)
                 except KeyboardInterrupt:
-                    end = 130
+                    code = 130
                 except (RuntimeError, TypeError, ValueError) as error:
                     problems.append((plan.localizer.title, str(error)))
                 finally:
                     results.write()
-        except InUse:
-            stop(f"another run writes to {out}: wait for it, or choose another --out", 1)
+        except FolderInUse:
+            stop(f"another run is writing to {out}: wait for it, or choose another --out", 1)
         except OSError as error:
             problems.append((str(out), f"cannot write to it ({error.strerror or error})"))
     skipped = len(inputs.images) - len(todo)
     empty = 0
-    if finished and plan.localizer.regions:  # edges have no boxes at all
+    if finished and plan.localizer.regions:  # edges never have boxes
         empty = sum(not results.images[name]["annotations"] for name in finished)
-    left = len(todo) - len(finished) if end == 130 else 0
+    left = len(todo) - len(finished) if code == 130 else 0
     summarize(len(finished), skipped, empty, inputs.repeated, left, out / RESULTS)
     list_problems(problems)
-    if end or problems:
-        raise typer.Exit(end or 1)
+    if code or problems:
+        raise typer.Exit(code or 1)
 
 
-def _written(out: Path) -> tuple[int, int] | None:
-    """Tell one state of the results file from another; None if there is none."""
+def _version(out: Path) -> tuple[int, int] | None:
+    """Return what changes whenever the results file is written; None if there is none."""
     try:
         status = (out / RESULTS).stat()
     except OSError:
@@ -112,21 +112,22 @@ def _written(out: Path) -> tuple[int, int] | None:
 def _earlier(
     out: Path, settings: dict[str, Any], overwrite: bool
 ) -> tuple[Results, Results | None]:
-    """Return the results to go on with, and those made otherwise, which are to be deleted."""
+    """Return the results to continue, and those with other settings, which are to be deleted."""
     try:
         earlier = Results.read(out)
     except BadResults as error:
         if not overwrite:
-            stop(f"{error}; --overwrite replaces it")
+            stop(f"{error}; use --overwrite to replace it")
         earlier = None
     if earlier is None or earlier.settings == settings:
         return earlier or Results(out, settings), None
     before = {key: earlier.settings.get(key) for key in settings}
-    changes = [f"{k} {before[k]} then, {v} now" for k, v in settings.items() if before[k] != v]
+    changes = [f"{k}: {before[k]} then, {v} now" for k, v in settings.items() if before[k] != v]
     if earlier.images and not overwrite:
         stop(
-            f"{out} holds {len(earlier.images)} results with other settings ({'; '.join(changes)}):"
-            " choose another --out, or --overwrite to delete them and begin anew"
+            f"--out: expected the settings of the {len(earlier.images)} results in {out}, got "
+            f"others ({'; '.join(changes)}); choose another folder, or use --overwrite to delete "
+            "these results"
         )
     return Results(out, settings), earlier
 
@@ -158,7 +159,7 @@ def _work(
                     finished.append(name)
                 else:
                     problems.append((str(outcome.found.path), outcome.reason))
-                    if name in results.images:  # listed once, but the file has changed since
+                    if name in results.images:  # of an earlier version of the file
                         results.delete(name)
             progress.advance(task, len(outcomes))
             if time.monotonic() - saved > SAVE_EVERY:

@@ -1,4 +1,4 @@
-"""The batches of ``train``: what comes when and how it is cut, by seed and epoch alone."""
+"""The batches of ``train``: order and crops depend only on the seed and the epoch."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from wsolrefine.data.augment import RandomCrop
 from wsolrefine.data.reader import Reader
 
 
-class Draw(NamedTuple):
-    """An image of an epoch: the epoch travels with the number, so that workers know it."""
+class SampleIndex(NamedTuple):
+    """The index of an image, with the epoch, which workers would not know otherwise."""
 
     epoch: int
     image: int
 
 
-def number_of(*parts: int) -> int:
-    """Make one seed of several numbers; near ones give seeds far apart.
+def derive_seed(*parts: int) -> int:
+    """Hash several numbers to one seed, so that similar numbers give unrelated seeds.
 
     Example:
-        >>> number_of(0, 1) == number_of(1, 0), 0 <= number_of(0, 1) < 2**63
+        >>> derive_seed(0, 1) == derive_seed(1, 0), 0 <= derive_seed(0, 1) < 2**63
         (False, True)
 
     """
@@ -36,52 +36,52 @@ def number_of(*parts: int) -> int:
 
 
 class TrainingImages(Dataset[tuple[Tensor, int] | UnreadableImage]):
-    """Images of a reader, cut at random and preprocessed, with their labels.
+    """Images of a reader with their labels, randomly cropped and preprocessed.
 
-    They are read as ``evaluate`` reads them, by the policy of the data set. An image that cannot be
-    read is returned as the error: raised in a worker, its message would be lost.
+    They are read like in ``evaluate``, by the image policy of the data set. If an image cannot be
+    read, the error is returned, because an error raised in a worker loses its message.
     """
 
     def __init__(
         self,
         reader: Reader,
-        cut: RandomCrop,
+        crop: RandomCrop,
         preprocess: Callable[[Image.Image], Tensor],
         seed: int,
     ) -> None:
-        self.reader, self.cut, self.preprocess, self.seed = reader, cut, preprocess, seed
+        self.reader, self.crop, self.preprocess, self.seed = reader, crop, preprocess, seed
 
     def __len__(self) -> int:
         return len(self.reader)
 
-    def __getitem__(self, draw: Draw) -> tuple[Tensor, int] | UnreadableImage:
-        path = self.reader.image_path(draw.image)
+    def __getitem__(self, index: SampleIndex) -> tuple[Tensor, int] | UnreadableImage:
+        path = self.reader.image_path(index.image)
         try:
-            image = self.reader.image(draw.image)
-            generator = torch.Generator().manual_seed(number_of(self.seed, *draw))
-            pixels = self.preprocess(self.cut(image, generator))
+            image = self.reader.image(index.image)
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, *index))
+            pixels = self.preprocess(self.crop(image, generator))
         except UnreadableImage as error:
             return error
         except OSError as error:
             return UnreadableImage(path, f"none ({error.strerror or error})")
-        except Exception as error:  # preprocessing may be anybody's code
-            return UnreadableImage(path, repr(error), "an image that preprocessing takes")
-        return pixels, self.reader.annotations[draw.image].label
+        except Exception as error:  # preprocessing may be the user's code
+            return UnreadableImage(path, repr(error), "an image that preprocessing accepts")
+        return pixels, self.reader.annotations[index.image].label
 
 
-class Batches(Sampler[list[Draw]]):
-    """The batches of one epoch in an order of its own, shared out among several processes.
+class Batches(Sampler[list[SampleIndex]]):
+    """The batches of one epoch in random order, distributed over several processes.
 
-    A last batch of one image is left out, as batch normalisation cannot train on it; with several
-    processes also what does not go into equal shares.
+    A last batch of a single image is skipped, because batch norm cannot train on it. With several
+    processes, the images left after dividing by their number are skipped too.
 
     Args:
         count: number of images.
-        batch_size: of each process.
-        seed: of the run.
-        epoch: the order is that of seed and epoch.
+        batch_size: images per batch, in each process.
+        seed: random seed of the run.
+        epoch: number of the epoch; it determines the order together with the seed.
         rank: number of this process.
-        processes: how many there are.
+        processes: number of processes.
 
     Example:
         >>> [len(batch) for batch in Batches(9, 4, seed=0, epoch=0)]
@@ -106,17 +106,17 @@ class Batches(Sampler[list[Draw]]):
         whole, rest = divmod(self.count // self.processes, self.batch_size)
         return whole + (rest > 1)
 
-    def __iter__(self) -> Iterator[list[Draw]]:
-        generator = torch.Generator().manual_seed(number_of(self.seed, self.epoch))
+    def __iter__(self) -> Iterator[list[SampleIndex]]:
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
         order = torch.randperm(self.count, generator=generator).tolist()
         share = order[self.rank :: self.processes][: self.count // self.processes]
         for number in range(len(self)):
             part = share[number * self.batch_size : (number + 1) * self.batch_size]
-            yield [Draw(self.epoch, image) for image in part]
+            yield [SampleIndex(self.epoch, image) for image in part]
 
 
 class Loader(DataLoader[Any]):
-    """Stacks batches, and raises what could not be read in the main process."""
+    """A loader that raises the errors of unreadable images in the main process."""
 
     def __init__(self, images: TrainingImages, batches: Batches, workers: int, pinned: bool):
         super().__init__(
@@ -135,13 +135,13 @@ class Loader(DataLoader[Any]):
 
 
 def stack(
-    found: Sequence[tuple[Tensor, int] | UnreadableImage],
+    samples: Sequence[tuple[Tensor, int] | UnreadableImage],
 ) -> tuple[Tensor, Tensor] | UnreadableImage:
-    """Make images ``(B, 3, H, W)`` and labels ``(B,)`` of a batch, or return its first error."""
-    good = []
-    for one in found:
-        if isinstance(one, UnreadableImage):
-            return one
-        good.append(one)
-    images, labels = zip(*good, strict=True)
+    """Return images ``(B, 3, H, W)`` and labels ``(B,)`` of a batch, or its first error."""
+    readable = []
+    for sample in samples:
+        if isinstance(sample, UnreadableImage):
+            return sample
+        readable.append(sample)
+    images, labels = zip(*readable, strict=True)
     return torch.stack(images), torch.tensor(labels)

@@ -1,4 +1,4 @@
-"""The recipe of ``train``, on the stages of a classifier."""
+"""The recipe of ``train``, built on the stages of a classifier."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from wsolrefine.recipes.checkpoint import recipe_class
 
 
 class Built(NamedTuple):
-    """A recipe that is ready to be trained, and how its images are prepared."""
+    """A recipe ready for training, its metadata, and the preprocessing of images."""
 
     recipe: Recipe
     metadata: RecipeMetadata
@@ -30,9 +30,9 @@ class Built(NamedTuple):
 
 
 def build(settings: dict[str, Any], reader: Reader) -> Built:
-    """Build the recipe on the stages of the backbone, or stop with the reason."""
+    """Build the recipe on the stages of the backbone, or stop."""
     recipe = recipe_class(settings["recipe"])
-    chosen = hyper_parameters(recipe, settings["set"], settings["lr"], settings["epochs"])
+    keywords = hyper_parameters(recipe, settings["set"], settings["lr"], settings["epochs"])
     classifier = load_model(settings["backbone"], option="--backbone")
     crop = settings["crop"]
     preprocess = classifier.preprocess
@@ -44,11 +44,11 @@ def build(settings: dict[str, Any], reader: Reader) -> Built:
         layers = find_stages(classifier.model, trial)
         backbone = FeatureList(classifier.model, layers)
         channels = stage_channels(backbone, trial)
-        made = recipe(backbone, channels, classes, **chosen)
+        built = recipe(backbone, channels, classes, **keywords)
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
         stop(error)
-    if made.epochs < 1:
-        stop(f"--set: expected at least one epoch, got {made.epochs}")
+    if built.epochs < 1:
+        stop(f"--set: expected at least one epoch, got {built.epochs}")
     metadata = RecipeMetadata(
         backbone=settings["backbone"],
         layers=tuple(layers),
@@ -57,4 +57,4 @@ def build(settings: dict[str, Any], reader: Reader) -> Built:
         class_names=reader.class_names,
         preprocess=preprocess if isinstance(preprocess, Preprocess) else None,
     )
-    return Built(made.train(), metadata, preprocess)
+    return Built(built.train(), metadata, preprocess)

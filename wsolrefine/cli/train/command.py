@@ -1,4 +1,4 @@
-"""``wsolrefine train``: the papers' recipes on images with labels alone."""
+"""``wsolrefine train``: the papers' recipes on images with class labels."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from wsolrefine.cli.train.options import Options, Precision, RecipeName
 
 
 def train(
-    recipe: Annotated[
-        RecipeName, typer.Argument(help="What is trained, by paper.", show_default=False)
-    ],
+    recipe: Annotated[RecipeName, typer.Argument(help="Recipe to train: the method of a paper.")],
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", help="Folder for the run; made if missing.", show_default=False
+            "--out", "-o", help="Folder of the run, created if missing.", show_default=False
         ),
     ],
     dataset: Annotated[
@@ -27,46 +25,51 @@ def train(
         typer.Option(
             "--dataset",
             "-d",
-            help="Layout of the data set; folder: one sub-folder a class.",
+            metavar="NAME",
+            help="cub, ilsvrc, openimages, wsolevaluation (its lists, also for your own data), or "
+            "folder (one subfolder per class).",
         ),
     ] = None,
     root: Root = None,
     metadata: Metadata = None,
-    split: Annotated[str | None, typer.Option(help="What is trained on. Default train.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split to train on. Default train.")] = None,
     backbone: Annotated[
         str | None,
         typer.Option(
             "--backbone",
             "-m",
-            help="efficientnet-lite0 (the default), timm:NAME, torchvision:NAME or "
-            "module:callable.",
+            help="Classifier to start from: efficientnet-lite0 (default), timm:NAME, "
+            "torchvision:NAME or package.module:callable.",
         ),
     ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Epochs altogether: all phases of the recipe are brought to it in proportion. "
-            "Default: those of the paper.",
+            help="Total number of epochs; all phases of the recipe, and its warm-up, are scaled "
+            "in proportion. Default: the paper's.",
         ),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", "-b", min=2, help="Images of a step, by device. Default 32."),
+        typer.Option(
+            "--batch-size", "-b", min=2, help="Images per step, on each device. Default 32."
+        ),
     ] = None,
     lr: Annotated[
         float | None,
         typer.Option(
-            help="Learning rate of new layers; that of the backbone is scaled with it. Default: "
-            "the recipe's."
+            help="Learning rate of new layers; that of the backbone is scaled with it. "
+            "Default: the recipe's."
         ),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(min=1, help="Side that images are resized to. Default 256.")
+        int | None,
+        typer.Option(min=1, help="Side in pixels that images are resized to. Default 256."),
     ] = None,
     crop: Annotated[
         int | None,
-        typer.Option(min=1, help="Side of the random part that is trained on. Default 224."),
+        typer.Option(min=1, help="Side of the random crop used for training. Default 224."),
     ] = None,
     set: Annotated[
         list[str] | None,
@@ -78,24 +81,28 @@ def train(
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Of weights, order, crops and dropout. Default 0.")
+        int | None,
+        typer.Option(min=0, help="Random seed of weights, order, crops and dropout. Default 0."),
     ] = None,
     precision: Annotated[
-        Precision | None, typer.Option(help="Numbers the network computes with. Default 32-true.")
+        Precision | None, typer.Option(help="Numerical precision. Default 32-true.")
     ] = None,
     devices: Annotated[
-        int | None, typer.Option(min=1, help="How many devices work together. Default 1.")
+        int | None, typer.Option(min=1, help="Number of devices. Default 1.")
     ] = None,
     device: Device = "auto",
     workers: Annotated[
         int, typer.Option("--workers", "-w", min=0, help="Processes that read images.")
     ] = 0,
     keep_all: Annotated[
-        bool, typer.Option("--keep-all", help="Keep the checkpoint of every epoch, not the last.")
+        bool,
+        typer.Option(
+            "--keep-all", help="Keep the checkpoint of every epoch instead of only the last one."
+        ),
     ] = False,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with the run in --out; its settings are known there."),
+        typer.Option("--resume", help="Continue the run in --out with its stored settings."),
     ] = False,
 ) -> None:
     """Train a recipe from image-level labels and save everything in one file.
@@ -114,14 +121,15 @@ def train(
 
     [bold]Results[/bold]
 
-    RECIPE.safetensors in the folder --out: weights, and all that is needed
-    to build the recipe again. refine --recipe and evaluate --recipe take it.
-    Beside it checkpoints/, log/ (a table of losses) and run.json.
+    In the folder --out: RECIPE.safetensors, the trained recipe, for
+    refine --recipe and evaluate --recipe; also checkpoints/, log/ (losses by
+    step) and run.json (settings).
 
-    [bold]Exit code[/bold]
+    [bold]Exit codes[/bold]
 
-    0 done; 1 something could not be read or written; 2 a wrong option; 130
-    stopped by Ctrl-C: --resume goes on after the last epoch that was done.
+    0 done; 1 something could not be read or written; 2 an invalid option;
+    130 stopped by Ctrl-C, use --resume to continue after the last finished
+    epoch.
     """
     given = {**locals(), "set": set or None}
     require_training("training")

@@ -1,4 +1,4 @@
-"""The data set of ``train``: which reader, and whether what it read can be trained on."""
+"""The data set of ``train``: its reader, and checks of what was read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wsolrefine.data.reader import Reader
 
 
 def open_reader(settings: dict[str, Any]) -> Reader:
-    """Read the annotations of the training images, or stop with the reason."""
+    """Read the annotations of the training images, or stop."""
     kind, root, split = Dataset(settings["dataset"]), settings["root"], settings["split"]
     readers: dict[Dataset, Callable[[], Reader]] = {
         Dataset.cub: lambda: CUB(root, split=split),
@@ -41,14 +41,14 @@ def open_reader(settings: dict[str, Any]) -> Reader:
 
 
 def number_of_classes(reader: Reader) -> int:
-    """Return how many classes a data set has, by its names or else by its largest label."""
+    """Return the number of classes of a data set: of its names, or else by its largest label."""
     if reader.class_names:
         return len(reader.class_names)
     return 1 + max((annotation.label for annotation in reader.annotations), default=0)
 
 
 def fingerprint(reader: Reader) -> dict[str, Any]:
-    """Say which images these are, wherever they lie."""
+    """Return what identifies the images, independent of their folder."""
     digest = hashlib.sha256()
     for annotation in reader.annotations:
         digest.update(f"{annotation.image_id}\0{annotation.label}\n".encode("utf-8", "replace"))

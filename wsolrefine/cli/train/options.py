@@ -1,8 +1,7 @@
-"""The options of ``train``, and whether they go together."""
+"""The options of ``train``, and checks of their combinations."""
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from enum import StrEnum
 from pathlib import Path
@@ -23,7 +22,7 @@ class RecipeName(StrEnum):
 
 
 class Precision(StrEnum):
-    """Numbers that the network computes with."""
+    """Numerical precision of the training."""
 
     full = "32-true"
     half = "16-mixed"
@@ -44,13 +43,13 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,
     "set": [],
 }
-"""What counts where neither the user nor the run that goes on says otherwise."""
+"""The settings that neither the user nor a resumed run gives."""
 
 SPLITS = {Dataset.cub: "train", Dataset.ilsvrc: "train", Dataset.openimages: "train"}
 
 
 class Options(NamedTuple):
-    """The options of one run, None where the user gave none."""
+    """The options of one run; None if not given."""
 
     recipe: RecipeName
     out: Path
@@ -75,23 +74,23 @@ class Options(NamedTuple):
 
 
 def settings_of(options: Options) -> dict[str, Any]:
-    """Return what decides the result and was asked for, in words that JSON can say."""
+    """Return the given options that determine the result, as values that JSON can store."""
     given = options._asdict()
     for name in ("out", "device", "workers", "keep_all", "resume"):
         del given[name]
-    said: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for name, value in given.items():
         if isinstance(value, Path):
-            said[name] = str(value.absolute())
+            settings[name] = str(value.absolute())
         elif isinstance(value, StrEnum):
-            said[name] = value.value
+            settings[name] = value.value
         elif value is not None:
-            said[name] = value
-    return said
+            settings[name] = value
+    return settings
 
 
 def check(settings: dict[str, Any], out: Path) -> None:
-    """Stop with the reason where settings are missing, of no use, or out of range."""
+    """Stop if settings are missing, have no effect, or are out of range."""
     if "dataset" not in settings:
         kinds = ", ".join(kind.value for kind in Dataset)
         stop(f"--dataset: expected one of {kinds}, got none")
@@ -107,20 +106,8 @@ def check(settings: dict[str, Any], out: Path) -> None:
         stop(f"--lr: expected a number above 0, got {settings['lr']:g}")
 
 
-def close_to(name: str, known: list[str]) -> str:
-    """Return a hint at what was meant, or nothing.
-
-    Example:
-        >>> close_to("cam_epoch", ["cam_epochs", "gamma"])
-        " (close: 'cam_epochs')"
-
-    """
-    close = difflib.get_close_matches(name, known, n=3)
-    return f" (close: {', '.join(map(repr, close))})" if close else ""
-
-
 def command_to_resume(options: Options) -> str:
-    """Return the command that goes on where a run stopped; the folder holds all other options."""
+    """Return the command that resumes a run; all other options are stored in its folder."""
     words = ["wsolrefine", "train", options.recipe.value, "--out", str(options.out), "--resume"]
     if options.device != "auto":
         words += ["--device", options.device]

@@ -1,4 +1,4 @@
-"""The folder of a training run: its settings, so that only the same run goes on in it."""
+"""The folder of a training run: its settings and its checkpoints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHECKPOINT = re.compile(r"epoch-(\d+)\.ckpt")
 
 
 def read_run(out: Path) -> dict[str, Any] | None:
-    """Return what the run of a folder wrote about itself; None if the folder holds no run."""
+    """Return the content of a run's file; None if the folder contains no run."""
     path = out / RUN
     try:
         content = json.loads(path.read_text("utf-8"))
@@ -31,7 +31,7 @@ def read_run(out: Path) -> dict[str, Any] | None:
 
 
 def write_run(out: Path, settings: dict[str, Any], data: dict[str, Any]) -> None:
-    """Write down what decides the result of a run.
+    """Write everything that determines the result of a run.
 
     Raises:
         OSError: the folder cannot be written to.
@@ -43,7 +43,7 @@ def write_run(out: Path, settings: dict[str, Any], data: dict[str, Any]) -> None
 
 
 def last_checkpoint(out: Path) -> tuple[Path, int] | None:
-    """Return the checkpoint to go on from and how many epochs it has seen; None if there is none.
+    """Return the last checkpoint and the number of epochs before it; None if there is none.
 
     Example:
         >>> from pathlib import Path
@@ -69,18 +69,21 @@ def last_checkpoint(out: Path) -> tuple[Path, int] | None:
     return path, epoch + 1  # epochs are counted from 0
 
 
-def agree(run: dict[str, Any], settings: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Return the settings of the run that goes on, or stop where the user gave others.
+def resumed_settings(run: dict[str, Any], given: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Return the settings of a resumed run, or stop if the user gave others.
 
-    Where the images lie may change: that they are the same is seen when they are read.
+    The folders of the data set may change; whether the images are the same is checked later.
     """
-    before = run["settings"]
-    moved = {name: settings[name] for name in ("root", "metadata") if name in settings}
-    given = {name: value for name, value in settings.items() if name not in moved}
-    changes = [f"{k} {before.get(k)} then, {v} now" for k, v in given.items() if before.get(k) != v]
+    stored = run["settings"]
+    moved = {name: given[name] for name in ("root", "metadata") if name in given}
+    changes = [
+        f"{name}: {stored.get(name)} then, {value} now"
+        for name, value in given.items()
+        if name not in moved and stored.get(name) != value
+    ]
     if changes:
         stop(
-            f"--resume: expected the settings of the run in {out} (they need not be given again), "
+            f"--resume: expected the settings of the run in {out} (you can leave them out), "
             f"got others ({'; '.join(changes)})"
         )
-    return {**before, **moved}
+    return {**stored, **moved}

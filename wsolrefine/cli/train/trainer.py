@@ -1,4 +1,4 @@
-"""The trainer of ``train``: what is logged, saved, and made to depend on seed and epoch alone."""
+"""The trainer of ``train``: data, logging, checkpoints and random seeds."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from rich.console import Console
 
-from wsolrefine.cli.train.batches import Batches, Loader, TrainingImages, number_of
+from wsolrefine.cli.train.batches import Batches, Loader, TrainingImages, derive_seed
 from wsolrefine.cli.train.run_folder import CHECKPOINTS
 
 
-class Images(LightningDataModule):
-    """Hands the trainer a loader for each epoch, in that epoch's order."""
+class TrainingData(LightningDataModule):
+    """Gives the trainer a new loader for each epoch, in the order of that epoch."""
 
     def __init__(self, images: TrainingImages, batch_size: int, workers: int) -> None:
         super().__init__()
         self.images, self.batch_size, self.workers = images, batch_size, workers
 
     def train_dataloader(self) -> Loader:
-        """Return the batches of the epoch that begins."""
+        """Return the batches of the current epoch."""
         assert self.trainer is not None
         batches = Batches(
             len(self.images),
@@ -42,48 +42,48 @@ class Images(LightningDataModule):
 
 
 class EpochLog(Callback):
-    """Seeds every epoch anew, so that it is the same after a break, and says how it went."""
+    """Sets the seed of every epoch, so that a resumed run is the same, and prints its loss."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make dropout and the like those of seed and epoch."""
-        torch.manual_seed(number_of(self.seed, trainer.current_epoch, trainer.global_rank, 1))
+        """Make dropout and similar operations depend only on the seed and the epoch."""
+        torch.manual_seed(derive_seed(self.seed, trainer.current_epoch, trainer.global_rank, 1))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print one line."""
         if trainer.is_global_zero:
-            found = {name: float(value) for name, value in trainer.callback_metrics.items()}
-            shown = ", ".join(f"{name} {value:.4g}" for name, value in sorted(found.items()))
+            values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in sorted(values.items()))
             line = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {shown}"
             Console(highlight=False, soft_wrap=True).print(line.rstrip(": "))
 
 
-class Bar(RichProgressBar):
-    """Lightning's bar on standard error, without the number of the log."""
+class ProgressBar(RichProgressBar):
+    """Lightning's progress bar on standard error, without the version number of the log."""
 
     def __init__(self) -> None:
         super().__init__(console_kwargs={"stderr": True})
 
     def get_metrics(self, *arguments: Any) -> dict[str, Any]:
-        """Return what stands behind the bar."""
-        found: dict[str, Any] = super().get_metrics(*arguments)
-        found.pop("v_num", None)
-        return found
+        """Return the values shown next to the bar."""
+        values: dict[str, Any] = super().get_metrics(*arguments)
+        values.pop("v_num", None)
+        return values
 
 
 def make_trainer(
     out: Path, *, epochs: int, steps: int, seed: int, device: torch.device, devices: int,
     precision: str, keep_all: bool,
 ) -> Trainer:  # fmt: skip
-    """Return a trainer that saves after every epoch and logs to a table.
+    """Return a trainer that saves a checkpoint after every epoch and logs to a table.
 
     Raises:
-        Exception: of Lightning, where devices or precision are not to be had.
+        Exception: Lightning's own, if the devices or the precision are not available.
 
     """
-    saved = ModelCheckpoint(
+    checkpoints = ModelCheckpoint(
         out / CHECKPOINTS,
         filename="epoch-{epoch:03d}",
         auto_insert_metric_name=False,
@@ -99,7 +99,7 @@ def make_trainer(
         precision=precision,  # type: ignore[arg-type]
         max_epochs=epochs,
         logger=CSVLogger(out, name="log"),
-        callbacks=[saved, EpochLog(seed), Bar()],
+        callbacks=[checkpoints, EpochLog(seed), ProgressBar()],
         default_root_dir=out,
         enable_model_summary=False,
         log_every_n_steps=max(1, min(50, steps)),
@@ -110,8 +110,8 @@ def make_trainer(
 
 
 @contextmanager
-def calm() -> Iterator[None]:
-    """Keep Lightning's advice off the terminal; errors are raised, and said in our own words."""
+def quiet_lightning() -> Iterator[None]:
+    """Silence the messages and warnings of Lightning; errors are still raised."""
     names = ("lightning.pytorch", "lightning.fabric")
     levels = [logging.getLogger(name).level for name in names]
     try:

@@ -1,0 +1,49 @@
+"""What ``train`` prints before and after a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from wsolrefine.cli.console import printable
+from wsolrefine.cli.train.build import Built
+from wsolrefine.cli.train.options import Options, command_to_resume
+from wsolrefine.cli.train.run_folder import last_checkpoint
+from wsolrefine.data.reader import Reader
+
+
+def print_run(options: Options, settings: dict[str, Any], reader: Reader, built: Built) -> None:
+    """Print what is trained on what."""
+    console, recipe = Console(highlight=False), built.recipe
+    split = f", {settings['split']}" if settings["split"] else ""
+    lines = {
+        "recipe": f"{options.recipe}, {recipe.epochs} epochs",
+        "data set": f"{settings['dataset']} ({options.root or settings['root']}{split})",
+        "images": f"{len(reader)} of {built.metadata.num_classes} classes",
+        "backbone": f"{settings['backbone']}, {', '.join(built.metadata.layers)}",
+        "hyper-parameters": ", ".join(f"{k} {v}" for k, v in recipe.hparams.items()),
+    }
+    table = Table.grid(padding=(0, 2))
+    for name, value in lines.items():
+        table.add_row(name, printable(value, console))
+    console.print(table)
+
+
+def print_file(path: Path) -> None:
+    """Print the path of the trained recipe."""
+    console = Console(highlight=False)
+    console.print(Text.assemble("Wrote ", printable(path, console)), soft_wrap=True)
+
+
+def exit_interrupted(options: Options, epochs: int) -> NoReturn:
+    """Print how far an interrupted run came and how to resume it, and exit."""
+    checkpoint = last_checkpoint(options.out)
+    finished = checkpoint[1] if checkpoint else 0
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"Stopped after {finished} of {epochs} epochs.")
+    console.print(Text.assemble("To continue: ", printable(command_to_resume(options), console)))
+    raise SystemExit(130)
