@@ -575,7 +575,11 @@ def test_an_image_of_nan_spoils_no_other(name):
         ("Spol", {"stages": 5}, "stages: expected a number from 1 to 4, got 5"),
         ("Spol", {"fusion": "mean"}, "fusion: expected 'multiplication', 'addition' or"),
         ("Ornet", {"stage": 4}, "stage: expected an index of 4 stages, got 4"),
-        ("Ornet", {"layer": None}, "layer: expected a name, for the backbone is a Plain, got None"),
+        (
+            "Ornet",
+            {"layer": None},
+            "layer: expected a name, because the backbone is a Plain, got None",
+        ),
         ("Ornet", {"layer": "stage.1"}, r"got 'stage\.1' \(close: 'stages\.1'\)"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The five papers as training recipes, on any backbone that returns a list of maps."""
+"""The five papers as training recipes, for any backbone that returns a list of feature maps."""
 
 try:
     import lightning  # noqa: F401

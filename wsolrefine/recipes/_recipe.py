@@ -1,4 +1,4 @@
-"""What the five recipes share: one call for localization, one protocol for training."""
+"""The common class of the five recipes: localization and training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wsolrefine.activation.forward import choose_labels
 from wsolrefine.activation.hooks import evaluation
 from wsolrefine.localization import Localization
 from wsolrefine.localization.localizer import ClassMaps, Localizer
-from wsolrefine.recipes._schedule import two_speeds
+from wsolrefine.recipes._schedule import two_rates
 
 if TYPE_CHECKING:
     from wsolrefine.recipes.checkpoint import RecipeMetadata
@@ -25,18 +25,18 @@ MapsOf = Callable[[Tensor], Tensor]
 
 
 class Recipe(Localizer, LightningModule):
-    """A paper's training as a Lightning module that is also a :class:`wsolrefine.Localizer`.
+    """The training of a paper, as a Lightning module and a :class:`wsolrefine.Localizer`.
 
-    ``recipe(images)`` gives a :class:`wsolrefine.Localization` as any localizer does. A recipe has
-    phases that follow from the epoch alone, so that one fit, one checkpoint and one resumption do.
-    Subclasses give ``name``, ``epochs`` and ``threshold``, and implement :meth:`loss`,
-    :meth:`activate` and ``configure_optimizers``.
+    ``recipe(images)`` returns a :class:`wsolrefine.Localization`, like any localizer. The epoch
+    determines the phase of the training, so one ``fit`` and one checkpoint are enough. Subclasses
+    define ``name``, ``epochs`` and ``threshold``, and implement :meth:`loss`, :meth:`activate` and
+    ``configure_optimizers``.
 
     Attributes:
-        name: of the recipe, as ``wsolrefine train`` takes it.
-        epochs: of all phases together.
+        name: name of the recipe for ``wsolrefine train``.
+        epochs: total number of epochs of all phases.
         threshold: ``maps > threshold`` is the mask.
-        metadata: what the file says that the recipe was loaded from; None if it was not.
+        metadata: header of the file from which the recipe was loaded; None if it was not loaded.
 
     """
 
@@ -51,7 +51,7 @@ class Recipe(Localizer, LightningModule):
         num_classes: int,
         **hyper_parameters: Any,
     ) -> None:
-        # Not Localizer's: a recipe is its own model.
+        # Not Localizer.__init__, because a recipe is its own model.
         LightningModule.__init__(self)
         self.backbone = backbone
         self.num_classes = num_classes
@@ -70,7 +70,7 @@ class Recipe(Localizer, LightningModule):
 
     @property
     def title(self) -> str:
-        """What makes the maps, for reports."""
+        """The recipe and its backbone, for reports."""
         if self.metadata is None:
             return f"recipe {self.name}"
         return f"recipe {self.name} on {self.metadata.backbone}, {', '.join(self.metadata.layers)}"
@@ -81,19 +81,19 @@ class Recipe(Localizer, LightningModule):
 
     @abstractmethod
     def activate(self, images: Tensor) -> tuple[Tensor, MapsOf]:
-        """Return class scores ``(B, num_classes)``, and the maps of labels still to be chosen."""
+        """Return class scores ``(B, num_classes)``, and a function from labels to maps."""
 
     def prepare(self, epoch: int) -> None:
-        """Freeze what the phase of this epoch leaves alone; call it before an epoch's batches."""
+        """Freeze what is not trained in the phase of this epoch; call it before each epoch."""
 
     def user_modules(self) -> Mapping[str, nn.Module]:
-        """Return the networks that were passed in by name, which no file of the recipe can hold."""
+        """Return the user's networks by name; a file of the recipe cannot contain them."""
         return {}
 
     def class_maps(
         self, images: Tensor, labels: Tensor | int | None = None, top: int = 1
     ) -> ClassMaps:
-        """Return class scores and maps on their own grid, see :meth:`Localizer.class_maps`."""
+        """Return class scores and maps, see :meth:`wsolrefine.Localizer.class_maps`."""
         check_tensors(images=(images, "B 3 H W"))
         with torch.no_grad(), evaluation(self):
             logits, maps_of = self.activate(images)
@@ -102,29 +102,29 @@ class Recipe(Localizer, LightningModule):
         return ClassMaps(logits, columns, maps)
 
     def predict_step(self, batch: Tensor | Sequence[Tensor], batch_index: int) -> Localization:
-        """Localize in a batch of images, or in the first item of ``(images, labels)``."""
+        """Localize objects in a batch of images, or in the images of ``(images, labels)``."""
         images = batch if isinstance(batch, Tensor) else batch[0]
         found: Localization = self(images)
         return found
 
     def training_step(self, batch: Sequence[Tensor], batch_index: int) -> Tensor:
-        """Return and log the loss of a batch."""
+        """Compute and log the loss of a batch."""
         images, labels = batch
         loss = self.loss(images, labels, epoch=self.current_epoch)
         self.log("loss", loss, prog_bar=True, batch_size=len(labels))
         return loss
 
     def on_train_epoch_start(self) -> None:
-        """Freeze what the phase of this epoch leaves alone."""
+        """Freeze what is not trained in the phase of this epoch."""
         self.prepare(self.current_epoch)
 
     def parameter_groups(self, pretrained: Iterable[nn.Module]) -> list[dict[str, Any]]:
-        """Return an optimizer's groups: pretrained modules at a lower rate, all else."""
+        """Return two groups of parameters: pretrained modules, with a lower rate, and the rest."""
         settings = self.settings
-        return two_speeds(self, pretrained, settings.backbone_learning_rate, settings.learning_rate)
+        return two_rates(self, pretrained, settings.backbone_learning_rate, settings.learning_rate)
 
     def sgd(self, pretrained: Iterable[nn.Module]) -> torch.optim.Optimizer:
-        """Return SGD with the recipe's rates, momentum and weight decay."""
+        """Return SGD with the learning rates, momentum and weight decay of the recipe."""
         settings = self.settings
         return torch.optim.SGD(
             self.parameter_groups(pretrained),
@@ -134,6 +134,6 @@ class Recipe(Localizer, LightningModule):
 
 
 def map_of(class_maps: Tensor, labels: Tensor) -> Tensor:
-    """Return the map ``(B, h, w)`` of each image's label out of class maps ``(B, K, h, w)``."""
+    """Select the map ``(B, h, w)`` of each image's label from class maps ``(B, K, h, w)``."""
     index = labels[:, None, None, None].expand(-1, 1, *class_maps.shape[2:])
     return class_maps.gather(1, index)[:, 0]

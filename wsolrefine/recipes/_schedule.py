@@ -1,4 +1,4 @@
-"""What the recipes share about training: phases, frozen parts, two speeds of learning."""
+"""Phases, frozen modules and learning rates of the recipes."""
 
 from __future__ import annotations
 
@@ -10,40 +10,39 @@ from torch import nn
 
 
 def freeze(*modules: nn.Module) -> None:
-    """Stop parameters and batch-norm statistics of modules from changing."""
+    """Freeze the parameters and batch-norm statistics of modules."""
     for module in modules:
         module.requires_grad_(False).eval()
 
 
 def phase_at(epoch: int, lengths: Iterable[int]) -> int:
-    """Return which of the phases, each of so many epochs, an epoch lies in; the last one after.
+    """Return the phase of an epoch, given the epochs of each phase; afterwards the last phase.
 
     Example:
         >>> [phase_at(epoch, (2, 1)) for epoch in range(4)]
         [0, 0, 1, 1]
 
     """
-    *early, _ = ends = list(lengths)
-    phase = 0
-    for length in early:
+    *early, _ = lengths
+    for phase, length in enumerate(early):
         if epoch < length:
             return phase
-        epoch, phase = epoch - length, phase + 1
-    return len(ends) - 1
+        epoch -= length
+    return len(early)
 
 
-def two_speeds(
+def two_rates(
     recipe: nn.Module, pretrained: Iterable[nn.Module], pretrained_rate: float, rate: float
 ) -> list[dict[str, Any]]:
-    """Return an optimizer's two groups: parameters of the pretrained modules, and all others."""
-    slow = [parameter for module in pretrained for parameter in module.parameters()]
-    known = {id(parameter) for parameter in slow}
-    fast = [parameter for parameter in recipe.parameters() if id(parameter) not in known]
-    return [{"params": slow, "lr": pretrained_rate}, {"params": fast, "lr": rate}]
+    """Return two parameter groups of an optimizer: the pretrained modules, and all the rest."""
+    old = [parameter for module in pretrained for parameter in module.parameters()]
+    ids = {id(parameter) for parameter in old}
+    new = [parameter for parameter in recipe.parameters() if id(parameter) not in ids]
+    return [{"params": old, "lr": pretrained_rate}, {"params": new, "lr": rate}]
 
 
 def cosine(epoch: int, epochs: int) -> float:
-    """Return the factor of a learning rate that falls from 1 to 0 along half a cosine.
+    """Return the factor of a learning rate with cosine decay from 1 to 0.
 
     Example:
         >>> [round(cosine(epoch, 4), 2) for epoch in range(4)]
@@ -54,9 +53,9 @@ def cosine(epoch: int, epochs: int) -> float:
 
 
 def check_stages(channels: Sequence[int], **stages: int | Sequence[int]) -> None:
-    """Raise unless all stages are among those of ``channels``."""
+    """Raise unless all stages are indices of ``channels``."""
     count = len(channels)
-    for name, wanted in stages.items():
-        for stage in (wanted,) if isinstance(wanted, int) else wanted:
+    for name, indices in stages.items():
+        for stage in (indices,) if isinstance(indices, int) else indices:
             if not -count <= stage < count:
                 raise ValueError(f"{name}: expected an index of {count} stages, got {stage}")

@@ -1,4 +1,4 @@
-"""A trained recipe in one file: weights in safetensors, and in its header how to build it again."""
+"""A trained recipe in one file: weights in safetensors, and in the header how to rebuild it."""
 
 from __future__ import annotations
 
@@ -30,27 +30,26 @@ RECIPES: dict[str, type[Recipe]] = {
 """The recipes by name."""
 
 FORMAT = "wsolrefine trained recipe 1"
-OF_OTHERS = ("torchvision", "timm")
-# Their builders add or take away layers where they load weights.
+LIBRARIES = ("torchvision", "timm")
+# These models have other layers if they are built without pretrained weights.
 DIFFER_WITHOUT_WEIGHTS = ("torchvision:googlenet", "torchvision:inception_v3")
 
 
 @dataclass(frozen=True)
 class RecipeMetadata:
-    """What a file says of its recipe.
+    """The header of a recipe's file. The last four fields are filled in when it is saved.
 
     Args:
-        backbone: the classifier whose layers it uses, as :func:`wsolrefine.load_classifier` takes
-            it.
-        layers: names of these layers, for :class:`wsolrefine.nn.FeatureList`.
+        backbone: name of the classifier, for :func:`wsolrefine.load_classifier`.
+        layers: names of its layers, for :class:`wsolrefine.nn.FeatureList`.
         channels: channels of each layer.
         num_classes: number of classes.
-        class_names: one for each class; None if there are none.
-        preprocess: of images; None: that of the classifier.
-        recipe: name of the recipe; filled in when it is saved.
-        hyper_parameters: likewise, all that the recipe was made with.
-        threshold: likewise, the value of a map above which a pixel is object.
-        versions: likewise, of the libraries.
+        class_names: a name for each class; None if there are none.
+        preprocess: preprocessing of images; None: that of the classifier.
+        recipe: name of the recipe.
+        hyper_parameters: all hyper-parameters of the recipe.
+        threshold: value of a map above which a pixel is object.
+        versions: versions of the libraries.
 
     """
 
@@ -67,18 +66,18 @@ class RecipeMetadata:
 
 
 def is_own_code(backbone: str) -> bool:
-    """Tell whether a backbone is code of the user's own, ``package.module:callable``.
+    """Tell whether a backbone is the user's own code, ``package.module:callable``.
 
     Example:
         >>> is_own_code("timm:resnet50"), is_own_code("my_models:birds")
         (False, True)
 
     """
-    return backbone.partition(":")[0] not in (*OF_OTHERS, "efficientnet-lite0")
+    return backbone.partition(":")[0] not in (*LIBRARIES, "efficientnet-lite0")
 
 
 def recipe_class(name: str) -> type[Recipe]:
-    """Return the class of a recipe by its name in :data:`RECIPES`.
+    """Return the class of a recipe by its name.
 
     Raises:
         ValueError: there is no such recipe.
@@ -92,21 +91,30 @@ def recipe_class(name: str) -> type[Recipe]:
 def save_recipe(
     path: str | PathLike[str], recipe: Recipe, metadata: RecipeMetadata
 ) -> RecipeMetadata:
-    """Save a recipe's weights with all that is needed to build it again.
+    """Save a recipe's weights, with everything that is needed to rebuild it.
 
-    The file appears whole or not at all. It holds no code and no pickle.
+    The file is written atomically. It contains no code and no pickle.
 
     Args:
-        path: the file, by custom ``NAME.safetensors``.
-        recipe: one of ``wsolrefine.recipes``.
-        metadata: how it was made; name, hyper-parameters, threshold and versions are filled in.
+        path: the file, usually ``NAME.safetensors``.
+        recipe: a recipe of ``wsolrefine.recipes``.
+        metadata: how the recipe was built; name, hyper-parameters, threshold and versions are
+            filled in.
 
     Returns:
-        ``metadata`` as it was saved.
+        The saved ``metadata``.
 
     Raises:
         OSError: the file cannot be written.
-        TypeError: ``recipe`` is no recipe, or has a state or hyper-parameter that no file can hold.
+        TypeError: ``recipe`` is not a recipe, or has a state or hyper-parameter that cannot be
+            saved.
+
+    Example:
+        >>> metadata = RecipeMetadata(
+        ...     "timm:resnet50", tuple(layers), tuple(channels), num_classes=200
+        ... )  # doctest: +SKIP
+        >>> save_recipe("spol.safetensors", recipe, metadata).recipe  # doctest: +SKIP
+        'spol'
 
     """
     from safetensors.torch import save_file
@@ -114,12 +122,12 @@ def save_recipe(
     if RECIPES.get(getattr(recipe, "name", "")) is not type(recipe):
         raise TypeError(f"recipe: expected one of wsolrefine.recipes, got {type(recipe).__name__}")
     for part in recipe.user_modules():
-        raise TypeError(f"recipe: expected none with a {part} of your own, got {recipe.name}")
+        raise TypeError(f"recipe: expected no {part} of your own, got {recipe.name} with one")
     tensors = {}
     for key, value in recipe.state_dict().items():
         if not isinstance(value, Tensor):
             raise TypeError(f"recipe: expected tensors in its state, got {key}")
-        # A copy: safetensors refuses two names for one memory.
+        # A copy, because safetensors rejects tensors that share memory.
         tensors[key] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
     metadata = replace(
         metadata,
@@ -133,12 +141,12 @@ def save_recipe(
         try:
             header[key] = json.dumps(value)
         except TypeError:
-            raise TypeError(f"{key}: expected what JSON can say, got {value!r}") from None
+            raise TypeError(f"{key}: expected values that JSON can store, got {value!r}") from None
     target = Path(path)
     temporary = target.with_name(f".{target.name}.part")
     try:
         temporary.touch()
-        mode = temporary.stat().st_mode  # safetensors would let nobody else read the file
+        mode = temporary.stat().st_mode  # safetensors makes files unreadable for other users
         save_file(tensors, temporary, metadata=header)
         temporary.chmod(mode)
         temporary.replace(target)
@@ -148,14 +156,14 @@ def save_recipe(
 
 
 def read_metadata(path: str | PathLike[str]) -> RecipeMetadata:
-    """Read what a file of :func:`save_recipe` says of its recipe, without its weights.
+    """Read the header of a file of :func:`save_recipe`, without the weights.
 
     Args:
         path: the file.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no such file.
+        ValueError: the file was not written by :func:`save_recipe`.
 
     Example:
         >>> read_metadata("spol.safetensors").class_names  # doctest: +SKIP
@@ -164,48 +172,51 @@ def read_metadata(path: str | PathLike[str]) -> RecipeMetadata:
     """
     from safetensors import SafetensorError, safe_open
 
-    with Path(path).open("rb"):  # the system's own words where it is missing or may not be read
+    with Path(path).open("rb"):  # for the usual OSError if it is missing or unreadable
         pass
     try:
         with safe_open(path, framework="pt") as file:
             header: Mapping[str, str] = file.metadata() or {}
     except SafetensorError as error:
-        raise ValueError(f"{path}: expected a file of safetensors, got {error}") from None
+        raise ValueError(f"{path}: expected a safetensors file, got {error}") from None
     if header.get("format") != FORMAT:
         got = header.get("format", "no format")
         raise ValueError(f"{path}: expected the header {FORMAT!r}, got {got!r}")
     try:
-        said = {key: _as_tuples(json.loads(header[key])) for key in RecipeMetadata.__annotations__}
-        names, preprocess = said["class_names"], said["preprocess"]
-        said["class_names"] = None if names is None else list(names)
-        said["preprocess"] = None if preprocess is None else Preprocess(**preprocess)
-        return RecipeMetadata(**said)
+        keys = RecipeMetadata.__annotations__
+        fields = {key: _as_tuples(json.loads(header[key])) for key in keys}
+        names, preprocess = fields["class_names"], fields["preprocess"]
+        fields["class_names"] = None if names is None else list(names)
+        fields["preprocess"] = None if preprocess is None else Preprocess(**preprocess)
+        return RecipeMetadata(**fields)
     except (KeyError, TypeError, ValueError) as error:
-        why = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path}: expected a whole header, got {why}") from None
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}: expected a complete header, got {reason}") from None
 
 
 def load_recipe(path: str | PathLike[str], *, backbone: str | None = None) -> Recipe:
-    """Build a recipe again from one file of :func:`save_recipe`.
+    """Rebuild a recipe from a file of :func:`save_recipe`.
 
-    The backbone is built by name and gets its weights from the file: nothing is downloaded, except
-    for torchvision's googlenet and inception_v3. A backbone that is code of your own
-    (``package.module:callable``) is run only if you name it too: a file from elsewhere must not
-    choose what runs here.
+    The backbone is built from its name and loads its weights from the file, so nothing is
+    downloaded (except for torchvision's googlenet and inception_v3). If the backbone is your own
+    code (``package.module:callable``), name it: a file that somebody sent you cannot choose which
+    code runs.
 
     Args:
         path: the file.
-        backbone: the same as in the file; None: that of the file, if it is a library's.
+        backbone: name of the backbone, the same as in the file; None: that of the file, if it
+            comes from a library.
 
     Returns:
         The recipe in evaluation mode on the CPU, with ``preprocess``, ``class_names`` and
-        ``metadata``: a :class:`wsolrefine.Localizer`, whose results are those of the recipe that
-        was saved, bit for bit on the same machine.
+        ``metadata``. It is a :class:`wsolrefine.Localizer`; on the same machine its results equal
+        those of the saved recipe bit for bit.
 
     Raises:
         ImportError: the backbone's package is missing.
         OSError: the file cannot be read.
-        ValueError: it is no such file, its weights do not fit, or ``backbone`` is another one.
+        ValueError: the file was not written by :func:`save_recipe`, its weights do not fit, or
+            ``backbone`` is another one.
 
     Example:
         >>> recipe = load_recipe("spol.safetensors")  # doctest: +SKIP
@@ -220,8 +231,8 @@ def load_recipe(path: str | PathLike[str], *, backbone: str | None = None) -> Re
         raise ValueError(f"backbone: expected {metadata.backbone!r} as in {path}, got {backbone!r}")
     if is_own_code(metadata.backbone) and backbone is None:
         raise ValueError(
-            f"backbone: expected {metadata.backbone!r} to be named, as it is code of your own that "
-            f"{path} would run, got none"
+            f"backbone: expected {metadata.backbone!r}, because it is your own code and {path} "
+            "must not choose which code runs, got None"
         )
     classifier = _without_weights(metadata)
     features = FeatureList(classifier.model, metadata.layers)
@@ -238,10 +249,10 @@ def load_recipe(path: str | PathLike[str], *, backbone: str | None = None) -> Re
 
 
 def _without_weights(metadata: RecipeMetadata) -> Classifier:
-    """Build the classifier; its weights are replaced next, so none are downloaded."""
+    """Build the classifier without downloading weights, if possible."""
     spec = metadata.backbone
     source, _, name = spec.partition(":")
-    if metadata.preprocess is None or source not in OF_OTHERS or spec in DIFFER_WITHOUT_WEIGHTS:
+    if metadata.preprocess is None or source not in LIBRARIES or spec in DIFFER_WITHOUT_WEIGHTS:
         return load_classifier(spec)
     try:
         if source == "timm":
@@ -249,12 +260,12 @@ def _without_weights(metadata: RecipeMetadata) -> Classifier:
         else:
             model = import_module("torchvision.models").get_model(name, weights=None)
     except ImportError:
-        return load_classifier(spec)  # which says what to install
+        return load_classifier(spec)  # its error names the package to install
     return Classifier(model.eval(), metadata.preprocess, None, spec)
 
 
 def _as_tuples(value: Any) -> Any:
-    """Turn JSON's lists back into the tuples that they were."""
+    """Convert the lists of JSON back to tuples."""
     if isinstance(value, list):
         return tuple(_as_tuples(item) for item in value)
     if isinstance(value, dict):

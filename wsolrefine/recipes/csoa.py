@@ -1,4 +1,4 @@
-"""CSoA: two classifiers that correct each other's maps, and images that correct each other's.
+"""CSoA: two classifiers that correct each other's maps; images of a batch supervise each other.
 
 Kou et al., "Improve CAM with Auto-adapted Segmentation and Co-supervised Augmentation", WACV 2021.
 """
@@ -21,40 +21,40 @@ from wsolrefine.recipes._schedule import check_stages, freeze
 
 
 class Csoa(Recipe):
-    """CSoA: ConfSeg and CoAug in training, two thresholded maps joined at inference.
+    """CSoA: ConfSeg and CoAug in training, the union of two thresholded maps at inference.
 
     Args:
-        backbone: images to a list of maps, shallow to deep.
-        channels: of each of them.
+        backbone: images to a list of feature maps, shallow to deep.
+        channels: channels of each feature map.
         num_classes: number of classes.
-        embedding: images (B, 3, H, W) to vectors (B, D), frozen; the paper's is AlexNet's features.
-            None takes one of the backbone's maps in place of the image, which the paper allows,
-            relative to its mean, and the mean of that times the map (our choice).
-        embedding_stage: which one.
-        stage: the map that the last classifier reads. The paper's networks keep 14x14 to their end;
-            with a stride of 32 that is the last but one (our choice).
-        auxiliary_stage: the earlier map that the first classifier reads, averaged down to the same
+        embedding: frozen network, images (B, 3, H, W) to vectors (B, D); the paper uses features of
+            AlexNet. None: the spatial mean of the map times a feature map of the backbone, after
+            subtraction of its mean (our choice; the paper allows feature maps).
+        embedding_stage: index of this feature map.
+        stage: feature map for the last classifier. The paper's networks end at 14x14; with a stride
+            of 32, the second-to-last map has this grid (our choice).
+        auxiliary_stage: earlier feature map for the first classifier, average-pooled to the same
             grid.
         width: channels of both classifiers (1024: Sec. 4.1).
-        dropout: in both.
-        epochs: of training. The paper gives no number; 100 is our choice.
-        confseg: False leaves ConfSeg out.
-        confseg_weight: times the ramp, weight of the ConfSeg loss (1: Eq. 6).
-        confseg_mean: divide the ConfSeg loss, a sum in Eq. 5, by the number of pixels (our choice:
-            a sum grows with the grid).
-        coaug: False leaves CoAug out.
-        coaug_weight: of the CoAug loss (1: Sec. 3.2).
-        gamma: of Eq. 12, for which the paper gives no value.
-        delta: likewise.
+        dropout: dropout of both classifiers.
+        epochs: epochs of training (our choice; not given in the paper).
+        confseg: False disables ConfSeg.
+        confseg_weight: final weight of the ConfSeg loss (1: Eq. 6).
+        confseg_mean: divide the ConfSeg loss, a sum in Eq. 5, by the number of pixels, so that its
+            weight does not depend on the grid (our choice).
+        coaug: False disables CoAug.
+        coaug_weight: weight of the CoAug loss (1: Sec. 3.2).
+        gamma: gamma of Eq. 12 (our choice; not given in the paper).
+        delta: delta of Eq. 12 (our choice; not given in the paper).
         map_threshold: theta of Eq. 13 (0.3: best in Table 3).
-        learning_rate: of the classifiers (0.001: Sec. 4.1, SGD).
-        backbone_learning_rate: of the backbone (likewise).
-        decay: of both rates each epoch (0.95: Sec. 4.1).
-        momentum: of SGD (0.9: Sec. 4.1).
-        weight_decay: of SGD (5e-4: Sec. 4.1).
+        learning_rate: learning rate of the classifiers (0.001: Sec. 4.1, SGD).
+        backbone_learning_rate: learning rate of the backbone (0.001: Sec. 4.1).
+        decay: factor of both learning rates in each epoch (0.95: Sec. 4.1).
+        momentum: momentum of SGD (0.9: Sec. 4.1).
+        weight_decay: weight decay of SGD (5e-4: Sec. 4.1).
 
     Raises:
-        ValueError: a stage names a map that the backbone does not return.
+        ValueError: a stage is not an index of the backbone's feature maps.
 
     Example:
         >>> import torch
@@ -118,7 +118,7 @@ class Csoa(Recipe):
         loss = loss + cross_entropy(auxiliary_maps.mean((2, 3)), labels)
         cam, auxiliary = map_of(class_maps, labels), map_of(auxiliary_maps, labels)
         if settings.confseg:
-            ramp = min(1.0, (epoch + 1) / self.epochs)  # the paper only says that it increases
+            ramp = min(1.0, (epoch + 1) / self.epochs)  # the paper only states that it increases
             scale = cam[0].numel() if settings.confseg_mean else 1
             loss = loss + ramp * settings.confseg_weight * confseg_loss(auxiliary, cam) / scale
         if settings.coaug:
@@ -135,17 +135,15 @@ class Csoa(Recipe):
 
     def _coaug_loss(self, source: Tensor, cam: Tensor, labels: Tensor) -> Tensor:
         confident = confseg(cam.detach()).confident.to(cam.dtype)
-        # The map is a weight on the image: it has to lie in [0, 1], which the paper leaves open. As
-        # at inference, and not by its minimum too: one pixel far below the others would do then.
+        # As a weight, the map must lie in [0, 1]; the paper does not say how. Divide by the maximum
+        # only, as at inference: with min-max, one very negative pixel would satisfy the loss.
         weight = _relative(cam)
-        source = source.detach()  # the map is to move, not what it is laid over
+        source = source.detach()  # the loss changes only the map
         size = (source.shape[-2], source.shape[-1])
         weight = resize(weight, size)[:, None]
         confident = interpolate(confident[:, None], size, mode="nearest")
         weights = (weight, 1 - weight, (1 - weight) * confident)
-        foreground, background, confident_background = (
-            self._embed(part, source) for part in weights
-        )
+        foreground, background, confident_background = (self._embed(w, source) for w in weights)
         return coaug_loss(
             foreground,
             background,
@@ -157,15 +155,15 @@ class Csoa(Recipe):
 
     def _embed(self, weight: Tensor, source: Tensor) -> Tensor:
         if self.embedding is None:
-            # Relative to the image's mean, so that neither a map of ones nor a single pixel sets
-            # object and background apart the most: for a map that is 1 on a share a of the image
-            # the distance of the two is 2 a (1 - a) times that of their means.
+            # Relative to the image's mean, so that the distance of object and background is largest
+            # neither for a map of ones nor for a single pixel: for a map that is 1 on a fraction a
+            # of the image, it is 2 a (1 - a) times the distance of their means.
             return (weight * (source - source.mean((2, 3), keepdim=True))).mean((2, 3))
         vectors: Tensor = self.embedding(weight * source)
         return vectors.flatten(1)
 
     def prepare(self, epoch: int) -> None:
-        """Keep the embedding as it is; call it before the batches of an epoch."""
+        """Freeze the embedding; call it before each epoch."""
         if self.embedding is not None:
             freeze(self.embedding)
 
@@ -174,27 +172,28 @@ class Csoa(Recipe):
         return {} if self.embedding is None else {"embedding": self.embedding}
 
     def activate(self, images: Tensor) -> tuple[Tensor, MapsOf]:
-        """Return class scores, and the larger of the two maps of labels, each over its maximum.
+        """Return class scores, and a function from labels to maps.
 
-        That map is above ``threshold`` where one of the two is, the union of Eq. 13.
+        A map is the pixel-wise maximum of the two class maps, each divided by its own maximum, so
+        thresholding it gives the union of Eq. 13.
         """
         class_maps, auxiliary_maps = self._class_maps(self.backbone(images))
 
         def maps_of(labels: Tensor) -> Tensor:
-            both = (_relative(map_of(maps, labels)) for maps in (class_maps, auxiliary_maps))
-            return torch.maximum(*both)
+            last, first = (_relative(map_of(maps, labels)) for maps in (class_maps, auxiliary_maps))
+            return torch.maximum(last, first)
 
         return class_maps.mean((2, 3)), maps_of
 
     def configure_optimizers(self) -> Any:
-        """Return SGD whose rate decays by a factor each epoch."""
+        """Return SGD whose learning rates decay by a factor in each epoch."""
         optimizer = self.sgd([self.backbone])
         schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, self.settings.decay)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
 
 def _relative(maps: Tensor) -> Tensor:
-    """Divide each map by its maximum; a map that is nowhere positive becomes zero."""
+    """Divide the positive part of each map by its maximum; a map without one becomes zero."""
     positive = maps.relu()
     peak = positive.amax((1, 2), keepdim=True)
     return torch.where(peak > 0, positive / peak.where(peak > 0, 1.0), 0.0)

@@ -1,4 +1,4 @@
-"""ORNet: an activation map from shallow features, refined until a classifier sees all it needs.
+"""ORNet: an activation map from shallow features, refined by a classifier that sees only the map.
 
 Xie et al., "Online Refinement of Low-level Feature Based Activation Map for WSOL", ICCV 2021.
 """
@@ -25,38 +25,41 @@ from wsolrefine.recipes._schedule import check_stages, cosine, freeze, phase_at
 
 
 class Ornet(Recipe):
-    """ORNet: stage one learns a generator within a classifier, stage two refines what it generates.
+    """ORNet: stage one trains a generator inside a classifier, stage two refines its maps.
 
     Args:
-        backbone: images to a list of maps, shallow to deep: a
+        backbone: images to a list of feature maps, shallow to deep: a
             :class:`wsolrefine.nn.FeatureList`, or any module if ``layer`` is given.
-        channels: of each of them.
+        channels: channels of each feature map.
         num_classes: number of classes.
-        evaluator: images to class scores, trained on these classes, frozen. None trains a copy of
-            the backbone with a linear head first, for ``evaluator_epochs``.
-        stage: the shallow map that the generator reads (the paper: an early layer of its networks).
-        layer: name of the backbone's submodule that returns this map; None asks the FeatureList.
-        width: of the generator (our choice).
-        evaluator_epochs: of the evaluator, if none is given (our choice).
-        generator_epochs: of stage one (CUB 70, ImageNet 5: Sec. 4.1).
-        refinement_epochs: of stage two (CUB 30, ImageNet 3: Sec. 4.1).
+        evaluator: frozen classifier, images to class scores, trained on these classes. None first
+            trains a copy of the backbone with a linear head, for ``evaluator_epochs``.
+        stage: shallow feature map for the generator (the paper: an early layer of its networks).
+        layer: name of the backbone's submodule that returns this feature map; None: that of the
+            FeatureList.
+        width: channels of the generator (our choice).
+        evaluator_epochs: epochs of the evaluator, if none is given (our choice).
+        generator_epochs: epochs of stage one (CUB 70, ImageNet 5: Sec. 4.1).
+        refinement_epochs: epochs of stage two (CUB 30, ImageNet 3: Sec. 4.1).
         entropy_weight: alpha of Eq. 10 (1.5: Sec. 4.4).
-        weighted: False takes the plain entropy (Table 4).
+        weighted: False uses the plain entropy (Table 4).
         entropy_mean: mu of Eq. 15 (0.5: Sec. 3.2.1).
         entropy_std: sigma of Eq. 15 (0.1: Sec. 3.2.1).
         area_weight: beta of Eq. 10 (0.02: Sec. 4.4).
-        erasing: attentive erasing in stage two.
-        erasing_threshold: of :func:`wsolrefine.attentive_erasing`; the paper gives no value.
-        erasing_drop: probability of a pixel to be erased (0.5: Sec. 3.2.2).
-        threshold: ``maps > threshold`` is the mask. Our choice.
-        learning_rate: of new layers in stage one (0.001: Sec. 4.1); Adam with a cosine.
-        backbone_learning_rate: of pretrained layers (likewise).
-        refinement_factor: times the rates in stage two (0.0001 / 0.001: Sec. 4.1).
+        erasing: whether to use attentive erasing in stage two.
+        erasing_threshold: threshold of :func:`wsolrefine.attentive_erasing`; not given in the
+            paper.
+        erasing_drop: probability that a pixel is erased (0.5: Sec. 3.2.2).
+        threshold: ``maps > threshold`` is the mask (our choice).
+        learning_rate: learning rate of new layers in stage one (0.001: Sec. 4.1); Adam with cosine
+            decay.
+        backbone_learning_rate: learning rate of pretrained layers (0.001: Sec. 4.1).
+        refinement_factor: factor of the learning rates in stage two (0.0001 / 0.001: Sec. 4.1).
 
     Raises:
-        TypeError: (in ``generator_loss``) the layer returns neither a tensor nor a tuple or list
-            that holds one, so that nothing can take its place.
-        ValueError: ``stage`` names a map that the backbone does not return, or ``layer`` is
+        TypeError: (in ``generator_loss``) the layer does not return a tensor, or a tuple or list
+            that contains one.
+        ValueError: ``stage`` is not an index of the backbone's feature maps, or ``layer`` is
             missing.
 
     Example:
@@ -122,13 +125,13 @@ class Ornet(Recipe):
         return losses[phase_at(epoch, self.phases)](images, labels)
 
     def evaluator_loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of an evaluator that is to be trained first."""
+        """Return the loss of the evaluator, which is trained first."""
         return cross_entropy(self.evaluator(images), labels)
 
     def generator_loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of stage one, Eqs. 5 and 6: the map multiplies the shallow features.
+        """Return the loss of stage one, Eqs. 5 and 6: shallow features are multiplied by the map.
 
-        Tokens before the first patch, such as a class token, have no place on the map and stay.
+        Tokens before the first patch, such as a class token, are not on the map and stay unchanged.
         """
         found: list[Activation] = []
         size = (images.shape[-2], images.shape[-1])
@@ -136,7 +139,7 @@ class Ornet(Recipe):
         def mask(module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
             features = output_tensor(self.layer, output)
             found.append(self.generator(laid_out(self.layer, features, size)))
-            masked = features.clone()  # multiplied through a view, whatever its layout
+            masked = features.clone()  # modified below through a view with another layout
             laid_out(self.layer, masked, size).mul_(found[-1].probability[:, None].to(masked.dtype))
             return with_tensor(self.layer, output, masked)
 
@@ -169,12 +172,12 @@ class Ornet(Recipe):
         return loss + weight * area_loss(probability)
 
     def activation(self, images: Tensor) -> Tensor:
-        """Return the map ``(B, h, w)`` from the shallow layers and the generator alone."""
+        """Return the map ``(B, h, w)``, from the shallow layers and the generator only."""
         activation: Activation = self.generator(self.shallow(images)[0])
         return activation.probability
 
     def prepare(self, epoch: int) -> None:
-        """Freeze the evaluator once it evaluates."""
+        """Freeze the evaluator when it is trained or was passed."""
         if phase_at(epoch, self.phases) or not self.own_evaluator:
             freeze(self.evaluator)
 
@@ -183,12 +186,12 @@ class Ornet(Recipe):
         return {} if self.own_evaluator else {"evaluator": self.evaluator}
 
     def activate(self, images: Tensor) -> tuple[Tensor, MapsOf]:
-        """Return the evaluator's class scores, and the activation, the same for every class."""
+        """Return the evaluator's class scores, and the activation map, the same for all labels."""
         activation = self.activation(images)
         return self.evaluator(images), lambda labels: activation
 
     def configure_optimizers(self) -> Any:
-        """Return Adam with one half cosine for each phase."""
+        """Return Adam with cosine decay in each phase."""
         pretrained = [self.backbone]
         if self.own_evaluator:
             pretrained.append(self.evaluator.get_submodule("backbone"))
@@ -204,7 +207,7 @@ class Ornet(Recipe):
 
 
 class _Pooled(nn.Module):
-    """A classifier that averages the last of a backbone's maps."""
+    """A classifier that averages the last feature map of a backbone."""
 
     def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -218,5 +221,5 @@ class _Pooled(nn.Module):
 def _name(backbone: nn.Module, stage: int) -> str:
     if not isinstance(backbone, FeatureList):
         kind = type(backbone).__name__
-        raise ValueError(f"layer: expected a name, for the backbone is a {kind}, got None")
+        raise ValueError(f"layer: expected a name, because the backbone is a {kind}, got None")
     return f"model.{backbone.layers[stage]}"

@@ -1,4 +1,4 @@
-"""SEM's boundaries: maps of a classifier become pseudo boundaries, which teach an edge detector.
+"""SEM's edges: an edge detector trained on pseudo boundaries from the maps of a classifier.
 
 Zhang et al., "Rethinking Localization Map: Towards Accurate Object Perception with Self-Enhancement
 Maps", 2020, Sec. 3.3.
@@ -27,37 +27,37 @@ from wsolrefine.recipes._schedule import check_stages, freeze, phase_at
 
 
 class SemEdges(Recipe):
-    """SEM's edge detector: first a classifier for the maps, then, on frozen features, edges.
+    """SEM's edge detector: first a classifier is trained, then edges on its frozen features.
 
     Args:
-        backbone: images to a list of maps, shallow to deep.
-        channels: of each of them.
+        backbone: images to a list of feature maps, shallow to deep.
+        channels: channels of each feature map.
         num_classes: number of classes.
-        classifier_epochs: of the classifier, a 1x1 convolution on the last map whose mean gives the
-            class scores (our choice).
-        edge_epochs: of the edge head (5: Sec. 4.1.3).
-        refine: False takes the CAM in place of SEM (Table 7).
-        sem_stage: the map that SEM compares pixels of (the paper: the last one; ours is finer).
-        num_seeds: of SEM (60: Sec. 4.3, on a grid of 28x28; the share is kept on other grids).
-        map_threshold: value of the map at which the CRF takes neither side (our choice).
+        classifier_epochs: epochs of the classifier, a 1x1 convolution on the last feature map,
+            averaged for the class scores (our choice).
+        edge_epochs: epochs of the edge head (5: Sec. 4.1.3).
+        refine: False uses the CAM instead of SEM (Table 7).
+        sem_stage: feature map for SEM (the paper: the last one; ours is finer).
+        num_seeds: seeds of SEM on a grid of 28x28 (60: Sec. 4.3); the same fraction on other grids.
+        map_threshold: value of the map at which the CRF is undecided (our choice).
         suppression: hard negative suppression; False is the vanilla loss (Table 7).
-        negative_weight: lambda of Eq. 1, for which the paper gives no value.
-        edge_stages: how many of the backbone's maps the edge head reads, from the first (4: Sec.
-            4.1.3); all if there are fewer.
-        width: of the edge head (128: Sec. 4.1.3).
-        edge_size: of the grid on which it reads them (160x160: Sec. 4.1.3).
-        threshold: ``maps > threshold`` is an edge. Our choice.
-        learning_rate: of the layers on top, the classifier and the three last convolutions of the
-            edge head; Adam (our choice, as are the rates: see ``sgd``).
-        backbone_learning_rate: of the backbone, while the classifier is trained, and of the
-            convolutions that adapt its maps (a tenth of the other: Sec. 4.1.3).
-        decay: times both rates after two fifths of a phase (0.1 after the second of five epochs:
-            Sec. 4.1.3).
-        sgd: SGD in place of Adam, with a momentum of 0.9 and a weight decay of 5e-4 (the released
-            code). The paper's rates are for it: 0.01 and 0.001 (Sec. 4.1.3).
+        negative_weight: lambda of Eq. 1; not given in the paper.
+        edge_stages: number of feature maps for the edge head, from the first (4: Sec. 4.1.3); all
+            if there are fewer.
+        width: channels of the edge head (128: Sec. 4.1.3).
+        edge_size: grid of the edge head (160x160: Sec. 4.1.3).
+        threshold: ``maps > threshold`` is an edge (our choice).
+        learning_rate: learning rate of the classifier and of the last three convolutions of the
+            edge head; Adam (our choice, with our learning rates: see ``sgd``).
+        backbone_learning_rate: learning rate of the backbone, while the classifier is trained, and
+            of the convolutions that adapt its feature maps (a tenth of the other: Sec. 4.1.3).
+        decay: factor of both learning rates after two fifths of a phase (0.1 after the second of
+            five epochs: Sec. 4.1.3).
+        sgd: SGD instead of Adam, with a momentum of 0.9 and a weight decay of 5e-4 (released code).
+            The paper's learning rates for SGD are 0.01 and 0.001 (Sec. 4.1.3).
 
     Raises:
-        ValueError: ``sem_stage`` names a map that the backbone does not return, ``edge_stages`` is
+        ValueError: ``sem_stage`` is not an index of the backbone's feature maps, ``edge_stages`` is
             below 1, or ``edge_size`` is not two numbers >= 1.
 
     Example:
@@ -118,10 +118,11 @@ class SemEdges(Recipe):
 
     @torch.no_grad()
     def maps(self, features: Sequence[Tensor], labels: Tensor) -> Tensor:
-        """Return where the object is, ``(B, h, w)``: SEM's map of the label, or its CAM."""
+        """Return SEM's maps of labels ``(B, h, w)``, or their CAMs."""
         settings = self.settings
         cam = minmax(map_of(self.classes(features[-1]), labels).relu())
-        cam = cam.to(features[-1].dtype)  # under autocast a layer norm's output is not in half
+        # Under autocast, a convolution returns half precision, but a layer norm does not.
+        cam = cam.to(features[-1].dtype)
         if not settings.refine:
             return cam
         stage = features[settings.sem_stage]
@@ -130,7 +131,7 @@ class SemEdges(Recipe):
 
     @torch.no_grad()
     def pseudo_boundaries(self, images: Tensor, maps: Tensor) -> Tensor:
-        """Return what the edge head learns from, ``(B, H, W)`` bool, for maps of the images."""
+        """Return the targets of the edge head, bool ``(B, H, W)``, from maps of the images."""
         maps = resize(maps.float(), (images.shape[-2], images.shape[-1]))
         colors = to_colors(images.float())
         aligned = coarse_to_fine(maps, colors, threshold=self.settings.map_threshold)
@@ -157,12 +158,12 @@ class SemEdges(Recipe):
         return resize(self.edges(features[: self.settings.edge_stages], maps), size)
 
     def prepare(self, epoch: int) -> None:
-        """Freeze the classifier once the edges are learned."""
+        """Freeze the classifier in the phase of the edges."""
         if phase_at(epoch, self.phases):
             freeze(self.backbone, self.classes)
 
     def activate(self, images: Tensor) -> tuple[Tensor, MapsOf]:
-        """Return class scores, and thinned edges of the size of the images for labels."""
+        """Return class scores, and a function from labels to thinned edges, ``(B, H, W)``."""
         features = self.backbone(images)
         size = (images.shape[-2], images.shape[-1])
 
@@ -173,7 +174,7 @@ class SemEdges(Recipe):
         return self.classes(features[-1]).mean((2, 3)), maps_of
 
     def configure_optimizers(self) -> Any:
-        """Return Adam or SGD, faster on top; the rates fall once in each phase."""
+        """Return Adam or SGD with two learning rates, which decay once in each phase."""
         settings = self.settings
         groups = self.parameter_groups([self.backbone, self.edges.adapt])
         optimizer: torch.optim.Optimizer = torch.optim.Adam(groups)

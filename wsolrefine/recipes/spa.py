@@ -1,4 +1,4 @@
-"""SPA: a classifier whose activation is restricted to the object, refined by SCG.
+"""SPA: a classifier whose activation is restricted to the object; its maps are refined by SCG.
 
 Pan et al., "Unveiling the Potential of Structure Preserving for Weakly Supervised Object
 Localization", CVPR 2021.
@@ -24,35 +24,36 @@ class Spa(Recipe):
     """SPA: cross entropy and restricted activation in training, SCG at inference.
 
     Args:
-        backbone: images to a list of maps, shallow to deep.
-        channels: of each of them.
+        backbone: images to a list of feature maps, shallow to deep.
+        channels: channels of each feature map.
         num_classes: number of classes.
-        stage: the map that the classification head reads. The paper's networks keep 14x14 to their
-            end; with a stride of 32 that is the last but one (our choice).
+        stage: feature map for the classification head. The paper's networks end at 14x14; with a
+            stride of 32, the second-to-last map has this grid (our choice).
         width: channels of the head (ACoL: 1024).
-        dropout: in the head.
-        epochs: of training (CUB 100, ILSVRC 20: released scripts).
-        warmup_epochs: cross entropy alone at first (CUB 20, ILSVRC 5: released scripts).
-        restriction_weight: alpha of Eq. 1, weight of the restricted activation (0.5: released
-            scripts). 0 leaves it out.
+        dropout: dropout of the head.
+        epochs: epochs of training (CUB 100, ILSVRC 20: released scripts).
+        warmup_epochs: epochs with cross entropy only (CUB 20, ILSVRC 5: released scripts).
+        restriction_weight: alpha of Eq. 1, the weight of the restricted activation loss (0.5:
+            released scripts); 0 disables it.
         restriction_threshold: tau of Eq. 3 (CUB 0.1, ILSVRC 0.4: released scripts).
         restriction_gap: sigma of Eq. 4 (CUB 0.2, ILSVRC 0.1: released scripts).
-        restriction_released: take the authors' min-maxed variance, for which the two values above
-            were chosen, and not the standard deviation of Eq. 3.
+        restriction_released: use the min-max normalized variance of the released code, to which the
+            two values above refer, instead of the standard deviation of Eq. 3.
         refine: False returns the CAM.
-        scg_stages: the maps whose correlations are added (the paper: the last two of its networks).
-        orders: of the correlation.
-        foreground: delta_h of Sec. 3.3. The paper's values belong to its own networks; ours were
+        scg_stages: feature maps whose correlations are added (the paper: the last two of its
+            networks).
+        orders: orders of the correlation.
+        foreground: delta_h of Sec. 3.3. The paper's values are for its own networks; ours were
             chosen on photo scenes (``python -m benchmarks.quality``).
-        background: delta_l, likewise.
-        threshold: ``maps > threshold`` is the mask. Our choice, likewise.
-        learning_rate: of the head; SGD (our choice, as all below).
-        backbone_learning_rate: of the backbone.
-        momentum: of SGD.
-        weight_decay: of SGD.
+        background: delta_l of Sec. 3.3, chosen in the same way.
+        threshold: ``maps > threshold`` is the mask; chosen in the same way.
+        learning_rate: learning rate of the head; SGD (our choice, like all values below).
+        backbone_learning_rate: learning rate of the backbone.
+        momentum: momentum of SGD.
+        weight_decay: weight decay of SGD.
 
     Raises:
-        ValueError: ``stage`` or ``scg_stages`` name a map that the backbone does not return.
+        ValueError: ``stage`` or ``scg_stages`` is not an index of the backbone's feature maps.
 
     Example:
         >>> import torch
@@ -117,11 +118,11 @@ class Spa(Recipe):
         return loss + weight * restriction
 
     def activate(self, images: Tensor) -> tuple[Tensor, MapsOf]:
-        """Return class scores, and the refined maps of labels."""
+        """Return class scores, and a function from labels to refined maps."""
         settings = self.settings
         features = self.backbone(images)
         class_maps = self.head(features[settings.stage])
-        # Under autocast a layer norm's output is not in half precision, a convolution's is.
+        # Under autocast, a convolution returns half precision, but a layer norm does not.
         dtype = features[settings.scg_stages[-1]].dtype
         layers = [features[stage].to(dtype) for stage in settings.scg_stages]
 
@@ -140,5 +141,5 @@ class Spa(Recipe):
         return class_maps.mean((2, 3)), maps_of
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return SGD with a lower rate for the pretrained backbone."""
+        """Return SGD with a lower learning rate for the pretrained backbone."""
         return self.sgd([self.backbone])

@@ -1,4 +1,4 @@
-"""SPOL: a CAM from fused stages, widened by a Gaussian, teaches a class-agnostic segmentation.
+"""SPOL: a class-agnostic segmentation trained on a CAM of fused stages, extended by a Gaussian.
 
 Wei et al., "Shallow Feature Matters for Weakly Supervised Object Localization", CVPR 2021.
 """
@@ -25,34 +25,35 @@ class Spol(Recipe):
     """SPOL: first the CAM network, then the segmentation network, each an MFF-Net.
 
     Args:
-        backbone: images to a list of maps, shallow to deep. The segmentation network starts from a
-            copy of it.
-        channels: of each of them.
+        backbone: images to a list of feature maps, shallow to deep. The segmentation network starts
+            with a copy of it.
+        channels: channels of each feature map.
         num_classes: number of classes.
-        classifier: images to class scores at inference, frozen (the paper: DenseNet161). None takes
-            the CAM network's.
-        cam_epochs: of the CAM network (CUB 32, ImageNet 6: Sec. 4.2).
-        segmentation_epochs: of the segmentation network (likewise). 0 leaves it out: the map is
-            then the CAM (Table 4, "w/o Seg").
-        stages: how many of the last stages are fused (3: Table 2).
-        fusion: of the stages (multiplication: Eq. 1).
+        classifier: frozen classifier for inference, images to class scores (the paper:
+            DenseNet161). None: the CAM network.
+        cam_epochs: epochs of the CAM network (CUB 32, ImageNet 6: Sec. 4.2).
+        segmentation_epochs: epochs of the segmentation network (CUB 32, ImageNet 6: Sec. 4.2). 0
+            disables it, and the map is the CAM (Table 4, "w/o Seg").
+        stages: number of fused stages, from the last (3: Table 2).
+        fusion: how stages are fused (multiplication: Eq. 1).
         attention: multiplicative channel attention (Table 3).
-        auxiliary: the second loss, of the deepest stage alone (Table 3).
+        auxiliary: the auxiliary loss of the deepest stage (Table 3).
         distill: the released form of the two losses.
-        width: of both networks (128: released code).
-        dropout: before their last convolution (0.5: released code).
-        gaussian: widen the CAM by a Gaussian (GPPL) before it is cut into labels.
-        foreground: labels above are object (0.5: Sec. 4.2).
-        background: labels below are background (0.004: Sec. 4.2), the pixels between are ignored.
-        cam_threshold: ``maps > threshold`` is the mask without segmentation. Our choice.
-        segmentation_threshold: and with it (CUB 0.2, ImageNet 0.8: released code; 0.5 is ours).
-        learning_rate: of new layers (0.02: Sec. 4.2); SGD.
-        backbone_learning_rate: of the backbones (0.002: Sec. 4.2).
-        momentum: of SGD (our choice).
-        weight_decay: of SGD (our choice).
+        width: channels of both networks (128: released code).
+        dropout: dropout before their last convolution (0.5: released code).
+        gaussian: extend the CAM by a Gaussian (GPPL) before it is thresholded.
+        foreground: pixels above it are object (0.5: Sec. 4.2).
+        background: pixels below it are background (0.004: Sec. 4.2); those in between are ignored.
+        cam_threshold: ``maps > threshold`` is the mask, without segmentation (our choice).
+        segmentation_threshold: ``maps > threshold`` is the mask, with segmentation (CUB 0.2,
+            ImageNet 0.8: released code; 0.5 is our choice).
+        learning_rate: learning rate of new layers (0.02: Sec. 4.2); SGD.
+        backbone_learning_rate: learning rate of the backbones (0.002: Sec. 4.2).
+        momentum: momentum of SGD (our choice).
+        weight_decay: weight decay of SGD (our choice).
 
     Raises:
-        ValueError: ``stages`` is more than the backbone returns, or ``fusion`` is unknown.
+        ValueError: ``stages`` exceeds the number of feature maps, or ``fusion`` is unknown.
 
     Example:
         >>> import torch
@@ -132,7 +133,7 @@ class Spol(Recipe):
 
     @torch.no_grad()
     def pseudo_labels(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return labels ``(B, h, w)`` of pixels: 1, 0, or 255 for unknown, from the CAM."""
+        """Return pseudo labels ``(B, h, w)`` from the CAM: 1, 0, or 255 for unknown."""
         cam = minmax(map_of(self._class_maps(images).fused, labels))
         settings = self.settings
         return pseudo_label(
@@ -142,19 +143,19 @@ class Spol(Recipe):
         )
 
     def segmentation_loss(self, images: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of the segmentation network for labels ``(B, H, W)`` of pixels."""
+        """Return the loss of the segmentation network for pseudo labels ``(B, H, W)``."""
         logits = self.segmentation_network(self.segmentation_backbone(images)).fused
         size = (target.shape[-2], target.shape[-1])
         enlarged = interpolate(logits, size, mode="bilinear", align_corners=True)
         return masked_bce_loss(enlarged[:, 0], target)
 
     def _class_maps(self, images: Tensor) -> MFFMaps:
-        """Return class maps through a ReLU, as released: class scores are the means of these."""
+        """Return class maps after a ReLU, as in the released code; their means are the scores."""
         deep, fused = self.cam_network(self.backbone(images))
         return MFFMaps(deep.relu(), fused.relu())
 
     def prepare(self, epoch: int) -> None:
-        """Freeze the CAM network once the segmentation network learns from it."""
+        """Freeze the classifier, and the CAM network in the phase of the segmentation."""
         if self.classifier is not None:
             freeze(self.classifier)
         if phase_at(epoch, (self.settings.cam_epochs, self.settings.segmentation_epochs)):
@@ -165,7 +166,7 @@ class Spol(Recipe):
         return {} if self.classifier is None else {"classifier": self.classifier}
 
     def activate(self, images: Tensor) -> tuple[Tensor, MapsOf]:
-        """Return class scores, and the segmentation, the same for every class, or the CAM."""
+        """Return class scores, and the segmentation, the same for all labels, or the CAM."""
         class_maps = self._class_maps(images).fused
         logits = class_maps.mean((2, 3)) if self.classifier is None else self.classifier(images)
         if not self.settings.segmentation_epochs:
@@ -175,7 +176,7 @@ class Spol(Recipe):
         return logits, lambda labels: probability
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return SGD with a lower rate for the pretrained backbones."""
+        """Return SGD with a lower learning rate for the pretrained backbones."""
         backbones = [self.backbone]
         if self.settings.segmentation_epochs:
             backbones.append(self.segmentation_backbone)
