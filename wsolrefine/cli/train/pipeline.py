@@ -100,11 +100,11 @@ def _settings(options: Options, first: bool) -> dict[str, Any]:
 def _register(options: Options, settings: dict[str, Any], data: dict[str, Any]) -> None:
     """Write the settings of the run, after a check that a resumed one has the same images."""
     before = read_run(options.out)
+    if before is not None and not options.resume:
+        stop(f"another run has started in {options.out}: choose another --out", 1)
     if before is not None and before["data"] != data:
         then, now = (f"{d['images']} of {d['classes']} classes" for d in (before["data"], data))
         stop(f"--resume: expected the images of the run in {options.out}: {then}, got {now}")
-    if before is not None and not options.resume:
-        stop(f"another run has started in {options.out}: choose another --out", 1)
     write_run(options.out, settings, data)
 
 
