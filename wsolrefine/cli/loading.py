@@ -84,7 +84,7 @@ def read_recipe(path: Path, model: str | None) -> RecipeHeader:
     """
     require_training("--recipe")
     from wsolrefine.recipes import read_metadata
-    from wsolrefine.recipes.checkpoint import is_own_code
+    from wsolrefine.recipes.metadata import is_own_code
 
     if not path.is_file():
         stop(f"--recipe: expected a file from wsolrefine train, got {path}")

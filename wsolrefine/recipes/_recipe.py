@@ -18,7 +18,7 @@ from wsolrefine.localization.localizer import ClassMaps, Localizer
 from wsolrefine.recipes._schedule import two_rates
 
 if TYPE_CHECKING:
-    from wsolrefine.recipes.checkpoint import RecipeMetadata
+    from wsolrefine.recipes.metadata import RecipeMetadata
 
 MapsOf = Callable[[Tensor], Tensor]
 """Labels ``(B,)`` -> the map ``(B, h, w)`` in [0, 1] of each image's label."""

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from wsolrefine import __version__
-from wsolrefine.models import Classifier, Preprocess, load_classifier
+from wsolrefine.models import Classifier, load_classifier
 from wsolrefine.nn import FeatureList
 from wsolrefine.recipes._recipe import Recipe
 from wsolrefine.recipes.csoa import Csoa
+from wsolrefine.recipes.metadata import (
+    FORMAT,
+    LIBRARIES,
+    RecipeMetadata,
+    is_own_code,
+    read_metadata,
+)
 from wsolrefine.recipes.ornet import Ornet
 from wsolrefine.recipes.sem_edges import SemEdges
 from wsolrefine.recipes.spa import Spa
@@ -29,51 +34,8 @@ RECIPES: dict[str, type[Recipe]] = {
 }
 """The recipes by name."""
 
-FORMAT = "wsolrefine trained recipe 1"
-LIBRARIES = ("torchvision", "timm")
 # These models have other layers if they are built without pretrained weights.
 DIFFER_WITHOUT_WEIGHTS = ("torchvision:googlenet", "torchvision:inception_v3")
-
-
-@dataclass(frozen=True)
-class RecipeMetadata:
-    """The header of a recipe's file. The last four fields are filled in when it is saved.
-
-    Args:
-        backbone: name of the classifier, for :func:`wsolrefine.load_classifier`.
-        layers: names of its layers, for :class:`wsolrefine.nn.FeatureList`.
-        channels: channels of each layer.
-        num_classes: number of classes.
-        class_names: a name for each class; None if there are none.
-        preprocess: preprocessing of images; None: that of the classifier.
-        recipe: name of the recipe.
-        hyper_parameters: all hyper-parameters of the recipe.
-        threshold: value of a map above which a pixel is object.
-        versions: versions of the libraries.
-
-    """
-
-    backbone: str
-    layers: tuple[str, ...]
-    channels: tuple[int, ...]
-    num_classes: int
-    class_names: list[str] | None = None
-    preprocess: Preprocess | None = None
-    recipe: str = ""
-    hyper_parameters: dict[str, Any] = field(default_factory=dict)
-    threshold: float = 0.5
-    versions: dict[str, str] = field(default_factory=dict)
-
-
-def is_own_code(backbone: str) -> bool:
-    """Tell whether a backbone is the user's own code, ``package.module:callable``.
-
-    Example:
-        >>> is_own_code("timm:resnet50"), is_own_code("my_models:birds")
-        (False, True)
-
-    """
-    return backbone.partition(":")[0] not in (*LIBRARIES, "efficientnet-lite0")
 
 
 def recipe_class(name: str) -> type[Recipe]:
@@ -155,45 +117,6 @@ def save_recipe(
     return metadata
 
 
-def read_metadata(path: str | PathLike[str]) -> RecipeMetadata:
-    """Read the header of a file of :func:`save_recipe`, without the weights.
-
-    Args:
-        path: the file.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: the file was not written by :func:`save_recipe`.
-
-    Example:
-        >>> read_metadata("spol.safetensors").class_names  # doctest: +SKIP
-        ['cat', 'dog']
-
-    """
-    from safetensors import SafetensorError, safe_open
-
-    with Path(path).open("rb"):  # for the usual OSError if it is missing or unreadable
-        pass
-    try:
-        with safe_open(path, framework="pt") as file:
-            header: Mapping[str, str] = file.metadata() or {}
-    except SafetensorError as error:
-        raise ValueError(f"{path}: expected a safetensors file, got {error}") from None
-    if header.get("format") != FORMAT:
-        got = header.get("format", "no format")
-        raise ValueError(f"{path}: expected the header {FORMAT!r}, got {got!r}")
-    try:
-        keys = RecipeMetadata.__annotations__
-        fields = {key: _as_tuples(json.loads(header[key])) for key in keys}
-        names, preprocess = fields["class_names"], fields["preprocess"]
-        fields["class_names"] = None if names is None else list(names)
-        fields["preprocess"] = None if preprocess is None else Preprocess(**preprocess)
-        return RecipeMetadata(**fields)
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path}: expected a complete header, got {reason}") from None
-
-
 def load_recipe(path: str | PathLike[str], *, backbone: str | None = None) -> Recipe:
     """Rebuild a recipe from a file of :func:`save_recipe`.
 
@@ -262,15 +185,6 @@ def _without_weights(metadata: RecipeMetadata) -> Classifier:
     except ImportError:
         return load_classifier(spec)  # its error names the package to install
     return Classifier(model.eval(), metadata.preprocess, None, spec)
-
-
-def _as_tuples(value: Any) -> Any:
-    """Convert the lists of JSON back to tuples."""
-    if isinstance(value, list):
-        return tuple(_as_tuples(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _as_tuples(item) for key, item in value.items()}
-    return value
 
 
 def _versions() -> dict[str, str]:
