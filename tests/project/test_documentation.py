@@ -228,28 +228,42 @@ def test_the_lines_for_other_libraries_run():
     assert shapes == [(2, 14, 14), (2, 14, 14), (2, 1, 14, 14)]
 
 
-# Pages whose code needs nothing but what it defines itself.
-COMPLETE = ("coarse_to_fine", "conv_crf", "outline", "pseudo_boundary", "suppress_non_maxima")
-PAGES = [ROOT / f"docs/functions/{name}.md" for name in (*COMPLETE, "thin")]
-PAGES += [ROOT / "docs/images.md", ROOT / "docs/layers.md", *(ROOT / "docs/metrics").glob("*.md")]
+PAGES = [
+    page
+    for page in (ROOT / "docs").rglob("*.md")
+    if page.parent.name in ("functions", "losses", "metrics") or page.stem in ("images", "layers")
+    if "```python" in page.read_text("utf-8")
+]
+TRAINING = blocks((ROOT / "docs/train.md").read_text("utf-8"), "python")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The working folder of the code of a page: it holds an image."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (60, 40), "gray").save("photo.jpg")
+    torch.manual_seed(0)
+    return tmp_path
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.stem}")
-def test_the_code_of_the_page_runs(page, tmp_path, monkeypatch):
+def test_the_code_of_the_page_runs(page, folder):
     """Blocks of a page go on with what those before them made."""
-    monkeypatch.chdir(tmp_path)
-    torch.manual_seed(0)
-    names = {}
+    names = {"model": zoo.seeded(zoo.ResNet), "images": torch.rand(2, 3, 224, 224)}
+    names |= {"labels": torch.tensor([0, 1]), "paths": ["photo.jpg"]}
+    names |= {"cam": torch.rand(2, 7, 7), "features": torch.rand(2, 4, 14, 14)}
+    if page.stem == "localize":  # loads a recipe
+        (folder / "spol").mkdir()
+        exec(TRAINING[1], {})
+        (folder / "own.safetensors").rename(folder / "spol/spol.safetensors")
     for code in blocks(page.read_text("utf-8"), "python"):
         exec(code, names)
 
 
-def test_the_page_on_training_saves_and_loads_a_recipe(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Image.new("RGB", (60, 40), "gray").save("photo.jpg")
-    load, save = blocks((ROOT / "docs/train.md").read_text("utf-8"), "python")
+def test_the_page_on_training_saves_and_loads_a_recipe(folder):
+    load, save = TRAINING
     exec(save, names := {})
-    Path("own.safetensors").rename("spol.safetensors")
+    (folder / "own.safetensors").rename(folder / "spol.safetensors")
     exec(load, names)
     assert names["found"].boxes.shape == (1, 1, 4)
     assert names["recipe"].class_names == ["cat", "dog"]

@@ -33,6 +33,7 @@ SIGNATURES = {
         "Localizer.class_maps": "(self, images, labels=None, top=1)",
         "Localizer.forward": "(self, images, labels=None, top=1, *, size=None)",
         "Localizer.open": f"(self, path, labels=None, top=1, *, policy={UPRIGHT})",
+        "Localizer.prepare_image": "(self, image)",
         "Preprocess": "(size=(224, 224), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),"
         " interpolation='bilinear')",
         "attentive_erasing": "(probability, *, threshold=0.5, drop=0.5, size=(0.1, 0.5),"
