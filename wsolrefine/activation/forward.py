@@ -21,6 +21,7 @@ from wsolrefine.activation.hooks import (
     output_tensor,
     submodule,
 )
+from wsolrefine.activation.labels import choose_labels
 from wsolrefine.activation.layers import Layers, find_layers
 from wsolrefine.activation.layout import lay_out
 from wsolrefine.activation.probe import closest
@@ -108,6 +109,8 @@ def class_activation(
     with torch.inference_mode(False), evaluation(model):
         # Inference tensors cannot be part of a graph, but their copies can.
         run = _Run(model, images.clone() if images.is_inference() else images, *layers)
+        if labels is not None and labels.is_inference():
+            labels = labels.clone()
         labels = choose_labels(run.logits.detach(), labels, top)
         if layers.head is None:
             scores = run.logits.gather(1, labels)
@@ -121,35 +124,6 @@ def class_activation(
             for name, tensor in zip(layers.features, run.features, strict=True)
         ]
     return ClassActivation(run.logits.detach(), labels, cam.to(images.dtype), features)
-
-
-def choose_labels(logits: Tensor, labels: Tensor | int | None, top: int) -> Tensor:
-    """Return the classes ``(B, K)`` that are asked for.
-
-    Args:
-        logits: class scores, ``(B, num_classes)``.
-        labels: int64, ``(B,)`` or ``(B, K)``; or one class for all images; None takes the best.
-        top: number of classes an image when ``labels`` is None.
-
-    Raises:
-        TypeError: ``labels`` are not int64.
-        ValueError: their shape or device disagrees, or a label or ``top`` is out of range.
-
-    """
-    number = logits.shape[1]
-    if labels is None:
-        if not 1 <= top <= number:
-            raise ValueError(f"top: expected an integer from 1 to {number}, got {top}")
-        return logits.topk(top).indices
-    if isinstance(labels, int):
-        labels = torch.full((len(logits),), labels, device=logits.device)
-    check_labels("labels", labels, several=True, images=logits)
-    outside = labels[(labels < 0) | (labels >= number)]
-    if len(outside):
-        raise ValueError(
-            f"labels: expected class indices from 0 to {number - 1}, got {int(outside[0])}"
-        )
-    return labels[:, None] if labels.ndim == 1 else labels
 
 
 def _head_weight(model: nn.Module, name: str) -> Tensor:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, nn
 
-from wsolrefine._check import check_labels, check_tensors
+from wsolrefine._check import check_tensors
 from wsolrefine.activation.forward import class_activation
 from wsolrefine.activation.layers import Layers, find_layers
-from wsolrefine.data.images import UPRIGHT, ImagePolicy, read_image, to_rgb
+from wsolrefine.data.images import UPRIGHT, ImagePolicy, read_image
+from wsolrefine.localization.class_maps import ClassMaps
 from wsolrefine.localization.masks import (
     Parts,
     check_parts,
@@ -21,27 +22,13 @@ from wsolrefine.localization.masks import (
     enlarge,
     masks_and_boxes,
 )
-from wsolrefine.localization.methods import DEFAULT, method_of
+from wsolrefine.localization.methods import DEFAULT, method_of, refined
+from wsolrefine.localization.photographs import in_batches, preprocessed
 from wsolrefine.localization.result import Localization
 from wsolrefine.models import Classifier, preprocess_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-
-class ClassMaps(NamedTuple):
-    """Class scores, the classes asked for, and their maps on the grid they were computed on.
-
-    Attributes:
-        logits: ``(B, num_classes)``.
-        labels: int64, ``(B, K)``.
-        maps: in [0, 1], ``(B, K, h, w)``.
-
-    """
-
-    logits: Tensor
-    labels: Tensor
-    maps: Tensor
 
 
 class Localizer(nn.Module):
@@ -177,8 +164,8 @@ class Localizer(nn.Module):
             found = self.class_maps(images, labels, top)
             return self._located(found, size or (images.shape[-2], images.shape[-1]), images)
         if isinstance(images, Sequence) and not isinstance(images, (str, bytes)):
-            return self._photographs(images, labels, top, size)
-        return self._photographs([images], labels, top, size)[0]
+            return self._each(images, labels, top, size)
+        return self._each([images], labels, top, size)[0]
 
     def open(
         self,
@@ -218,24 +205,13 @@ class Localizer(nn.Module):
         """
         if isinstance(labels, int):  # one class for all images
             labels = torch.full((len(images),), labels, device=images.device)
-        if isinstance(labels, Tensor) and labels.is_inference():
-            with torch.inference_mode(False):
-                labels = labels.clone()  # which, unlike the original, Grad-CAM's graph can hold
         layers = self._layers(images)
         found = class_activation(
             self.model, images, labels=labels, top=top, layers=layers, to_map=self.to_map
         )
-        with torch.no_grad():
-            maps = self.refine(found.cam, found.features, images)
-        batch, classes = found.labels.shape
-        shape = tuple(maps.shape) if isinstance(maps, Tensor) else ()
-        if len(shape) != 4 or shape[:2] != (batch, classes) or 0 in shape[2:]:
-            expected = f"refine: expected maps of shape (B, K, h, w) with B={batch} and K={classes}"
-            raise ValueError(f"{expected}, got {shape or type(maps).__name__}")
-        if not maps.is_floating_point():
-            raise TypeError(f"refine: expected maps of a floating-point dtype, got {maps.dtype}")
+        maps = refined(self.refine, found.cam, found.features, images)
         self.num_classes = found.logits.shape[1]
-        return ClassMaps(found.logits, found.labels, maps.detach().to(images.device))
+        return ClassMaps(found.logits, found.labels, maps)
 
     def _layers(self, images: Tensor) -> Layers:
         """Return the layers for images of this size, found when they are first needed."""
@@ -255,17 +231,7 @@ class Localizer(nn.Module):
             ValueError: there is no preprocessing, or it returns something else.
 
         """
-        if self.preprocess is None:
-            raise ValueError(
-                "preprocess: expected one for images that are not tensors, such as "
-                "Preprocess((224, 224)), got None"
-            )
-        pixels = self.preprocess(image)
-        shape = tuple(pixels.shape) if isinstance(pixels, Tensor) else ()
-        if len(shape) != 3 or shape[0] != 3:
-            got = shape or type(pixels).__name__
-            raise ValueError(f"preprocess: expected it to return a tensor (3, H, W), got {got}")
-        return pixels
+        return preprocessed(image, self.preprocess)
 
     @property
     def title(self) -> str:
@@ -284,44 +250,18 @@ class Localizer(nn.Module):
         parameter = next(self.parameters(), None)
         return torch.device("cpu") if parameter is None else parameter.device
 
-    def _photographs(
-        self,
-        images: Sequence[Image],
-        labels: Tensor | int | None,
-        top: int,
-        size: tuple[int, int] | None,
+    def _each(
+        self, images: Sequence[Image], labels: Tensor | int | None, top: int, size: Any
     ) -> list[Localization]:
         """Localize in PIL images, each at its own size."""
-        if any(isinstance(image, Tensor) for image in images):
-            raise TypeError("images: expected one tensor or PIL images, got tensors in a list")
-        originals = [to_rgb(image) for image in images]
-        pixels = [self.prepare_image(image) for image in originals]
-        if isinstance(labels, int):
-            labels = torch.full((len(pixels),), labels)
-        if labels is not None:  # before they are split
-            labels = labels.to(self.device) if isinstance(labels, Tensor) else labels
-            like = torch.empty(len(pixels), device=self.device)
-            check_labels("labels", labels, several=True, images=like)
-        located: list[Localization] = []
-        # All at once, if the preprocessing brings them to one size.
-        step = len(pixels) if len({image.shape for image in pixels}) == 1 else 1
-        for start in range(0, len(pixels), step):
-            some = slice(start, start + step)
-            asked = None if labels is None else labels[some]
-            batch = self.class_maps(self._stacked(pixels[some]), asked, top)
-            for i, image in enumerate(originals[some]):
+        found = []
+        for batch in in_batches(images, labels, self.prepare_image, self.model):
+            maps = self.class_maps(batch.pixels, batch.labels, top)
+            for i, image in enumerate(batch.images):
                 # Copies, so that keeping or pickling one result does not keep the batch.
-                one = ClassMaps(*(part[i : i + 1].clone() for part in batch))
-                located.append(self._located(one, size or (image.height, image.width), image))
-        return located
-
-    def _stacked(self, pixels: Sequence[Tensor]) -> Tensor:
-        """Return images as a batch on the device of the model, and in its precision."""
-        images = torch.stack(list(pixels)).to(self.device)
-        if images.is_floating_point():
-            dtypes = (p.dtype for p in self.parameters() if p.is_floating_point())
-            images = images.to(next(dtypes, images.dtype))
-        return images
+                one = ClassMaps(*(part[i : i + 1].clone() for part in maps))
+                found.append(self._located(one, size or (image.height, image.width), image))
+        return found
 
     def _located(self, found: ClassMaps, size: tuple[int, int], images: Any) -> Localization:
         logits, labels, coarse = found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from wsolrefine.functional._colors import to_colors
@@ -115,3 +116,25 @@ def method_of(refine: str | Callable[..., Tensor]) -> tuple[str, Method]:
         if refine is function:  # a callable of the user's own may have no hash and no ==
             return name, METHODS[name]
     return getattr(refine, "__name__", type(refine).__name__), Method(refine, OWN_THRESHOLD)
+
+
+@torch.no_grad()
+def refined(
+    refine: Callable[..., Tensor], cam: Tensor, features: Sequence[Tensor], images: Tensor
+) -> Tensor:
+    """Return the maps of a refinement, ``(B, K, h, w)`` on the images' device.
+
+    Raises:
+        TypeError: the refinement returned no floating-point tensor.
+        ValueError: it returned another shape.
+
+    """
+    maps = refine(cam, features, images)
+    batch, classes = cam.shape[:2]
+    shape = tuple(maps.shape) if isinstance(maps, Tensor) else ()
+    if len(shape) != 4 or shape[:2] != (batch, classes) or 0 in shape[2:]:
+        expected = f"refine: expected maps of shape (B, K, h, w) with B={batch} and K={classes}"
+        raise ValueError(f"{expected}, got {shape or type(maps).__name__}")
+    if not maps.is_floating_point():
+        raise TypeError(f"refine: expected maps of a floating-point dtype, got {maps.dtype}")
+    return maps.detach().to(images.device)

@@ -11,10 +11,11 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors
-from wsolrefine.activation.forward import choose_labels
 from wsolrefine.activation.hooks import evaluation
+from wsolrefine.activation.labels import choose_labels
 from wsolrefine.localization import Localization
-from wsolrefine.localization.localizer import ClassMaps, Localizer
+from wsolrefine.localization.class_maps import ClassMaps
+from wsolrefine.localization.localizer import Localizer
 from wsolrefine.recipes._schedule import two_rates
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from wsolrefine.cli.files import replacing
 from wsolrefine.cli.refine.coco import Record, annotation
 from wsolrefine.cli.refine.inputs import Found
 from wsolrefine.data import UnreadableImage, read_image
-from wsolrefine.localization.masks import binarize, enlarge, mask_size
+from wsolrefine.localization.masks import binarize, enlarge, enlarge_masks, mask_size
+from wsolrefine.localization.photographs import stack
 from wsolrefine.viz import draw_boxes, overlay
 
 PREVIEW_SIZE = 1600
@@ -83,7 +84,7 @@ def load(plan: Plan, found: Found) -> Loaded | Failed:
 def finish(plan: Plan, batch: list[Loaded], pool: Executor) -> Iterator[Finished | Failed]:
     """Localize in a batch, and yield each image once its results are written."""
     localizer, classes = plan.localizer, plan.classes
-    images = torch.stack([loaded.pixels for loaded in batch]).to(localizer.device)
+    images = stack([loaded.pixels for loaded in batch], localizer.model)
     if isinstance(classes, int):
         found = localizer.class_maps(images, top=classes)
     else:
@@ -112,10 +113,10 @@ def _write(
             gray = gray.resize(loaded.size, Image.Resampling.BILINEAR)
             outputs, entry = {"maps": gray}, None
             if localizer.regions:
-                binary = binarize(large, localizer.threshold, localizer.parts)[0, 0]
-                mask = Image.fromarray(binary.to(torch.uint8).mul(255).numpy())
-                outputs["masks"] = mask = mask.resize(loaded.size, Image.Resampling.NEAREST)
-                entry = annotation(np.asarray(mask) > 0, label, score)
+                small = binarize(large, localizer.threshold, localizer.parts)
+                mask = enlarge_masks(small, (height, width))[0, 0].numpy()
+                outputs["masks"] = Image.fromarray(mask.astype(np.uint8) * 255)
+                entry = annotation(mask, label, score)
             drawn = _overlay(plan, loaded, gray, entry, label, score)
             outputs["overlays"] = Image.fromarray(drawn)
             end = f".{label}.png" if len(labels) > 1 else ".png"

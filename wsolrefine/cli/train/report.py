@@ -24,6 +24,7 @@ def print_run(options: Options, settings: dict[str, Any], reader: Reader, built:
         "recipe": f"{options.recipe}, {recipe.epochs} epochs",
         "data set": f"{settings['dataset']} ({options.root or settings['root']}{split})",
         "images": f"{len(reader)} of {built.metadata.num_classes} classes",
+        "pixels": str(reader.policy),
         "backbone": f"{settings['backbone']}, {', '.join(built.metadata.layers)}",
         "hyper-parameters": ", ".join(f"{k} {v}" for k, v in recipe.hparams.items()),
     }

@@ -1,0 +1,39 @@
+"""Which classes of an image are mapped."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wsolrefine._check import check_labels
+
+
+def choose_labels(logits: Tensor, labels: Tensor | int | None, top: int) -> Tensor:
+    """Return the classes ``(B, K)`` that are asked for.
+
+    Args:
+        logits: class scores, ``(B, num_classes)``.
+        labels: int64, ``(B,)`` or ``(B, K)``; or one class for all images; None takes the best.
+        top: number of classes an image when ``labels`` is None.
+
+    Raises:
+        TypeError: ``labels`` are not int64, or ``top`` is no integer.
+        ValueError: their shape or device disagrees, or a label or ``top`` is out of range.
+
+    """
+    number = logits.shape[1]
+    if labels is None:
+        if isinstance(top, bool) or not isinstance(top, int):
+            raise TypeError(f"top: expected an integer, got {type(top).__name__}")
+        if not 1 <= top <= number:
+            raise ValueError(f"top: expected an integer from 1 to {number}, got {top}")
+        return logits.topk(top).indices
+    if isinstance(labels, int):
+        labels = torch.full((len(logits),), labels, device=logits.device)
+    check_labels("labels", labels, several=True, images=logits)
+    outside = labels[(labels < 0) | (labels >= number)]
+    if len(outside):
+        raise ValueError(
+            f"labels: expected class indices from 0 to {number - 1}, got {int(outside[0])}"
+        )
+    return labels[:, None] if labels.ndim == 1 else labels

@@ -1,0 +1,22 @@
+"""Maps of classes on the grid that they were computed on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class ClassMaps(NamedTuple):
+    """Class scores, the classes asked for, and their maps on the grid they were computed on.
+
+    Attributes:
+        logits: ``(B, num_classes)``.
+        labels: int64, ``(B, K)``.
+        maps: in [0, 1], ``(B, K, h, w)``.
+
+    """
+
+    logits: Tensor
+    labels: Tensor
+    maps: Tensor
