@@ -1,5 +1,3 @@
-import re
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -285,59 +283,10 @@ CAM, FEATURES = torch.rand(2, 7, 5), torch.rand(2, 8, 7, 5)
 
 
 @pytest.mark.parametrize(
-    ("cam", "features", "options", "error", "message"),
-    [
-        (
-            torch.ones(2, 4),
-            FEATURES,
-            {},
-            ValueError,
-            "cam: expected shape (B, H, W) or (B, K, H, W), got (2, 4)",
-        ),
-        ([[1.0]], FEATURES, {}, TypeError, "cam: expected a torch.Tensor, got list"),
-        (
-            CAM.long(),
-            FEATURES,
-            {},
-            TypeError,
-            "cam: expected a floating-point dtype, got torch.int64",
-        ),
-        (
-            CAM,
-            FEATURES.half(),
-            {},
-            TypeError,
-            "features: expected torch.float32 as cam, got torch.float16",
-        ),
-        (
-            CAM,
-            torch.ones(3, 8, 7, 5),
-            {},
-            ValueError,
-            "features: expected shape (B, C, h, w) with B=2 from cam, got (3, 8, 7, 5)",
-        ),
-        (
-            CAM,
-            [FEATURES, torch.ones(3, 8, 7, 5)],
-            {},
-            ValueError,
-            "features[1]: expected shape (B, C, h, w) with B=2 from cam, got (3, 8, 7, 5)",
-        ),
-        (CAM, [CAM], {}, ValueError, "features[0]: expected shape (B, C, h, w), got (2, 7, 5)"),
-        (CAM, [], {}, ValueError, "features: expected at least one tensor, got an empty list"),
-        (CAM, FEATURES, {"orders": (0,)}, ValueError, "orders: expected integers >= 1, got (0,)"),
-        (CAM, FEATURES, {"orders": ()}, ValueError, "orders: expected integers >= 1, got ()"),
-        (CAM, FEATURES.to("meta"), {}, ValueError, "features: expected cpu as cam, got meta"),
-    ],
-)
-def test_errors(cam, features, options, error, message):
-    with pytest.raises(error, match=f"^{re.escape(message)}$"):
-        scg(cam, features, **options)
-
-
-@pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"orders": (0,)}, r"^orders: expected integers >= 1, got \(0,\)$"),
+        ({"orders": ()}, r"^orders: expected integers >= 1, got \(\)$"),
         ({"block_size": 0}, r"block_size: expected .*, got 0"),
         ({"foreground": torch.ones(3)}, r"foreground: expected .*, got \(3,\)"),
         ({"background": torch.ones(2, 7, 5)}, r"background: expected .*, got \(2, 7, 5\)"),

@@ -1,5 +1,3 @@
-import re
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -143,43 +141,6 @@ def test_golden_of_all_seeds(golden):
 CAM, FEATURES = torch.rand(2, 7, 5), torch.rand(2, 8, 7, 5)
 
 
-@pytest.mark.parametrize(
-    ("cam", "features", "num_seeds", "error", "message"),
-    [
-        (
-            torch.ones(2, 4),
-            FEATURES,
-            1,
-            ValueError,
-            "cam: expected shape (B, H, W) or (B, K, H, W), got (2, 4)",
-        ),
-        ([[1.0]], FEATURES, 1, TypeError, "cam: expected a torch.Tensor, got list"),
-        (
-            CAM.long(),
-            FEATURES,
-            1,
-            TypeError,
-            "cam: expected a floating-point dtype, got torch.int64",
-        ),
-        (
-            CAM,
-            FEATURES.half(),
-            1,
-            TypeError,
-            "features: expected torch.float32 as cam, got torch.float16",
-        ),
-        (
-            CAM,
-            torch.ones(3, 8, 7, 5),
-            1,
-            ValueError,
-            "features: expected shape (B, C, h, w) with B=2 from cam, got (3, 8, 7, 5)",
-        ),
-        (CAM, CAM, 1, ValueError, "features: expected shape (B, C, h, w), got (2, 7, 5)"),
-        (CAM, [], 1, ValueError, "features: expected at least one tensor, got an empty list"),
-        (CAM, FEATURES, 0, ValueError, "num_seeds: expected an integer >= 1, got 0"),
-    ],
-)
-def test_errors(cam, features, num_seeds, error, message):
-    with pytest.raises(error, match=f"^{re.escape(message)}$"):
-        sem(cam, features, num_seeds=num_seeds)
+def test_errors():
+    with pytest.raises(ValueError, match=r"^num_seeds: expected an integer >= 1, got 0$"):
+        sem(CAM, FEATURES, num_seeds=0)

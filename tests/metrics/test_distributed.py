@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 from torchmetrics import Metric, MetricCollection
 
+from tests.support.processes import join, run_two
 from tests.support.strategies import SEEDS, generator
 from wsolrefine import metrics
 from wsolrefine.metrics import (
@@ -298,9 +299,7 @@ def run_rank(rank, folder):
     warnings.simplefilter("error")
     torch.set_num_threads(1)
     folder = Path(folder)
-    torch.distributed.init_process_group(
-        "gloo", init_method=(folder / "rendezvous").as_uri(), rank=rank, world_size=2
-    )
+    join(rank, folder)
     results = {}
     for name, case in CASES.items():
         own = part(case.inputs(5, IMAGES), slice(SPLIT) if rank == 0 else slice(SPLIT, None))
@@ -315,23 +314,7 @@ def run_rank(rank, folder):
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    code = "import sys; from tests.metrics.test_distributed import run_rank as run; "
-    code += "run(int(sys.argv[1]), sys.argv[2])"
-    command = [sys.executable, "-c", code]
-    running = [
-        subprocess.Popen(
-            [*command, str(rank), str(folder)], cwd=ROOT, stderr=subprocess.PIPE, text=True
-        )
-        for rank in (0, 1)
-    ]
-    try:
-        errors = [process.communicate(timeout=120)[1] for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    assert [process.returncode for process in running] == [0, 0], "\n".join(errors)
-    return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
+    return run_two("tests.metrics.test_distributed", tmp_path_factory.mktemp("ranks"))
 
 
 @every_metric

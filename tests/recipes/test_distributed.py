@@ -4,8 +4,6 @@ That holds where a loss is a mean over images, which leaves out what looks at th
 batch norm in training mode, the pairs of CoAug, the balance of edges and other pixels.
 """
 
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from tests.support.backbones import objects, one_thread  # noqa: F401
+from tests.support.processes import join, run_two
 from tests.support.small_recipes import small
 
 ROOT = Path(__file__).parents[2]
@@ -62,9 +61,7 @@ def run_rank(rank, folder):
     warnings.simplefilter("error")
     torch.set_num_threads(1)
     folder = Path(folder)
-    torch.distributed.init_process_group(
-        "gloo", init_method=(folder / "rendezvous").as_uri(), rank=rank, world_size=2
-    )
+    join(rank, folder)
     own = slice(3) if rank == 0 else slice(3, None)
     results = {}
     for name in CASES:
@@ -77,23 +74,7 @@ def run_rank(rank, folder):
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    code = "import sys; from tests.recipes.test_distributed import run_rank as run; "
-    code += "run(int(sys.argv[1]), sys.argv[2])"
-    command = [sys.executable, "-c", code]
-    running = [
-        subprocess.Popen(
-            [*command, str(rank), str(folder)], cwd=ROOT, stderr=subprocess.PIPE, text=True
-        )
-        for rank in (0, 1)
-    ]
-    try:
-        errors = [process.communicate(timeout=120)[1] for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    assert [process.returncode for process in running] == [0, 0], "\n".join(errors)
-    return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
+    return run_two("tests.recipes.test_distributed", tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("name", CASES)

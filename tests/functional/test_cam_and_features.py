@@ -1,0 +1,48 @@
+"""What every function of a CAM and features refuses, in the same words."""
+
+import re
+
+import pytest
+import torch
+
+from wsolrefine import scg, scg_released, sem
+
+CAM, FEATURES = torch.rand(2, 7, 5), torch.rand(2, 8, 7, 5)
+OTHERS = torch.ones(3, 8, 7, 5)
+WRONG = [
+    (
+        {"cam": torch.ones(2, 4)},
+        ValueError,
+        "cam: expected shape (B, H, W) or (B, K, H, W), got (2, 4)",
+    ),
+    ({"cam": [[1.0]]}, TypeError, "cam: expected a torch.Tensor, got list"),
+    ({"cam": None}, TypeError, "cam: expected a torch.Tensor, got NoneType"),
+    ({"cam": CAM.long()}, TypeError, "cam: expected a floating-point dtype, got torch.int64"),
+    ({"cam": CAM.int()}, TypeError, "cam: expected a floating-point dtype, got torch.int32"),
+    (
+        {"features": FEATURES.half()},
+        TypeError,
+        "features: expected torch.float32 as cam, got torch.float16",
+    ),
+    (
+        {"features": OTHERS},
+        ValueError,
+        "features: expected shape (B, C, h, w) with B=2 from cam, got (3, 8, 7, 5)",
+    ),
+    (
+        {"features": [FEATURES, OTHERS]},
+        ValueError,
+        "features[1]: expected shape (B, C, h, w) with B=2 from cam, got (3, 8, 7, 5)",
+    ),
+    ({"features": CAM}, ValueError, "features: expected shape (B, C, h, w), got (2, 7, 5)"),
+    ({"features": [CAM]}, ValueError, "features[0]: expected shape (B, C, h, w), got (2, 7, 5)"),
+    ({"features": []}, ValueError, "features: expected at least one tensor, got an empty list"),
+    ({"features": FEATURES.to("meta")}, ValueError, "features: expected cpu as cam, got meta"),
+]
+
+
+@pytest.mark.parametrize("function", [scg, scg_released, sem])
+@pytest.mark.parametrize(("change", "error", "message"), WRONG)
+def test_a_wrong_cam_or_wrong_features(function, change, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        function(**{"cam": CAM, "features": FEATURES, **change})
