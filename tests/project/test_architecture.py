@@ -133,6 +133,19 @@ def test_the_import_loads_torch_and_nothing_else_heavy():
     assert HEAVY.isdisjoint(run_python(code).split())
 
 
+def test_what_needs_opencv_says_how_to_install_it():
+    code = """
+import sys; sys.modules["cv2"] = None
+import torch, wsolrefine as w
+try:
+    w.gppl_released(torch.rand(1, 5, 6))
+except ImportError as error:
+    print(error)
+"""
+    printed = run_python(code)
+    assert printed.startswith("gppl_released needs OpenCV: pip install 'wsolrefine[opencv]'")
+
+
 def test_the_core_works_where_cv2_is_broken(tmp_path):
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object')")
     code = """

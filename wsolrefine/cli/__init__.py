@@ -13,7 +13,8 @@ def _missing() -> None:
 
 def _build() -> Callable[..., object]:
     if any(
-        find_spec(name) is None for name in ("typer", "rich", "PIL", "matplotlib", "pycocotools")
+        find_spec(name) is None
+        for name in ("typer", "rich", "PIL", "matplotlib", "pycocotools", "cv2")
     ):
         return _missing
     import typer

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wsolrefine.data.images import opened
+from wsolrefine.functional._opencv import opencv
 
 
 def read_gray(path: Path, size: Sequence[int] | None = None) -> NDArray[np.uint8]:
@@ -21,7 +22,7 @@ def read_gray(path: Path, size: Sequence[int] | None = None) -> NDArray[np.uint8
         ValueError: it is not an image of 8 bits.
 
     """
-    import cv2
+    cv2 = opencv("a mask of another size")
 
     with opened(path, "a mask of 8 bits") as image:
         mode, gray = image.mode, np.asarray(image.convert("L"))

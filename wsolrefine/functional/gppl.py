@@ -7,6 +7,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_tensors
 from wsolrefine.functional._numeric import is_finite, working
+from wsolrefine.functional._opencv import opencv
 from wsolrefine.functional.gaussian import Gaussian, fit_gaussian, gaussian_map
 
 
@@ -137,7 +138,7 @@ def gppl_released(
         raise ValueError(f"size: expected an integer >= 1, got {size}")
     if shrink <= 0:
         raise ValueError(f"shrink: expected a number > 0, got {shrink}")
-    import cv2
+    cv2 = opencv("gppl_released")
     import numpy as np
 
     result = np.zeros((cam.shape[:-2].numel(), size, size), np.float32)

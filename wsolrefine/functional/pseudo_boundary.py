@@ -10,6 +10,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_tensors
 from wsolrefine.functional._numeric import is_finite, working
+from wsolrefine.functional._opencv import opencv
 
 
 def pseudo_boundary(
@@ -96,7 +97,7 @@ def pseudo_boundary(
 
 def _longest_contour(mask: Any) -> Any:
     """Return the points ``(n, 2)``, x and y, of the longest outer contour of a uint8 mask."""
-    import cv2
+    cv2 = opencv("pseudo_boundary")
 
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return max(contours, key=lambda contour: cv2.arcLength(contour, True))[:, 0]
@@ -104,7 +105,7 @@ def _longest_contour(mask: Any) -> Any:
 
 def _snapped(points: Any, image: Any, low: float, high: float, tolerance: float) -> Any:
     """Move the points to the edges of the image; return the contour of their polygon."""
-    import cv2
+    cv2 = opencv("pseudo_boundary")
     import numpy as np
 
     edges = cv2.Canny(image, low, high) > 0

@@ -14,6 +14,8 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
+from wsolrefine.functional._opencv import opencv
+
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float64]
 Grey = npt.NDArray[np.uint8]
@@ -81,7 +83,7 @@ def contour_boxes(grey: Grey, cuts: Ints, all_contours: bool) -> tuple[Ints, Int
     the largest area. The right and bottom corners are one pixel outside the object, except at the
     border. If no pixel is above the threshold, there is one box of zeros.
     """
-    import cv2
+    cv2 = opencv("counting boxes of score maps")
 
     extents: list[tuple[int, int, int, int]] = []  # x, y, width, height
     starts = []
@@ -97,7 +99,7 @@ def contour_boxes(grey: Grey, cuts: Ints, all_contours: bool) -> tuple[Ints, Int
         contours = found[0]
         if not all_contours and len(contours) > 1:
             contours = [max(contours, key=cv2.contourArea)]
-        extents += [cv2.boundingRect(contour) for contour in contours]  # type: ignore[misc]
+        extents += [cv2.boundingRect(contour) for contour in contours]
     x, y, width, height = np.array(extents).T
     last = np.minimum(x + width, grey.shape[1] - 1), np.minimum(y + height, grey.shape[0] - 1)
     return np.stack([x, y, *last], 1), np.array(starts)

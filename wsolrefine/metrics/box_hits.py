@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
+from wsolrefine.functional._opencv import opencv
 from wsolrefine.functional.normalize import minmax
 from wsolrefine.metrics._contours import Grey, Ints, best_ious, contour_boxes, largest_boxes
 from wsolrefine.metrics._inputs import (
@@ -45,7 +46,7 @@ def prepare_score_map(map: Tensor, size: tuple[int, int]) -> Tensor:
         Choe et al., CVPR 2020, released code (wsolevaluation), commit 96f4b88.
 
     """
-    import cv2
+    cv2 = opencv("prepare_score_map")
 
     check_tensors(map=(map, "h w"))
     if len(size) != 2 or min(size) < 1:

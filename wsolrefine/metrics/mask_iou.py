@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
+from wsolrefine.functional._opencv import opencv
 from wsolrefine.metrics._inputs import checked_masks
 from wsolrefine.metrics._metric import Metric, float64_device, keep_apart
 
@@ -89,7 +90,7 @@ def _enlarged(levels: Tensor, size: torch.Size) -> Tensor:
     """Resize 8-bit maps ``(B, h, w)`` to the size of their masks."""
     if levels.shape[1:] == size or not len(levels):
         return levels.expand(len(levels), *size)
-    import cv2
+    cv2 = opencv("count_grey_levels with masks of another size")
     import numpy as np
 
     height, width = size
