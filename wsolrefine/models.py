@@ -23,7 +23,7 @@ _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Turn a PIL image into the input of a classifier: resized uncropped, scaled, normalised.
+    """Turn a PIL image into the input of a classifier: resized uncropped, scaled, normalized.
 
     The image is stretched to ``size`` and never cropped, so that a box on the map maps back to the
     image by scaling x and y. Alpha and palettes are converted to RGB.

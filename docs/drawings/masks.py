@@ -106,7 +106,7 @@ def draw_box_iou() -> None:
 
 
 def _histogram(title: str, seen: p.Seen) -> p.Panel:
-    """How often each value occurs in the CAM, coloured by what the thresholds make of it."""
+    """How often each value occurs in the CAM, colored by what the thresholds make of it."""
 
     def draw(axes: Axes) -> None:
         cam = torch.from_numpy(p.enlarge(seen.cam[0], seen.image))

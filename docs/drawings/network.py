@@ -69,7 +69,7 @@ def draw_tokens_to_map() -> None:
     def text(value: int) -> str:
         return str(value) if value else "cls"
 
-    def color(value: int) -> int:  # one colour a row of the grid
+    def color(value: int) -> int:  # one color a row of the grid
         return (value + 3) // 4
 
     panels = [

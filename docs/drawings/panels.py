@@ -104,7 +104,7 @@ def values(title: str, map: Tensor, low: float = 0, high: float = 1) -> Panel:
 
 
 def cells(title: str, labels: Tensor, names: Sequence[tuple[float, str, str]]) -> Panel:
-    """A map of few values; ``names`` lists value, colour and text of each."""
+    """A map of few values; ``names`` lists value, color and text of each."""
 
     def draw(axes: Axes) -> None:
         colors = np.zeros((*labels.shape, 3))
@@ -147,7 +147,7 @@ def numbered(
 
 
 def legend(axes: Axes, entries: Sequence[tuple[str, str]], y: float = -0.01) -> None:
-    """List colours and what they mean, below the panel."""
+    """List colors and what they mean, below the panel."""
     patches = [
         Patch(facecolor=color, edgecolor="0.4", lw=0.5, label=text) for color, text in entries
     ]

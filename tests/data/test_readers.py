@@ -188,7 +188,7 @@ def test_gray_of_16_bits_is_turned_upright_in_folders(tmp_path):
     assert np.array_equal(np.asarray(image)[..., 0], np.rot90(values // 257, -1))
 
 
-def test_of_colours_of_16_bits_the_upper_8_are_read(tmp_path):
+def test_of_colors_of_16_bits_the_upper_8_are_read(tmp_path):
     values = np.random.default_rng(0).integers(0, 65536, (4, 6, 3), np.uint16)
     cv2.imwrite(str(tmp_path / "a.png"), values[..., ::-1])
     assert np.array_equal(np.asarray(read_image(tmp_path / "a.png", SCALED)), values >> 8)

@@ -129,7 +129,7 @@ def test_an_archive_is_no_array(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P"])
-def test_a_png_in_colour(tmp_path, mode):
+def test_a_png_in_color(tmp_path, mode):
     Image.new(mode, (4, 3)).save(tmp_path / "a.png")
     said = f"{tmp_path / 'a.png'}: expected a gray PNG of 8 or 16 bits, got PNG of mode {mode}"
     with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):

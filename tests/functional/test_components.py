@@ -72,7 +72,7 @@ def test_a_flip_keeps_the_pieces(mask, connectivity, how):
 
 
 def spiral(side):
-    """A path one pixel wide that winds to the centre with one pixel between its turns."""
+    """A path one pixel wide that winds to the center with one pixel between its turns."""
     mask = np.zeros((side, side), dtype=bool)
     y, x, dy, dx = 0, 0, 0, 1
     mask[0, 0] = True

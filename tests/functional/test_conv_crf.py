@@ -16,7 +16,7 @@ STDS = st.sampled_from([0.6, 2.0, 30.0])
 
 @st.composite
 def problems(draw, *, max_labels=4):
-    """Unary and image of a few labels and pixels; some images are of one colour."""
+    """Unary and image of a few labels and pixels; some images are of one color."""
     b, k = draw(st.integers(1, 2)), draw(st.integers(1, max_labels))
     h, w = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     g = generator(draw(SEEDS))
@@ -118,7 +118,7 @@ def test_equal_scores_stay_equal():
     assert_close(out, torch.full_like(out, 0.25))
 
 
-def test_one_colour_and_one_opinion_keep_their_label_and_grow_surer():
+def test_one_color_and_one_opinion_keep_their_label_and_grow_surer():
     unary = torch.tensor([0.0, 1.0])[None, :, None, None].expand(1, 2, 6, 7)
     out = conv_crf(unary, torch.full((1, 3, 6, 7), 0.5), kernel_size=5)
     assert (out[:, 1] > unary.softmax(1)[:, 1]).all()

@@ -13,9 +13,9 @@ from wsolrefine.functional.pseudo_boundary import pseudo_boundary
 from wsolrefine.metrics import match_boundaries
 
 
-def disc(radius, size=(60, 70), centre=(28.0, 33.0)):
+def disc(radius, size=(60, 70), center=(28.0, 33.0)):
     y, x = torch.meshgrid(*(torch.arange(float(side)) for side in size), indexing="ij")
-    return (y - centre[0]).square() + (x - centre[1]).square() <= radius**2
+    return (y - center[0]).square() + (x - center[1]).square() <= radius**2
 
 
 def photograph(bright):
@@ -145,8 +145,8 @@ def test_no_mask_and_what_is_not_finite_has_no_boundary():
 
 
 def test_images_of_a_batch_are_independent_and_inputs_unchanged():
-    mask = torch.stack([disc(18), disc(12, centre=(30.0, 20.0))]).float()
-    image = torch.cat([photograph(disc(20)), photograph(disc(13, centre=(30.0, 20.0)))])
+    mask = torch.stack([disc(18), disc(12, center=(30.0, 20.0))]).float()
+    image = torch.cat([photograph(disc(20)), photograph(disc(13, center=(30.0, 20.0)))])
     before = mask.clone(), image.clone()
     both = pseudo_boundary(mask, image)
     assert both.dtype == torch.bool

@@ -70,7 +70,7 @@ def test_masks_of_a_batch_are_independent(maps, size, threshold):
 
 
 def route(maps, size, threshold, parts="largest"):
-    """Masks of a large image: binarized at the mask size, pixels enlarged by their centres."""
+    """Masks of a large image: binarized at the mask size, pixels enlarged by their centers."""
     scale = MASK_SIDE / max(size)
     small = [max(1, round(side * scale)) for side in size]
     masks = torch.zeros(*maps.shape[:2], *size, dtype=torch.bool)

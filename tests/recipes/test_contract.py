@@ -515,7 +515,7 @@ def test_spa_refines_maps_that_autocast_leaves_in_full_precision():
 
 @every_phase
 def test_a_batch_of_one_trains_or_says_why_not(name, epoch):
-    """SPOL's attention normalises one value a channel and image: a batch needs two images."""
+    """SPOL's attention normalizes one value a channel and image: a batch needs two images."""
     recipe = small(name)
     recipe.prepare(epoch)
     if name == "Spol":

@@ -33,7 +33,7 @@ def without_dropout(name, backbone=None, **settings):
     return small(name, backbone, **settings).eval()
 
 
-def centre(recipe):
+def center(recipe):
     """Shift the class maps, so that each is above zero here and below it there."""
     with torch.no_grad():
         stages = recipe.backbone(IMAGES)
@@ -70,7 +70,7 @@ def test_spa_is_cross_entropy_and_restricted_activation(released):
 
 def test_spa_refines_the_rectified_map_of_the_class():
     settings = {"foreground": 0.5, "background": 0.2, "orders": (1,), "scg_stages": (-4, -3)}
-    recipe = centre(without_dropout("Spa", **settings))
+    recipe = center(without_dropout("Spa", **settings))
     stages = recipe.backbone(IMAGES)
     class_maps = recipe.head(stages[-2])
     cam = minmax(of_labels(class_maps).relu())
@@ -79,7 +79,7 @@ def test_spa_refines_the_rectified_map_of_the_class():
     assert_close(found.maps[:, 0], refined)
     assert_close(found.logits, class_maps.mean((2, 3)))
     assert (of_labels(class_maps) < 0).any()
-    plain = centre(without_dropout("Spa", refine=False)).class_maps(IMAGES, LABELS).maps
+    plain = center(without_dropout("Spa", refine=False)).class_maps(IMAGES, LABELS).maps
     assert_close(plain[:, 0], cam)
 
 
@@ -262,7 +262,7 @@ class Flat(torch.nn.Module):
 def test_csoa_embeds_three_parts_of_each_image(given):
     embedding = Flat() if given else None
     settings = {"gamma": 0.7, "delta": 1.3, "coaug_weight": 0.4, "confseg": False}
-    recipe = centre(without_dropout("Csoa", embedding=embedding, embedding_stage=0, **settings))
+    recipe = center(without_dropout("Csoa", embedding=embedding, embedding_stage=0, **settings))
     class_maps, auxiliary_maps = csoa_parts(recipe)
     plain = sum(cross_entropy(maps.mean((2, 3)), LABELS) for maps in (class_maps, auxiliary_maps))
     cam = of_labels(class_maps)
@@ -294,7 +294,7 @@ def test_csoa_embeds_three_parts_of_each_image(given):
 
 def test_csoa_map_above_the_threshold_is_the_union():
     """Eq. 13, for any theta at once."""
-    recipe = centre(without_dropout("Csoa"))
+    recipe = center(without_dropout("Csoa"))
     class_maps, auxiliary_maps = csoa_parts(recipe)
     late, early = (of_labels(maps) for maps in (class_maps, auxiliary_maps))
     found = recipe.class_maps(IMAGES, LABELS).maps[:, 0]
@@ -338,10 +338,10 @@ def test_edges_are_learned_from_the_map_of_the_label(refine, monkeypatch):
     assert_close(recipe.maps(stages, LABELS), maps)
     assert not recipe.maps(stages, LABELS).requires_grad
     recipe.loss(IMAGES, LABELS, epoch=1)
-    ((found, colours, threshold),) = handed
+    ((found, colors, threshold),) = handed
     assert_close(found, interpolate(maps[:, None], (SIDE, SIDE), mode="bilinear")[:, 0])
-    assert_close(colours.amin((1, 2, 3)), torch.zeros(4))
-    assert_close(colours.amax((1, 2, 3)), torch.ones(4))
+    assert_close(colors.amin((1, 2, 3)), torch.zeros(4))
+    assert_close(colors.amax((1, 2, 3)), torch.ones(4))
     assert threshold == 0.4
 
 
@@ -415,7 +415,7 @@ def test_the_crf_goes_from_coarse_to_fine():
 
 
 def test_images_are_normalised_back_before_the_crf(monkeypatch):
-    """Whatever they were normalised with, if it was the same for every channel."""
+    """Whatever they were normalized with, if it was the same for every channel."""
     assert_close(to_colors(IMAGES * 4 - 2), to_colors(IMAGES))
     assert not to_colors(torch.full_like(IMAGES, 3.0)).any()
 

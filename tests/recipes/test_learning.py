@@ -17,7 +17,7 @@ IMAGES, LABELS, MASKS = objects(5)
 IMAGES[4], LABELS[4] = IMAGES[4].mean(), 2
 
 
-class Colours(nn.Module):
+class Colors(nn.Module):
     """An evaluator: scores of red, blue and neither."""
 
     def forward(self, images):
@@ -77,7 +77,7 @@ def test_ornet():
     """
     recipe, losses = learned(
         "Ornet",
-        evaluator=Colours(),
+        evaluator=Colors(),
         stage=0,
         layer="stages.0",
         generator_epochs=70,
@@ -96,7 +96,7 @@ def test_csoa():
 
     In so few steps nothing is learned before the default decay stops the rate, nor with half of the
     few channels dropped, and the default's 1024 take minutes. CoAug, weighed by 1, is a ratio of
-    small distances between dots of colour that outgrows the cross entropy: no class is learned.
+    small distances between dots of color that outgrows the cross entropy: no class is learned.
     """
     recipe, losses = learned(
         "Csoa",

@@ -9,7 +9,7 @@ def softmax(scores):
 
 
 def gaussian(image, radius, position_std, color_std):
-    """(C, H, W) -> (N, N), symmetrically normalised, with a diagonal of zeros."""
+    """(C, H, W) -> (N, N), symmetrically normalized, with a diagonal of zeros."""
     _, height, width = image.shape
     pixels = [(y, x) for y in range(height) for x in range(width)]
     kernel = np.zeros((len(pixels), len(pixels)))

@@ -1,4 +1,4 @@
-"""Bilinear resizing with half-pixel centres and clamped borders, one output pixel at a time."""
+"""Bilinear resizing with half-pixel centers and clamped borders, one output pixel at a time."""
 
 import numpy as np
 

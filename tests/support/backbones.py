@@ -131,9 +131,9 @@ def objects(count=4, side=SIDE, seed=0):
     for i, label in enumerate(labels.tolist()):
         x, y = torch.randint(side // 8, side // 2, (2,), generator=g).tolist()
         masks[i, y : y + 3 * side // 8, x : x + 3 * side // 8] = True
-        colour = torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.1, 0.9]][label])
+        color = torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.1, 0.9]][label])
         noise = 0.1 * torch.rand(1, int(masks[i].sum()), generator=g)
-        images[i, :, masks[i]] = colour[:, None] + noise
+        images[i, :, masks[i]] = color[:, None] + noise
     return images, labels, masks
 
 

@@ -13,7 +13,7 @@ def photograph():
     return np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 
 
-def test_overlay_goes_from_the_photograph_to_the_colours(photograph):
+def test_overlay_goes_from_the_photograph_to_the_colors(photograph):
     values = np.linspace(0, 1, 40 * 60).reshape(40, 60)
     np.testing.assert_array_equal(overlay(photograph, values, 0), photograph)
     full = overlay(photograph, values, 1, colormap="gray")
@@ -82,7 +82,7 @@ def test_contact_sheet_with_gaps_and_extreme_cells(tmp_path, photograph):
     with Image.open(target) as sheet:
         pixels = np.asarray(sheet.convert("RGB")).astype(int)
     assert pixels.shape[1] > 2 * 300
-    assert (np.ptp(pixels, axis=2) > 50).any()  # the map is in colour
+    assert (np.ptp(pixels, axis=2) > 50).any()  # the map is in color
 
 
 def test_pyplot_is_left_alone(tmp_path, photograph):

@@ -63,7 +63,7 @@ def grad_cam(
     ``map[i] = ReLU(sum over c of alpha[c] * activation[c, i])`` with ``alpha[c]`` the mean over the
     grid of the score's gradient, then min-max rescaled. One backward pass per class, down to
     ``activation`` only; the graph is kept and no ``.grad`` is written. The images of a batch must
-    not influence each other (no batch normalisation in training mode).
+    not influence each other (no batch normalization in training mode).
 
     Args:
         activation: output of a layer, part of the graph of ``scores``: ``(B, C, h, w)``, or

@@ -42,7 +42,7 @@ def find_layers(
       ``cam`` is that layer, and its Grad-CAM is the map of the class. If not, ``cam`` is the
       outermost layer on the last grid; if the logits do not depend on that layer, as on the final
       patch tokens of a class-token transformer, it is the last layer with the same grid and number
-      of channels on which they do (the normalisation before the last attention). This takes one
+      of channels on which they do (the normalization before the last attention). This takes one
       backward pass.
     - ``features``: the outermost layer that runs last on the third-smallest grid, and the same on
       the second-smallest (28x28 and 14x14 for an image of 224 and a network that ends in 7x7), in

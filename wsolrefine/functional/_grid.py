@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize ``(B, C, h, w)`` or ``(B, h, w)`` bilinearly: half-pixel centres, no antialias."""
+    """Resize ``(B, C, h, w)`` or ``(B, h, w)`` bilinearly: half-pixel centers, no antialias."""
     if tuple(maps.shape[-2:]) == size:
         return maps
     stacked = maps if maps.ndim == 4 else maps[:, None]

@@ -1,4 +1,4 @@
-"""Convolutional conditional random field: labels that follow the colours of the image."""
+"""Convolutional conditional random field: labels that follow the colors of the image."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def conv_crf(
 ) -> Tensor:
     """Align the borders of a labelling with the edges of the image: mean field of a windowed CRF.
 
-    Nearby pixels of similar colour are pulled towards the same label. Starting from
+    Nearby pixels of similar color are pulled towards the same label. Starting from
     ``Q = softmax(unary)``, repeat, with ``j`` running over the pixels other than ``i`` in the
     window of ``kernel_size`` around ``i``:
 
@@ -36,8 +36,8 @@ def conv_crf(
         A[i,j] = exp(-|p_i - p_j|^2 / (2 appearance_std^2) - |c_i - c_j|^2 / (2 color_std^2))
         S[i,j] = exp(-|p_i - p_j|^2 / (2 smoothness_std^2))
 
-    with ``p`` positions, ``c`` colours. All pairs of different labels cost the same (Potts model).
-    Each kernel is normalised symmetrically, ``A[i,j] / sqrt(d_i d_j)`` with ``d_i`` the sum of
+    with ``p`` positions, ``c`` colors. All pairs of different labels cost the same (Potts model).
+    Each kernel is normalized symmetrically, ``A[i,j] / sqrt(d_i d_j)`` with ``d_i`` the sum of
     ``A[i,.]`` over the window, ``i`` itself included, so weights mean the same at the image's
     border and inside. The fully connected model of Kraehenbuehl and Koltun sums over all pixels,
     approximately; a window makes the sum exact. The papers learn the weights; the defaults here
@@ -45,19 +45,19 @@ def conv_crf(
 
     Args:
         unary: scores of K labels, ``(B, K, H, W)``: logits or log-probabilities, any offset.
-        image: colours in [0, 1], ``(B, 3, H, W)``.
+        image: colors in [0, 1], ``(B, 3, H, W)``.
         iterations: number of updates; 0 returns ``softmax(unary)``.
         kernel_size: side of the window in pixels, odd. Time and memory grow with its square: one
             float for every pair of pixels, whatever K.
         appearance_weight: ``wa`` >= 0, in units of ``unary``.
         appearance_std: standard deviation of positions in ``A``, in pixels.
-        color_std: standard deviation of colours in ``A``, in units of ``image``.
+        color_std: standard deviation of colors in ``A``, in units of ``image``.
         smoothness_weight: ``ws`` >= 0, in units of ``unary``; it removes specks.
         smoothness_std: standard deviation of positions in ``S``, in pixels.
 
     Returns:
         Probabilities, ``(B, K, H, W)``, that sum to 1 over K; differentiable in both arguments. An
-        image whose unary or colours are not finite gives zeros.
+        image whose unary or colors are not finite gives zeros.
 
     Raises:
         TypeError: an input is not a floating-point tensor, or dtypes differ.
@@ -199,11 +199,11 @@ def coarse_to_fine(
 def _kernel(
     colors: Tensor, color_std: float, std: float, inside: Tensor, steps: Sequence[tuple[int, int]]
 ) -> list[Tensor]:
-    """Return the normalised kernel of the pixel pairs of each step, ``(B, 1, N - step)``."""
+    """Return the normalized kernel of the pixel pairs of each step, ``(B, 1, N - step)``."""
     values = []
     total = torch.ones_like(colors[:, :1])  # each pixel with itself
     for step, square in steps:
-        # Subtract before dividing: equal colours stay equal, however small the standard deviation.
+        # Subtract before dividing: equal colors stay equal, however small the standard deviation.
         colors_apart = (colors[..., step:] - colors[..., :-step]) / color_std
         apart = colors_apart.square().sum(1, keepdim=True) / 2 + square / (2 * std**2)
         value = (-apart).exp() * (inside[:-step] * inside[step:])

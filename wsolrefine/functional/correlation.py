@@ -25,7 +25,7 @@ def self_correlation(
         order n >= 2:  A^n, each row min-maxed (n = 2: sum over k != i, j of S[i, k] S[k, j])
 
     and the result is the largest over the orders. A row that is constant up to rounding is zero.
-    The released code thresholds, weights and normalises differently: see
+    The released code thresholds, weights and normalizes differently: see
     :func:`wsolrefine.self_correlation_released`. :func:`wsolrefine.scg` needs no N x N matrix;
     call this function to look at single correlation maps.
 
@@ -82,7 +82,7 @@ def self_correlation_released(
     diagonal, ``D`` have columns that sum to one; the high order is ``D^order``, with columns
     renormalised after each product and values below ``second_threshold / N`` then set to zero; the
     result is ``max(F, second_weight * high)`` with columns that sum to one. The paper
-    (:func:`wsolrefine.self_correlation`) has no thresholds and no weight, and normalises rows.
+    (:func:`wsolrefine.self_correlation`) has no thresholds and no weight, and normalizes rows.
 
     Args:
         features: ``(B, C, h, w)``, or a list of layers, resized to the largest grid and their

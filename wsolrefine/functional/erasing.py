@@ -74,8 +74,8 @@ def attentive_erasing(
     return probability.masked_fill(erased, 0.0)
 
 
-def _interval(centre: Tensor, side: Tensor, length: int) -> Tensor:
-    """Return which of ``length`` positions lie in an interval of whole pixels at each centre."""
+def _interval(center: Tensor, side: Tensor, length: int) -> Tensor:
+    """Return which of ``length`` positions lie in an interval of whole pixels at each center."""
     pixels = side.round().clamp_min(1)
-    offset = torch.arange(length, device=centre.device) - centre
+    offset = torch.arange(length, device=center.device) - center
     return (offset >= -((pixels - 1) // 2)) & (offset <= pixels // 2)

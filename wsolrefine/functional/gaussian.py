@@ -23,14 +23,14 @@ def fit_gaussian(weights: Tensor) -> Gaussian:
     """Fit one Gaussian to each map, every pixel a sample weighted by its value.
 
     ``mean = sum w p / sum w`` and ``covariance = sum w (p - mean)(p - mean)^T / sum w`` over the
-    pixel centres ``p = (x, y)``, ``x`` from 0 to W - 1.
+    pixel centers ``p = (x, y)``, ``x`` from 0 to W - 1.
 
     Args:
         weights: maps, ``(..., H, W)``; negative values count as zero.
 
     Returns:
         Gaussian with mean ``(..., 2)`` as x, y in pixels and covariance ``(..., 2, 2)`` in squared
-        pixels, differentiable. A map without weight gives the grid's centre and a zero covariance;
+        pixels, differentiable. A map without weight gives the grid's center and a zero covariance;
         one that is not finite gives NaN.
 
     Raises:
@@ -70,7 +70,7 @@ def fit_gaussian(weights: Tensor) -> Gaussian:
 def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
     """Evaluate Gaussians on a pixel grid, scaled to 1 at the mean.
 
-    ``exp(-1/2 d^T covariance^-1 d)`` with ``d`` from the mean to the pixel centre. The paper
+    ``exp(-1/2 d^T covariance^-1 d)`` with ``d`` from the mean to the pixel center. The paper
     writes the density, whose peak is far below 1 and cannot be compared with a CAM; the released
     code, as here, leaves the constant out. A singular covariance is its limit: a Gaussian along
     a line, or a single point, and 0 elsewhere.

@@ -32,7 +32,7 @@ def minmax(maps: Tensor) -> Tensor:
 
     Reference:
         Pan et al., "Unveiling the Potential of Structure Preserving for WSOL", CVPR 2021, Eq. 9
-        (for the rows of a correlation); the usual normalisation of a CAM.
+        (for the rows of a correlation); the usual normalization of a CAM.
 
     """
     check_tensors(maps=(maps, "... H W"))

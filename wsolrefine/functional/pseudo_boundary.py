@@ -35,7 +35,7 @@ def pseudo_boundary(
 
     Args:
         mask_probability: usually :func:`wsolrefine.conv_crf` of the object, ``(B, H, W)``.
-        image: colours in [0, 1], ``(B, 3, H, W)``; values outside are clipped.
+        image: colors in [0, 1], ``(B, 3, H, W)``; values outside are clipped.
         threshold: probability above which a pixel is object.
         low: lower hysteresis threshold of Canny, the gradient that continues an edge; in the units
             of ``cv2.Canny``, for values of 0 to 255.

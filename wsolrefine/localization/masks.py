@@ -55,7 +55,7 @@ def masks_and_boxes(
 
 
 def enlarge_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize boolean masks ``(B, K, h, w)`` to ``size``, each pixel from the nearest centre."""
+    """Resize boolean masks ``(B, K, h, w)`` to ``size``, each pixel from the nearest center."""
     if tuple(masks.shape[-2:]) == tuple(size):
         return masks
     return F.interpolate(masks.byte(), size=size, mode="nearest-exact").bool()

@@ -79,7 +79,7 @@ def contour_boxes(grey: Grey, cuts: Ints, all_contours: bool) -> tuple[Ints, Int
     """Return the predicted boxes at all thresholds, and the index of the first box of each one.
 
     Boxes are as the protocol uses them: inclusive corners, clamped. Contours of holes count as
-    well. The largest is the first one, in OpenCV's order, whose polygon through pixel centres has
+    well. The largest is the first one, in OpenCV's order, whose polygon through pixel centers has
     the largest area. The right and bottom corners are one pixel outside the object, except at the
     border. If no pixel is above the threshold, there is one box of zeros.
     """

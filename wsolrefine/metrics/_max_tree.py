@@ -50,7 +50,7 @@ def _representatives(connectivity: int) -> npt.NDArray[np.int8]:
 def _changes() -> npt.NDArray[np.int8]:
     """Return, for each set of neighbours as bits, what a new pixel changes in its 2x2 squares.
 
-    First, twice the area of the polygon through pixel centres: a square with three pixels adds half
+    First, twice the area of the polygon through pixel centers: a square with three pixels adds half
     a unit to it, one with four a whole unit. Second, four times the Euler number (components minus
     holes): Gray, "Local Properties of Binary Images", 1971, counts squares with one pixel, minus
     those with three, minus twice those with two on a diagonal.

@@ -28,7 +28,7 @@ def match_boundaries(
         predicted: boolean masks, ``(B, H, W)``. Lines should be one pixel wide, see
             :func:`wsolrefine.thin`.
         target: boolean masks of the same shape.
-        tolerance: largest distance between the centres of two pixels of a pair, as a fraction of
+        tolerance: largest distance between the centers of two pixels of a pair, as a fraction of
             the image's diagonal ``sqrt(H^2 + W^2)``. 0: only the same pixel.
 
     Returns:

@@ -14,12 +14,12 @@ Color = tuple[int, int, int]
 
 
 def overlay(image: Any, map: Any, alpha: float = 0.5, *, colormap: str = "turbo") -> Pixels:
-    """Overlay a coloured heatmap on an image.
+    """Overlay a colored heatmap on an image.
 
     Args:
         image: ``(H, W, 3)`` uint8, an array or a tensor.
         map: ``(H, W)``, same size, in [0, 1]; values outside are clipped, NaN counts as 0.
-        alpha: weight of the colour in [0, 1]; 0 gives the image, 1 the coloured map.
+        alpha: weight of the color in [0, 1]; 0 gives the image, 1 the colored map.
         colormap: name of a matplotlib colormap.
 
     Returns:

@@ -27,7 +27,7 @@ def contact_sheet(
 
     Args:
         rows: one sequence of cells per row. A cell is ``(H, W, 3)`` uint8, ``(H, W)`` in [0, 1]
-            (shown in the overlay's colours), or None for an empty cell. Short rows are allowed.
+            (shown in the overlay's colors), or None for an empty cell. Short rows are allowed.
         titles: texts above the columns; their number is the number of columns.
         path: file to write, format by suffix (png, pdf, svg, jpg).
         captions: one text per row, written above its first image.
