@@ -25,7 +25,10 @@ MACHINE = ("machine", "python", "torch", "numpy", "opencv")
 
 
 def origin() -> dict[str, str | None]:
-    """Return what was measured and when: version and commit of the package, date (UTC)."""
+    """Return what is measured and when: version and commit of the package, date (UTC).
+
+    Call it when a run starts: later the files may be others than those that were loaded.
+    """
     return {
         "version": __version__,
         "commit": commit(),

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.common import RESULTS
+from benchmarks.common import RESULTS, origin
 from benchmarks.quality.maps import ROWS, Located, locate
 from benchmarks.quality.measure import at_thresholds_of, measure
 from benchmarks.quality.report import draw_cases, draw_curves, record_of, render, save
@@ -55,7 +55,7 @@ def main() -> None:
     )
     parser.add_argument("--pictures", type=Path, help="folder for plots, best and worst cases")
     options = parser.parse_args()
-    start = time.perf_counter()
+    start, begun = time.perf_counter(), origin()
     sources = load_sources(options.folder)
     choosing = options.search or options.thresholds
     splits = ("validation",) if choosing else ("validation", "test")
@@ -74,7 +74,8 @@ def main() -> None:
         rows.append(results)
         print(f"\r{len(rows)}/{len(ROWS)} methods", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    record = record_of("quality", rows, scenes, options.seed, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    record = record_of("quality", rows, scenes, options.seed, seconds=seconds, begun=begun)
     save(options.out, "quality", record)
     print(render("quality", record))
     if options.pictures:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.common import RESULTS
+from benchmarks.common import RESULTS, origin
 from benchmarks.quality.maps import DEFAULT, ROWS, Located, aligned, locate, prepared
 from benchmarks.quality.report import COLUMNS, record_of, render, save
 from benchmarks.scenes import Scenes, load_sources
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for JSON and Markdown")
     options = parser.parse_args()
-    start = time.perf_counter()
+    start, begun = time.perf_counter(), origin()
     scenes = Scenes(load_sources(options.folder), "test", options.scenes, seed=options.seed)
     found = locate(scenes)
     rows: list[dict[str, str | float]] = []
@@ -76,7 +76,8 @@ def main() -> None:
                 print(f"\r{len(rows)}/12 rows", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     seconds = time.perf_counter() - start
-    record = record_of("boundaries", rows, {"test": scenes}, options.seed, seconds)
+    shown = {"test": scenes}
+    record = record_of("boundaries", rows, shown, options.seed, seconds=seconds, begun=begun)
     save(options.out, "boundaries", record)
     print(render("boundaries", record))
 

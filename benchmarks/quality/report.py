@@ -8,7 +8,7 @@ from typing import Any
 
 import cv2
 
-from benchmarks.common import MACHINE, ORIGIN, in_words, machine, origin, table, write_json
+from benchmarks.common import MACHINE, ORIGIN, in_words, machine, table, write_json
 from benchmarks.quality.maps import DEFAULT, ROWS, Located, prepared
 from benchmarks.scenes import Scenes
 from wsolrefine import box_iou
@@ -35,9 +35,15 @@ CURVES = ("cam", "gppl", "sem, 14x14, 20 seeds", DEFAULT)
 
 
 def record_of(
-    name: str, rows: Rows, scenes: Mapping[str, Scenes], seed: int, seconds: float
+    name: str,
+    rows: Rows,
+    scenes: Mapping[str, Scenes],
+    seed: int,
+    *,
+    seconds: float,
+    begun: Mapping[str, str | None],
 ) -> dict[str, Any]:
-    """Return the record of a run: what was measured, where, when, and the results."""
+    """Return the record of a run, with the ``origin`` that it began with."""
     splits = {
         split: {
             "scenes": len(some),
@@ -49,7 +55,7 @@ def record_of(
     return {
         "command": f"python -m benchmarks.{name} --scenes {len(scenes['test'])}",
         "seed": seed,
-        **origin(),
+        **begun,
         "seconds": round(seconds),
         **machine(),
         "splits": splits,

@@ -57,6 +57,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.filterwarnings("ignore", module="lightning")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    begun = origin()
     run = Run(options)
     head = {
         "command": "python -m benchmarks.recipes",
@@ -75,7 +76,7 @@ def main() -> None:
                 shown = " | ".join([name, *values([row])])
                 print(f"{seconds:6.0f} s | {shown} |", file=sys.stderr, flush=True)
             found = {
-                **origin(),
+                **begun,
                 "seeds": seed + 1,
                 "seconds": round(time.perf_counter() - start),
                 "rows": rows,
