@@ -1,6 +1,6 @@
 """Heatmaps and boxes drawn on images, contact sheets, curves and bars.
 
-matplotlib and Pillow (``pip install 'wsolrefine[cli]'``) are imported inside the functions. No
+matplotlib and Pillow (the extra ``cli``) are imported inside the functions. No
 pyplot, so no window, no global figure list, and nothing to close on a machine without a display.
 """
 
