@@ -124,8 +124,8 @@ def test_threshold_of_the_split_itself(evaluate, squares):
         "iou": 0.5, "accuracy": 0.75, "threshold": 0.0, "max_accuracy": 0.75, "max_threshold": 0.0
     }  # fmt: skip
     assert found["curves"]["box_acc"] == [0.75] * 4 + [0.25] * 6
-    assert found["protocol"]["threshold"].endswith("(as published; optimiztic)")
-    assert "as published; optimiztic" in said
+    assert found["protocol"]["threshold"].endswith("(as published; optimistic)")
+    assert "as published; optimistic" in said
     rows = printed(said)
     assert rows["MaxBoxAcc (IoU 0.5)"] == ["75.00", "0"]
     assert rows["MaxBoxAccV2"] == ["75.00", ""]

@@ -79,5 +79,5 @@ def edge_protocol(data: Data, source: ModelMaps, images: int, size: tuple[int, i
         "true edges": "object pixels next to background, one pixel wide",
         "matching": f"one to one, at most {TOLERANCE:g} of the diagonal apart (BSDS)",
         "thresholds": "0.01, 0.02, ... 0.99",
-        "threshold": "the best on these images (as published; optimiztic)",
+        "threshold": "the best on these images (as published; optimistic)",
     }

@@ -9,7 +9,7 @@ from wsolrefine.cli.evaluate.dataset import Data, Split
 from wsolrefine.cli.evaluate.score_maps import MapFolder, ModelMaps, Sources
 
 Protocol = dict[str, str]
-BEST_OF_SPLIT = "the best on the evaluated split itself (as published; optimiztic)"
+BEST_OF_SPLIT = "the best on the evaluated split itself (as published; optimistic)"
 
 
 def protocol(
