@@ -631,8 +631,10 @@ def test_refine_of_edges_gives_no_boxes(call, train, photos, tmp_path):
     files = {path.parent.name for path in (tmp_path / "out").rglob("*.png")}
     assert files == {"maps", "overlays"}
     assert "2 skipped" in call("refine", photos, *recipe, "--out", tmp_path / "out")
-    said = call("refine", photos, *recipe, "--threshold", 0.5, "--out", tmp_path / "o", code=2)
-    assert "--threshold: sem_edges does not use it" in said
+    for threshold in (0, 0.5):
+        options = ["--threshold", threshold, "--out", tmp_path / "o"]
+        said = call("refine", photos, *recipe, *options, code=2)
+        assert "--threshold: sem_edges does not use it" in said
 
 
 @pytest.mark.parametrize(

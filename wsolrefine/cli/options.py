@@ -122,5 +122,5 @@ def check_out(out: Path) -> None:
 def refuse(options: Mapping[str, object], reason: str) -> None:
     """Stop if one of these options is given, because it would have no effect."""
     for name, value in options.items():
-        if value not in (None, False, []):
+        if value is not None and value is not False and value != []:  # 0 is given
             stop(f"--{name.replace('_', '-')}: {reason}")
