@@ -3,6 +3,7 @@
 import pickle
 import re
 import shutil
+import sys
 from multiprocessing.reduction import ForkingPickler
 
 import cv2
@@ -106,6 +107,15 @@ def test_masks(layout):
             height, width = truth.mask.shape
             y, x = np.arange(7) * height // 7, np.arange(11) * width // 11
             assert np.array_equal(dataset.mask(index, (7, 11)), truth.mask[np.ix_(y, x)])
+
+
+def test_masks_as_stored_need_no_opencv(tmp_path, monkeypatch):
+    dataset = CUB(miniature.write_cub(tmp_path).root)
+    size = dataset.mask(0).shape
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    assert dataset.mask(0).shape == dataset.mask(0, size).shape == size
+    with pytest.raises(ImportError, match="a mask of another size needs OpenCV"):
+        dataset.mask(0, (3, 4))
 
 
 def test_a_transform_is_applied_to_the_image(written):

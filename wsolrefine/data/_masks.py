@@ -22,14 +22,13 @@ def read_gray(path: Path, size: Sequence[int] | None = None) -> NDArray[np.uint8
         ValueError: it is not an image of 8 bits.
 
     """
-    cv2 = opencv("a mask of another size")
-
     with opened(path, "a mask of 8 bits") as image:
         mode, gray = image.mode, np.asarray(image.convert("L"))
     if mode.startswith(("I", "F")):
         raise ValueError(f"{path}: expected a mask of 8 bits, got mode {mode}")
     if size is None or gray.shape == tuple(size):
         return gray
+    cv2 = opencv("a mask of another size")
     resized = cv2.resize(gray, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
     return np.asarray(resized, dtype=np.uint8)
 
