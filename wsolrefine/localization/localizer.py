@@ -51,7 +51,7 @@ class Localizer(nn.Module):
             the method (0.5 for a function of your own).
         parts: ``"largest"`` keeps the largest component of a mask, ``"all"`` all of them.
         layers: what :func:`wsolrefine.find_layers` returns; or names of the layers to take
-            features from, the CAM's being found; None finds all.
+            features from, and the CAM's layer is found; None finds all.
         to_map: lays a layer's output out as ``(B, C, h, w)``, see :func:`wsolrefine.find_layers`.
         preprocess: a PIL image to ``(3, H, W)``, for images that are not tensors. It must not crop:
             boxes are scaled back to the whole image. None: the classifier's, or what a model of
@@ -201,6 +201,9 @@ class Localizer(nn.Module):
             images: ``(B, 3, H, W)``.
             labels: see :meth:`forward`.
             top: see :meth:`forward`.
+
+        Returns:
+            Logits ``(B, num_classes)``, labels ``(B, K)`` and maps in [0, 1], ``(B, K, h, w)``.
 
         """
         if isinstance(labels, int):  # one class for all images

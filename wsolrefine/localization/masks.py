@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsolrefine.functional._grid import resize
 from wsolrefine.functional._numeric import working
 from wsolrefine.functional.boxes import union_box
 from wsolrefine.functional.components import largest_component
@@ -23,10 +24,9 @@ map of 14x14 cells holds nothing finer, and an image of 100 megapixels needs no 
 
 def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize maps ``(B, K, h, w)`` to ``size`` (height, width), bilinear."""
-    if tuple(maps.shape[-2:]) == tuple(size):
+    if tuple(maps.shape[-2:]) == tuple(size):  # also of half precision, without a copy
         return maps
-    large = F.interpolate(working(maps), size=size, mode="bilinear", align_corners=False)
-    return large.to(maps.dtype)
+    return resize(working(maps), size).to(maps.dtype)
 
 
 def binarize(maps: Tensor, threshold: float, parts: Parts = "largest") -> Tensor:
@@ -48,13 +48,16 @@ def masks_and_boxes(
     maps: Tensor, size: tuple[int, int], threshold: float, parts: Parts
 ) -> tuple[Tensor, Tensor]:
     """Return masks ``(B, K, *size)`` of maps on any grid, and the boxes around them."""
-    small = mask_size(size)
-    masks = binarize(enlarge(maps, small), threshold, parts)
-    masks = enlarge_masks(masks, size)
+    masks = masks_of(maps, size, threshold, parts)
     return masks, union_box(masks)
 
 
-def enlarge_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+def masks_of(maps: Tensor, size: tuple[int, int], threshold: float, parts: Parts) -> Tensor:
+    """Return masks ``(B, K, *size)`` of maps on any grid."""
+    return _enlarge_masks(binarize(enlarge(maps, mask_size(size)), threshold, parts), size)
+
+
+def _enlarge_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize boolean masks ``(B, K, h, w)`` to ``size``, each pixel from the nearest center."""
     if tuple(masks.shape[-2:]) == tuple(size):
         return masks

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from wsolrefine.functional._colors import to_colors
+from wsolrefine.functional._grid import resize
+from wsolrefine.localization.masks import check_parts, check_threshold, masks_and_boxes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,11 +92,10 @@ class Localization:
             parts: ``"largest"`` or ``"all"``; None keeps what it was.
 
         Raises:
+            TypeError: ``threshold`` is no number.
             ValueError: ``threshold`` or ``parts`` is none of these.
 
         """
-        from wsolrefine.localization.masks import check_parts, check_threshold, masks_and_boxes
-
         kept: Any = self.parts if parts is None else parts
         check_threshold(threshold)
         check_parts(kept)
@@ -167,5 +168,4 @@ class Localization:
 
             return torch.from_numpy(np.array(self.images.resize(size[::-1])))
         colors = to_colors(self.images[image : image + 1].detach().float())
-        colors = torch.nn.functional.interpolate(colors, size=size, mode="bilinear")
-        return (colors[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu()
+        return (resize(colors, size)[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu()

@@ -21,7 +21,7 @@ from wsolrefine.cli.files import replacing
 from wsolrefine.cli.refine.coco import Record, annotation
 from wsolrefine.cli.refine.inputs import Found
 from wsolrefine.data import UnreadableImage, read_image
-from wsolrefine.localization.masks import binarize, enlarge, enlarge_masks, mask_size
+from wsolrefine.localization.masks import enlarge, mask_size, masks_of
 from wsolrefine.localization.photographs import stack
 from wsolrefine.viz import draw_boxes, overlay
 
@@ -113,8 +113,10 @@ def _write(
             gray = gray.resize(loaded.size, Image.Resampling.BILINEAR)
             outputs, entry = {"maps": gray}, None
             if localizer.regions:
-                small = binarize(large, localizer.threshold, localizer.parts)
-                mask = enlarge_masks(small, (height, width))[0, 0].numpy()
+                masks = masks_of(
+                    map[None, None], (height, width), localizer.threshold, localizer.parts
+                )
+                mask = masks[0, 0].numpy()
                 outputs["masks"] = Image.fromarray(mask.astype(np.uint8) * 255)
                 entry = annotation(mask, label, score)
             drawn = _overlay(plan, loaded, gray, entry, label, score)
