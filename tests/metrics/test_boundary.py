@@ -10,19 +10,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.ndimage import gaussian_filter
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from skimage import feature, filters, io, morphology
 from torch.testing import assert_close
 
 from tests.references import boundary as reference
-from tests.references.normalize import every_map
+from tests.support.edges import blobs, soft
 from tests.support.photographs import FOLDER
-from tests.support.strategies import FLIPS, SEEDS, flip, generator, masks
-from wsolrefine import connected_components
+from tests.support.strategies import FLIPS, SEEDS, flip, generator
 from wsolrefine.functional.suppression import suppress_non_maxima
-from wsolrefine.functional.thinning import WORD, thin
+from wsolrefine.functional.thinning import thin
 from wsolrefine.metrics._bipartite import largest_matching
 from wsolrefine.metrics.boundary import (
     BoundaryResult,
@@ -40,157 +38,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-# --- thinning ---------------------------------------------------------------------------------------
-
-
-def blobs(seed, *, batch=3, size=(24, 31), sigma=1.5):
-    values = np.random.default_rng(seed).random((batch, *size))
-    smooth = gaussian_filter(values, (0, sigma, sigma))
-    return torch.from_numpy(smooth > np.median(smooth, (1, 2), keepdims=True))
-
-
-def assert_thinned(mask):
-    out = thin(mask)
-    for one, whole in zip(out.numpy(), mask.numpy(), strict=True):
-        np.testing.assert_array_equal(one, morphology.thin(whole))
-        np.testing.assert_array_equal(one, reference.thin(whole))
-
-
-@given(masks(with_maps=False))
-def test_thin_matches_references(mask):
-    assert_thinned(mask)
-
-
-@given(SEEDS)
-def test_thin_matches_references_on_blobs(seed):
-    assert_thinned(blobs(seed, batch=1, size=(13, 17)))
-
-
-def test_thin_of_many_masks_at_once():
-    """All bits of a word, the sign too, and a second word that is not full."""
-    mask = blobs(0, batch=WORD + 7)
-    out = thin(mask)
-    for i, whole in enumerate(mask.numpy()):
-        np.testing.assert_array_equal(out[i].numpy(), morphology.thin(whole))
-    assert torch.equal(thin(mask[WORD - 1 : WORD]), out[WORD - 1 : WORD])
-
-
-@given(masks(maximum=14, with_maps=False))
-def test_thin_keeps_pieces_and_ends(mask):
-    out = thin(mask)
-    assert not (out & ~mask).any()
-    assert torch.equal(thin(out), out)
-    pieces = [connected_components(some).flatten(1).amax(1) for some in (mask, out)]
-    assert torch.equal(*pieces)
-
-
-def test_thin_by_hand():
-    block = torch.zeros(1, 7, 9, dtype=torch.bool)
-    block[0, 2:5, 1:8] = True
-    line = torch.zeros_like(block)
-    line[0, 3, 2:7] = True
-    assert torch.equal(thin(block), line)
-    for kept in (line, line.mT, torch.eye(6).bool()[None], torch.ones(1, 1, 1).bool()):
-        assert torch.equal(thin(kept), kept)
-    assert not thin(torch.zeros(2, 3, 4).bool()).any()
-    assert thin(torch.zeros(0, 3, 4).bool()).shape == (0, 3, 4)
-
-
-def test_thin_on_the_device_in_any_layout(device):
-    mask = blobs(3)
-    expected, before = thin(mask), mask.clone()
-    assert torch.equal(thin(mask.to(device)).cpu(), expected)
-    assert torch.equal(thin(mask.permute(1, 2, 0).contiguous().permute(2, 0, 1)), expected)
-    assert torch.equal(thin(mask[1:2].expand(3, -1, -1)), expected[1:2].expand(3, -1, -1))
-    assert torch.equal(mask, before)
-
-
-# --- suppression ------------------------------------------------------------------------------------
-
-
-def soft(seed, *, batch=2, size=(16, 21), sigma=1.2):
-    values = gaussian_filter(
-        np.random.default_rng(seed).random((batch, *size)), (0, sigma, sigma), mode="nearest"
-    )
-    low, high = values.min((1, 2), keepdims=True), values.max((1, 2), keepdims=True)
-    return torch.from_numpy((values - low) / (high - low))
-
-
-@given(SEEDS)
-def test_suppression_matches_reference(seed):
-    edges = soft(seed)
-    expected = every_map(reference.suppress, edges.numpy())
-    out = suppress_non_maxima(edges)
-    assert torch.equal(out, torch.from_numpy(expected))
-    assert 0 < (out > 0).double().mean() < 0.6
-
-
-@given(SEEDS, FLIPS)
-def test_suppression_turns_with_the_map(seed, how):
-    edges = soft(seed)
-    assert torch.equal(suppress_non_maxima(flip(edges, how)), flip(suppress_non_maxima(edges), how))
-
-
-@given(SEEDS, st.sampled_from([2.0**-20, 0.25, 4.0]))
-def test_suppression_does_not_depend_on_scale(seed, scale):
-    edges = soft(seed)
-    assert torch.equal(suppress_non_maxima(scale * edges), scale * suppress_non_maxima(edges))
-
-
-@pytest.mark.parametrize("degrees", range(0, 180, 15))
-def test_suppression_leaves_the_crest_of_a_straight_edge(degrees):
-    y, x = torch.meshgrid(*(torch.arange(41.0, dtype=torch.float64) - 20,) * 2, indexing="ij")
-    normal = math.radians(degrees)
-    away = (x * math.cos(normal) + y * math.sin(normal)).abs()
-    out = suppress_non_maxima((-(away**2) / 18).exp()[None])[0]
-    inside = out[1:-1, 1:-1], away[1:-1, 1:-1]
-    assert not inside[0][inside[1] > 0.75].any()
-    assert inside[0][inside[1] < 0.5].all()
-    # Thinned it is one line, from border to border.
-    line = thin((inside[0] > 0)[None])
-    assert connected_components(line).max() == 1
-    assert line.sum() in range(38, 41)
-
-
-@given(masks(with_maps=False, maximum=12))
-def test_suppression_leaves_masks_alone(mask):
-    for dtype in (torch.float32, torch.float64):
-        assert torch.equal(suppress_non_maxima(mask.to(dtype)), mask.to(dtype))
-
-
-def test_suppression_of_degenerate_maps():
-    for value in (0.0, 0.3, 1.0):
-        constant = torch.full((2, 5, 6), value)
-        assert torch.equal(suppress_non_maxima(constant), constant)
-    one = torch.full((1, 1, 1), 0.7)
-    assert torch.equal(suppress_non_maxima(one), one)
-    assert suppress_non_maxima(torch.zeros(0, 3, 4)).shape == (0, 3, 4)
-    # Of an image with NaN little is left, of the others all.
-    edges = soft(4).float()
-    broken = edges.clone()
-    broken[0, 3, 3] = torch.nan
-    out = suppress_non_maxima(broken)
-    assert torch.equal(out[1], suppress_non_maxima(edges)[1])
-    assert out.isfinite().all()
-    assert not out[0, 2:5, 2:5].any()
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_suppression_on_the_device_in_any_precision(device, dtype):
-    edges = soft(5).to(dtype)
-    out = suppress_non_maxima(edges.to(device))
-    assert out.dtype == dtype
-    assert out.device.type == device.type
-    assert torch.equal(out.cpu(), suppress_non_maxima(edges.float()).to(dtype))
-
-
-def test_gradients_of_suppression_reach_what_is_kept():
-    edges = soft(6).requires_grad_()
-    out = suppress_non_maxima(edges)
-    (gradient,) = torch.autograd.grad(out.sum(), edges)
-    assert torch.equal(gradient, (out > 0).double())
 
 
 # --- matching ---------------------------------------------------------------------------------------
