@@ -198,7 +198,7 @@ def _timm(name: str) -> Classifier:
     preprocess = Preprocess(
         (height, width), tuple(config["mean"]), tuple(config["std"]), config["interpolation"]
     )
-    # timm itself recognises ImageNet-1k by its 1000 classes; older releases have no names.
+    # timm itself recognizes ImageNet-1k by its 1000 classes; older releases have no names.
     known = number == 1000 and hasattr(data, "ImageNetInfo")
     class_names = list(data.ImageNetInfo().label_descriptions()) if known else None
     return Classifier(model.eval(), preprocess, class_names, spec)

@@ -122,9 +122,9 @@ def _first_name(label: int) -> str:
 
 def _principal_colors(features: Tensor, image: np.ndarray) -> np.ndarray:
     """Show a feature map by its three strongest directions, as red, green and blue."""
-    centred = features.flatten(1).T - features.mean((1, 2))
-    _, _, directions = torch.linalg.svd(centred, full_matrices=False)
-    strongest = (centred @ directions[:3].T).T.reshape(3, *features.shape[1:])
+    centered = features.flatten(1).T - features.mean((1, 2))
+    _, _, directions = torch.linalg.svd(centered, full_matrices=False)
+    strongest = (centered @ directions[:3].T).T.reshape(3, *features.shape[1:])
     colors = (w.minmax(strongest) * 255).byte().permute(1, 2, 0).numpy()
     large = Image.fromarray(colors).resize(image.shape[1::-1], Image.Resampling.NEAREST)
     return np.asarray(large)

@@ -272,7 +272,7 @@ def test_csoa_embeds_three_parts_of_each_image(given):
     weight = interpolate(relative[:, None], size, mode="bilinear")
     confident = interpolate(confseg(cam).confident[:, None].float(), size, mode="nearest")
 
-    def embed(part):  # Eqs. 8 and 10; without an embedding the mean of centred features
+    def embed(part):  # Eqs. 8 and 10; without an embedding the mean of centered features
         if given:
             return embedding(part * source).flatten(1)
         return torch.stack(

@@ -80,7 +80,7 @@ def self_correlation_released(
 
     Cosines below ``first_threshold`` are set to zero; the first order ``F`` and, with a zero
     diagonal, ``D`` have columns that sum to one; the high order is ``D^order``, with columns
-    renormalised after each product and values below ``second_threshold / N`` then set to zero; the
+    renormalized after each product and values below ``second_threshold / N`` then set to zero; the
     result is ``max(F, second_weight * high)`` with columns that sum to one. The paper
     (:func:`wsolrefine.self_correlation`) has no thresholds and no weight, and normalizes rows.
 

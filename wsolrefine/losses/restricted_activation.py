@@ -81,8 +81,8 @@ def _spread(logits: Tensor, released: bool) -> Tensor:
     probability = logits.softmax(1)
     if not released:
         return (probability - probability.mean(1, keepdim=True)).square().mean(1).sqrt()
-    centred = probability - probability.mean(1, keepdim=True)
-    variance = centred.square().sum(1) / (probability.shape[1] - 1)
+    centered = probability - probability.mean(1, keepdim=True)
+    variance = centered.square().sum(1) / (probability.shape[1] - 1)
     finite = variance.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
     # For equal classes the variance is squared rounding, which its maximum cannot reveal.
     noise = (8 * torch.finfo(logits.dtype).eps / logits.shape[1]) ** 2

@@ -93,7 +93,7 @@ def score_map_boxes(map: Tensor, threshold: float, *, all_contours: bool = False
     check_tensors(map=(map, "H W"))
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold: expected a number in [0, 1], got {threshold}")
-    grey = _quantised(map[None])[0]
+    grey = _quantized(map[None])[0]
     level = np.array([int(threshold * int(grey.max()))])
     return torch.from_numpy(contour_boxes(grey, level, all_contours)[0].astype(np.int64))
 
@@ -152,7 +152,7 @@ def count_box_hits(
     least = np.array(checked_ious(ious))
     truths = checked_boxes(maps, boxes, image_sizes)
     hits = np.zeros((len(least), len(steps)), np.int64)
-    for grey, truth in zip(_quantised(maps), truths, strict=True):
+    for grey, truth in zip(_quantized(maps), truths, strict=True):
         levels, back = _levels(grey, steps)
         best = best_ious(grey, inclusive_boxes(*truth, grey.shape), levels, all_contours)
         hits += best[back] >= least[:, None]
@@ -165,7 +165,7 @@ def largest_boxes_at(map: Tensor, thresholds: Sequence[float]) -> Tensor:
     The same as :func:`wsolrefine.metrics.score_map_boxes` of each: ``(T, 4)`` int64, inclusive.
     """
     check_tensors(map=(map, "H W"))
-    grey = _quantised(map[None])[0]
+    grey = _quantized(map[None])[0]
     levels, back = _levels(grey, np.array(checked_thresholds(thresholds)))
     return torch.from_numpy(largest_boxes(grey, levels)[back])
 
@@ -180,7 +180,7 @@ def inclusive_boxes(boxes: Tensor, image_size: tuple[int, int], map_size: tuple[
     return scaled.astype(np.int64)
 
 
-def _quantised(maps: Tensor) -> Grey:
+def _quantized(maps: Tensor) -> Grey:
     """Truncate maps to 8 bits; a product in float32 would move some values to the next level."""
     return (255 * unit_interval(maps).cpu().numpy()).astype(np.uint8, order="C")
 
