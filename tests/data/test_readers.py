@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from tests.project.test_architecture import HEAVY, run_python
 from tests.support import miniature
+from tests.support.processes import HEAVY, run_python
 from wsolrefine.data import CUB, ILSVRC, Annotation, ImageFolder, OpenImages, WsolEvaluation
 from wsolrefine.data.images import ImagePolicy, read_image
 

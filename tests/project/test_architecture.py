@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import HEAVY, run_python
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "wsolrefine"
 
@@ -111,19 +113,6 @@ def test_a_use_of_the_command_is_seen(tmp_path):
 
 
 # What the import costs ----------------------------------------------------------------------------
-
-HEAVY = {
-    *("cv2", "lightning", "matplotlib", "numba", "PIL", "pycocotools", "pytorch_lightning", "ray"),
-    *("rich", "scipy", "skimage", "timm", "torchmetrics", "torchvision", "typer"),
-}
-
-
-def run_python(code, path=ROOT):
-    """Run code in a process of its own, in which ``path`` comes first."""
-    lines = f"import sys; sys.path[:0] = [{str(path)!r}, {str(ROOT)!r}]\n{code}"
-    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def test_the_import_loads_torch_and_nothing_else_heavy():

@@ -1,4 +1,4 @@
-"""Two processes of torch.distributed on this machine."""
+"""Python in a process of its own, and two processes of torch.distributed."""
 
 import subprocess
 import sys
@@ -7,6 +7,20 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).parents[2]
+
+HEAVY = {
+    *("cv2", "lightning", "matplotlib", "numba", "PIL", "pycocotools", "pytorch_lightning", "ray"),
+    *("rich", "scipy", "skimage", "timm", "torchmetrics", "torchvision", "typer"),
+}
+"""Packages that ``import wsolrefine`` must not load."""
+
+
+def run_python(code, path=ROOT):
+    """Run code in a process of its own, in which ``path`` comes first."""
+    lines = f"import sys; sys.path[:0] = [{str(path)!r}, {str(ROOT)!r}]\n{code}"
+    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def join(rank, folder):
