@@ -926,6 +926,10 @@ def test_localize_is_a_localizer_called_once(options):
     exactly_same(
         localize(model, IMAGES, labels, **options), Localizer(model, **options)(IMAGES, labels)
     )
+    exactly_same(
+        localize(model, IMAGES, size=(9, 7), **options),
+        Localizer(model, **options)(IMAGES, size=(9, 7)),
+    )
 
 
 def test_localize_takes_a_classifier_and_pil_images():

@@ -58,7 +58,7 @@ SIGNATURES = {
         "grad_cam": "(activation, scores, *, to_map=None)",
         "largest_box": "(mask)",
         "load_classifier": "(spec='efficientnet-lite0')",
-        "localize": "(model, images, labels=None, *, top=1, **options)",
+        "localize": "(model, images, labels=None, *, top=1, size=None, **options)",
         "minmax": "(maps)",
         "multiply_maps": "(maps)",
         "outline": "(mask)",

@@ -295,6 +295,7 @@ def localize(
     labels: Tensor | int | None = None,
     *,
     top: int = 1,
+    size: tuple[int, int] | None = None,
     **options: Any,
 ) -> Localization:
     """Localize objects with a classifier, in one call. For many batches make a :class:`Localizer`.
@@ -304,6 +305,7 @@ def localize(
         images: ``(B, 3, H, W)``, or one PIL image, see :class:`Localizer`.
         labels: classes to map, int64, ``(B,)`` or ``(B, K)``, or one class; None takes the ``top``.
         top: number of classes an image when ``labels`` is None.
+        size: (height, width) of maps and masks, see :class:`Localizer`; None: the images'.
         **options: of :class:`Localizer`, such as ``refine="sem"`` or ``threshold=0.4``.
 
     Returns:
@@ -323,5 +325,5 @@ def localize(
         torch.Size([2, 1, 4])
 
     """
-    found: Localization = Localizer(model, **options)(images, labels, top)
+    found: Localization = Localizer(model, **options)(images, labels, top, size=size)
     return found
