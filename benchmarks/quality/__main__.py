@@ -24,15 +24,15 @@ from benchmarks.scenes import Scenes, load_sources
 def row(name: str, found: dict[str, Located]) -> tuple[dict[str, str | float], list[float]]:
     """Return the results of one method as fractions, and its box accuracy at 0, 0.01, ... 0.99."""
     chosen, test = (measure(ROWS[name](found[split]), found[split]) for split in found)
-    peak = int(chosen.grey.peak_threshold)
+    peak = int(chosen.gray.peak_threshold)
     results: dict[str, str | float] = {
         "method": name,
         "MaxBoxAccV2": at_thresholds_of(chosen.all_boxes, test.all_boxes),
         "best MaxBoxAccV2": test.all_boxes.accuracy.item(),
         "box accuracy 0.5": at_thresholds_of(chosen.one_box, test.one_box),
         "PxAP": test.pixels,
-        "Peak-IoU": test.grey.curve[peak].item(),
-        "best Peak-IoU": test.grey.peak_iou.item(),
+        "Peak-IoU": test.gray.curve[peak].item(),
+        "best Peak-IoU": test.gray.peak_iou.item(),
         "Peak-T": peak,
         "threshold 0.5": chosen.one_box.best_thresholds.item(),
     }

@@ -13,7 +13,7 @@ from wsolrefine.metrics import (
     BoxAccuracy,
     PeakIoUResult,
     count_box_hits,
-    count_grey_levels,
+    count_gray_levels,
     count_scores,
     max_box_acc,
     peak_iou,
@@ -31,7 +31,7 @@ class Measured(NamedTuple):
     all_boxes: BoxAccuracy  # MaxBoxAccV2
     one_box: BoxAccuracy  # MaxBoxAcc
     pixels: float  # PxAP
-    grey: PeakIoUResult
+    gray: PeakIoUResult
 
 
 class Truth(Protocol):
@@ -55,7 +55,7 @@ def measure(maps: Tensor, truth: Truth) -> Measured:
         max_box_acc(every, len(maps), STEPS),
         max_box_acc(one, len(maps), STEPS),
         pixel_average_precision(count_scores(maps, truth.masks)).average_precision.item(),
-        peak_iou(count_grey_levels(maps, truth.masks)),
+        peak_iou(count_gray_levels(maps, truth.masks)),
     )
 
 

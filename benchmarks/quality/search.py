@@ -48,7 +48,7 @@ def search_crf(found: Located) -> None:
             seconds = (time.perf_counter() - start) / len(maps)
             results = measure(after, found)
             print(
-                f"{100 * results.grey.peak_iou:8.1f} {100 * results.all_boxes.accuracy:11.1f} "
+                f"{100 * results.gray.peak_iou:8.1f} {100 * results.all_boxes.accuracy:11.1f} "
                 f"{100 * results.pixels:6.1f} {seconds:7.2f}  "
                 f"{name}, {threshold}, {scales}, {window}",
                 flush=True,

@@ -59,7 +59,7 @@ class Scene(NamedTuple):
     """One composite image and its ground truth."""
 
     image: npt.NDArray[np.uint8]  # (H, W, 3)
-    plain: npt.NDArray[np.uint8]  # the same object on grey
+    plain: npt.NDArray[np.uint8]  # the same object on gray
     mask: Tensor  # (H, W) bool
     box: Tensor  # (4,) half-open x0 y0 x1 y1
     class_name: str  # the cut-out's folder

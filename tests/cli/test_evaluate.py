@@ -381,9 +381,9 @@ def test_png_and_npy_are_the_same(evaluate, squares, tmp_path):
     expected = evaluate(*squares)[1]["curves"]
     for number in range(4):
         path = tmp_path / f"maps/test/{number}.jpg.npy"
-        grey = np.round(np.load(path) * 255).astype(np.uint8)
+        gray = np.round(np.load(path) * 255).astype(np.uint8)
         path.unlink()
-        Image.fromarray(grey).save(path.parent / f"{number}.png")
+        Image.fromarray(gray).save(path.parent / f"{number}.png")
     assert evaluate(*squares)[1]["curves"] == expected
 
 
@@ -440,13 +440,13 @@ def resized(map, width, height, interpolation):
 
 
 def brute_peak(maps, masks):
-    """Return Peak-IoU and Peak-T from all pixels at all grey levels, one by one."""
+    """Return Peak-IoU and Peak-T from all pixels at all gray levels, one by one."""
     levels, truth = [], []
     for map, mask in zip(maps, masks, strict=True):
-        grey = (255 * ((map - map.min()) / (np.ptp(map) + 1e-10))).astype(np.uint8)
-        if grey.shape != mask.shape:
-            grey = resized(grey, *mask.shape[::-1], cv2.INTER_LINEAR)
-        levels.append(grey[mask != 255])
+        gray = (255 * ((map - map.min()) / (np.ptp(map) + 1e-10))).astype(np.uint8)
+        if gray.shape != mask.shape:
+            gray = resized(gray, *mask.shape[::-1], cv2.INTER_LINEAR)
+        levels.append(gray[mask != 255])
         truth.append(mask[mask != 255] > 0)
     levels, truth = np.concatenate(levels), np.concatenate(truth)
     ious = [(truth & (levels >= t)).sum() / (truth | (levels >= t)).sum() for t in range(256)]
@@ -508,7 +508,7 @@ def test_perfect_maps_give_100(evaluate, real_layout, tmp_path):
     if "box_acc" in found["results"] and "px_ap" not in found["results"]:
         assert rows["MaxBoxAcc (IoU 0.5)"][0] == "100.00"
     if "px_ap" in found["results"]:
-        assert rows["PxAP"][0] == rows["Peak-IoU"][0] == rows["AP of grey levels"][0] == "100.00"
+        assert rows["PxAP"][0] == rows["Peak-IoU"][0] == rows["AP of gray levels"][0] == "100.00"
 
 
 def test_thresholds_of_every_kind_from_another_split(evaluate, tmp_path):

@@ -50,7 +50,7 @@ def test_labels_are_a_partition_into_connected_pieces(mask, connectivity):
     if connectivity == 8:
         pairs.append((labels[:, 1:, 1:], labels[:, :-1, :-1]))
         pairs.append((labels[:, 1:, :-1], labels[:, :-1, 1:]))
-    for one, other in pairs:  # neighbours agree
+    for one, other in pairs:  # neighbors agree
         both = (one > 0) & (other > 0)
         assert torch.equal(one[both], other[both])
     structure = np.ones((3, 3)) if connectivity == 8 else None
@@ -118,7 +118,7 @@ def test_a_cut_path_is_two_components(algorithm):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("connectivity", [4, 8])
 def test_images_do_not_touch(algorithm, connectivity):
-    """The last row of an image is not a neighbour of the first row of the next."""
+    """The last row of an image is not a neighbor of the first row of the next."""
     mask = torch.ones(4, 3, 5, dtype=torch.bool)
     mask[2] = False
     assert torch.equal(algorithm(mask, connectivity), mask.long())

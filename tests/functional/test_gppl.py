@@ -115,7 +115,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_golden_released(golden, name):
-    """Their map; and their file: both maps times 255, resized to the image, cut to grey values."""
+    """Their map; and their file: both maps times 255, resized to the image, cut to gray values."""
     case = golden("spol_gppl", name)
     gaus = gppl_released(torch.from_numpy(case["cam"])[None])[0].numpy()
     # The stored maps are every second row and column.
@@ -156,8 +156,8 @@ def test_golden_truth_table(golden):
     case = golden("spol_pseudo_label", "all_uint8_pairs")
     their_foreground = torch.from_numpy(case["mask_fore_row_gaus_col"]).bool()
     their_background = torch.from_numpy(case["weight"]).bool() & ~their_foreground
-    grey = torch.arange(256, dtype=torch.float64) / 255
-    fore, gaus = grey[:, None].expand(256, 256), grey.expand(256, 256)
+    gray = torch.arange(256, dtype=torch.float64) / 255
+    fore, gaus = gray[:, None].expand(256, 256), gray.expand(256, 256)
     label = pseudo_label(torch.maximum(fore, gaus)[None], foreground=0.25, background=0.01)[0]
     assert torch.equal(label == 1, their_foreground)
     assert torch.equal(label == 0, their_background & (gaus < 0.01))

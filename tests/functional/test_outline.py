@@ -8,7 +8,7 @@ from wsolrefine import outline, thin
 
 
 def reference(mask):
-    """Visit each pixel: it is an object's, and one of its four neighbours is background."""
+    """Visit each pixel: it is an object's, and one of its four neighbors is background."""
     height, width = mask.shape
     found = torch.zeros(height, width, dtype=torch.bool)
     for y in range(height):

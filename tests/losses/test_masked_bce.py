@@ -54,8 +54,8 @@ def test_ignored_pixels_cost_nothing_but_count(case, seed):
     other = torch.where(known, logits, torch.randn(logits.shape, generator=generator(seed)) * 1e4)
     assert torch.equal(masked_bce_loss(other, target, ignore_index=ignore), out)
     if known.any():
-        labelled = masked_bce_loss(logits[known], target[known], ignore_index=ignore)
-        assert_close(out, labelled * known.double().mean())
+        labeled = masked_bce_loss(logits[known], target[known], ignore_index=ignore)
+        assert_close(out, labeled * known.double().mean())
     else:
         assert out.item() == 0
 

@@ -254,7 +254,7 @@ def values(result):
     return [round(value.item(), 6) for value in result[:4]]
 
 
-def test_a_line_against_itself_and_its_neighbours():
+def test_a_line_against_itself_and_its_neighbors():
     edges = 0.6 * line(10).float()
     assert values(scored(edges, line(10))) == [1, 0.01, 1, 1]
     assert values(scored(edges, line(11))) == [1, 0.01, 1, 1]
@@ -443,9 +443,9 @@ def test_options_reach_the_counts():
 
 def test_a_photograph():
     """Gradients agree with Canny's edges far better than their places at random do."""
-    grey = io.imread(FOLDER / "astronaut.png", as_gray=True)[60:160, 170:290]
-    boundaries = thin(torch.from_numpy(feature.canny(grey, sigma=1.5))[None])
-    gradient = filters.sobel(filters.gaussian(grey, 1))
+    gray = io.imread(FOLDER / "astronaut.png", as_gray=True)[60:160, 170:290]
+    boundaries = thin(torch.from_numpy(feature.canny(gray, sigma=1.5))[None])
+    gradient = filters.sobel(filters.gaussian(gray, 1))
     edges = torch.from_numpy(gradient / gradient.max())[None]
     found, turned = BoundaryScore(), BoundaryScore()
     found.update(edges, boundaries)

@@ -128,7 +128,7 @@ def test_thresholds_are_those_of_arange():
     floats = thresholds_of(0.01)
     differ = [k for k in range(100) if floats[k] != k / 100]
     assert differ == [35, 41, 47, 57, 69, 70, 82, 83, 94, 95]
-    # Of maps with some largest values these give another cut: here a pixel of grey level 57.
+    # Of maps with some largest values these give another cut: here a pixel of gray level 57.
     values = torch.tensor([[0, 57, 0, 0, 0, 100.0]], dtype=torch.float64) / 255
     boxes = {k: score_map_boxes(values, k, all_contours=True).tolist() for k in (0.57, floats[57])}
     expected = reference.boxes_of(values.numpy(), [0.57, floats[57]], True)
@@ -137,7 +137,7 @@ def test_thresholds_are_those_of_arange():
 
 
 def test_maps_are_not_rounded_to_float32():
-    """A frame around the object lies just below a grey level, which the nearest float32 reaches."""
+    """A frame around the object lies just below a gray level, which the nearest float32 reaches."""
     values = torch.zeros(5, 5, dtype=torch.float64)
     values[:4, :4] = 128 / 255 * (1 - 1e-12)
     values[:3, :3] = 1
@@ -154,7 +154,7 @@ def test_maps_are_not_rounded_to_float32():
         assert count_box_hits_half_open(values[None], truth, **options).item() == 1
 
 
-def test_every_grey_level_is_itself():
+def test_every_gray_level_is_itself():
     """k / 255 is cut to k."""
     levels = torch.arange(256, dtype=torch.float64).reshape(1, 256) / 255
     for k in range(255):

@@ -19,9 +19,9 @@ from wsolrefine.metrics import _contours, count_box_hits, score_map_boxes, thres
 IOUS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 
 
-def paint(rng, grey, level):
+def paint(rng, gray, level):
     """Put one shape at a random place: filled, a frame, a line, a diagonal, a cross or a ring."""
-    height, width = grey.shape
+    height, width = gray.shape
     y, x = np.mgrid[:height, :width]
     y0, y1 = sorted(rng.integers(0, height, 2))
     x0, x1 = sorted(rng.integers(0, width, 2))
@@ -40,16 +40,16 @@ def paint(rng, grey, level):
         distance <= radius,
         (distance <= radius) & (distance > radius - 1.5),
     ]
-    grey[shapes[rng.integers(len(shapes))]] = level
+    gray[shapes[rng.integers(len(shapes))]] = level
 
 
 def rings(rng, height, width):
     """Frames in frames, with islands in the holes and holes in the islands."""
-    grey = np.zeros((height, width), np.uint8)
+    gray = np.zeros((height, width), np.uint8)
     levels = rng.integers(0, 256, 3)
     for i, inset in enumerate(range(0, (min(height, width) + 1) // 2, rng.integers(1, 4))):
-        grey[inset : height - inset, inset : width - inset] = levels[i % len(levels)]
-    return grey
+        gray[inset : height - inset, inset : width - inset] = levels[i % len(levels)]
+    return gray
 
 
 def twins(rng, height, width):
@@ -75,11 +75,11 @@ def cells(rng, height, width):
 
 
 def painted(rng, height, width):
-    grey = np.full((height, width), rng.choice([0, 0, 100, 255]), np.uint8)
+    gray = np.full((height, width), rng.choice([0, 0, 100, 255]), np.uint8)
     levels = rng.integers(0, 256, rng.choice([2, 4, 8]))
     for _ in range(rng.integers(1, 14)):
-        paint(rng, grey, rng.choice(levels))
-    return grey
+        paint(rng, gray, rng.choice(levels))
+    return gray
 
 
 def smooth(rng, height, width):
@@ -90,9 +90,9 @@ def smooth(rng, height, width):
 
 def checkerboard(rng, height, width):
     y, x = np.mgrid[:height, :width]
-    grey = rng.integers(0, 256, 2)[(y + x) % 2].astype(np.uint8)
-    grey[noise(rng, height, width) > 250] = rng.integers(0, 256)
-    return grey
+    gray = rng.integers(0, 256, 2)[(y + x) % 2].astype(np.uint8)
+    gray[noise(rng, height, width) > 250] = rng.integers(0, 256)
+    return gray
 
 
 def stairs(rng, height, width):
@@ -114,44 +114,44 @@ KINDS = [*PLAIN, constant, combined, combined]
 
 
 def odd_map(rng, kind, maximum=24):
-    """A grey map (H, W) uint8 of a kind, sometimes one pixel wide, turned, or with a border."""
+    """A gray map (H, W) uint8 of a kind, sometimes one pixel wide, turned, or with a border."""
     height, width = rng.integers(1, maximum + 1, 2)
     if rng.random() < 0.15:
         height, width = (1, width) if rng.random() < 0.5 else (height, 1)
-    grey = np.asarray(kind(rng, height, width)).astype(np.uint8)
+    gray = np.asarray(kind(rng, height, width)).astype(np.uint8)
     if rng.random() < 0.2:
-        grey[:, [0, -1]] = grey[[0, -1]] = rng.choice([0, 255])
+        gray[:, [0, -1]] = gray[[0, -1]] = rng.choice([0, 255])
     if rng.random() < 0.3:
-        grey = (grey // rng.integers(1, 5)).astype(np.uint8)
-    return np.ascontiguousarray(np.rot90(grey, rng.integers(4)))
+        gray = (gray // rng.integers(1, 5)).astype(np.uint8)
+    return np.ascontiguousarray(np.rot90(gray, rng.integers(4)))
 
 
-def odd_boxes(rng, grey):
+def odd_boxes(rng, gray):
     """Half-open true boxes (n, 4): whole pixels, and sometimes just what a threshold finds."""
-    height, width = grey.shape
+    height, width = gray.shape
     start = rng.integers(0, [width, height], (rng.integers(1, 4), 2))
     boxes = np.concatenate([start, rng.integers(start, [width, height]) + 1], 1)
-    found = np.concatenate(reference.boxes_of(grey / 255, [rng.random()], True))
+    found = np.concatenate(reference.boxes_of(gray / 255, [rng.random()], True))
     if rng.random() < 0.5:
         boxes[0] = found[rng.integers(len(found))] + [0, 0, 1, 1]
     return boxes
 
 
-def assert_every_cut_is_exact(grey, boxes, all_contours):
+def assert_every_cut_is_exact(gray, boxes, all_contours):
     """Compare the best IoU at each of the map's cuts, whatever thresholds would ask for it.
 
     Beside the drawn boxes two lone ones, which tell apart predicted boxes of other sizes and places.
     """
-    cuts = np.arange(max(int(grey.max()), 1))
-    thresholds = (cuts + 0.5) / max(int(grey.max()), 1)
-    found = reference.boxes_of(grey / 255, thresholds, all_contours)
-    height, width = grey.shape
+    cuts = np.arange(max(int(gray.max()), 1))
+    thresholds = (cuts + 0.5) / max(int(gray.max()), 1)
+    found = reference.boxes_of(gray / 255, thresholds, all_contours)
+    height, width = gray.shape
     whole, part = [0, 0, width - 1, height - 1], [0, 0, 2 * width // 3, 3 * height // 5]
     drawn = boxes - [0, 0, 1, 1]
     for truth, paths in ((drawn, (True, False)), ([whole], (True,)), ([part], (True,))):
         expected = reference.best_ious(found, np.array(truth))
         for compiled in paths:
-            out = _contours.best_ious(grey, np.array(truth), cuts, all_contours, compiled=compiled)
+            out = _contours.best_ious(gray, np.array(truth), cuts, all_contours, compiled=compiled)
             np.testing.assert_array_equal(out, expected, err_msg=f"compiled={compiled}")
 
 
@@ -159,16 +159,16 @@ def assert_every_cut_is_exact(grey, boxes, all_contours):
 @given(seed=SEEDS, all_contours=st.booleans())
 def test_sweep_equals_the_plain_loop(kind, seed, all_contours):
     rng = np.random.default_rng(seed)
-    grey = odd_map(rng, kind)
-    assert_every_cut_is_exact(grey, odd_boxes(rng, grey), all_contours)
+    gray = odd_map(rng, kind)
+    assert_every_cut_is_exact(gray, odd_boxes(rng, gray), all_contours)
 
 
 @pytest.mark.parametrize("all_contours", [False, True])
 def test_sweep_equals_the_plain_loop_on_hundreds_of_maps(all_contours):
     rng = np.random.default_rng(20 + all_contours)
     for i in range(200):
-        grey = odd_map(rng, KINDS[i % len(KINDS)], maximum=16)
-        assert_every_cut_is_exact(grey, odd_boxes(rng, grey), all_contours)
+        gray = odd_map(rng, KINDS[i % len(KINDS)], maximum=16)
+        assert_every_cut_is_exact(gray, odd_boxes(rng, gray), all_contours)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 2), (2, 3), (3, 3), (1, 9), (2, 5)])
@@ -178,12 +178,12 @@ def test_sweep_equals_the_plain_loop_on_every_small_mask(size):
     truth = np.array([[0, 0, (width - 1) // 2, (height - 1) // 2]])
     for code in range(2 ** (height * width)):
         bits = (code >> np.arange(height * width)) & 1
-        grey = (200 * bits).reshape(size).astype(np.uint8)
+        gray = (200 * bits).reshape(size).astype(np.uint8)
         for all_contours in (False, True):
-            found = reference.boxes_of(grey / 255, [0.0], all_contours)
+            found = reference.boxes_of(gray / 255, [0.0], all_contours)
             expected = reference.best_ious(found, truth)
-            out = _contours.best_ious(grey, truth, np.array([0]), all_contours, compiled=True)
-            np.testing.assert_array_equal(out, expected, err_msg=str(grey))
+            out = _contours.best_ious(gray, truth, np.array([0]), all_contours, compiled=True)
+            np.testing.assert_array_equal(out, expected, err_msg=str(gray))
         truth = found[0][-1:]
 
 
@@ -204,10 +204,10 @@ def test_counts_equal_the_plain_loop(compiled, seed, all_contours, step):
     height, width = rng.integers(1, 14, 2)
     maps, boxes = [], []
     for _ in range(rng.integers(1, 4)):
-        grey = np.asarray(rng.choice(KINDS)(rng, height, width)).astype(np.uint8)
+        gray = np.asarray(rng.choice(KINDS)(rng, height, width)).astype(np.uint8)
         # Between two levels: the truncation has something to do.
-        maps.append(np.minimum((grey + rng.choice([0, rng.random()])) / 255, 1))
-        boxes.append(torch.from_numpy(odd_boxes(rng, grey)))
+        maps.append(np.minimum((gray + rng.choice([0, rng.random()])) / 255, 1))
+        boxes.append(torch.from_numpy(odd_boxes(rng, gray)))
     expected = reference.count_hits(maps, boxes, thresholds_of(step), IOUS, all_contours)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_contours, "COMPILED", compiled)
@@ -235,23 +235,23 @@ def test_score_map_boxes_equal_the_plain_loop(seed, all_contours):
 
 
 def test_an_outline_of_a_hole_is_a_candidate():
-    grey = torch.zeros(9, 9)
-    grey[1:8, 1:8] = 1
-    grey[3:5, 3:6] = 0
-    boxes = score_map_boxes(grey, 0.5, all_contours=True)
+    gray = torch.zeros(9, 9)
+    gray[1:8, 1:8] = 1
+    gray[3:5, 3:6] = 0
+    boxes = score_map_boxes(gray, 0.5, all_contours=True)
     assert boxes.tolist() == [[1, 1, 8, 8], [2, 2, 7, 6]]  # a pixel wider than the hole all round
-    assert score_map_boxes(grey, 0.5).tolist() == [[1, 1, 8, 8]]
+    assert score_map_boxes(gray, 0.5).tolist() == [[1, 1, 8, 8]]
     hole = [torch.tensor([[2, 2, 8, 7]])]
-    both = [count_box_hits(grey[None], hole, ious=[1.0], all_contours=a).sum() for a in (0, 1)]
+    both = [count_box_hits(gray[None], hole, ious=[1.0], all_contours=a).sum() for a in (0, 1)]
     assert [n > 0 for n in both] == [False, True]
 
 
 def test_lines_have_no_area():
     """Twelve pixels in a line lose against four in a square: areas are of polygons."""
-    grey = torch.zeros(8, 14)
-    grey[1, 1:13] = 1
-    grey[4:6, 4:6] = 1
-    assert score_map_boxes(grey, 0.5).tolist() == [[4, 4, 6, 6]]
+    gray = torch.zeros(8, 14)
+    gray[1, 1:13] = 1
+    gray[4:6, 4:6] = 1
+    assert score_map_boxes(gray, 0.5).tolist() == [[4, 4, 6, 6]]
 
 
 def test_several_true_boxes_and_none():

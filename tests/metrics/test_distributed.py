@@ -340,7 +340,7 @@ boxes = [torch.tensor([[0, 0, 4, 4]])]
 print(metrics.count_box_hits(maps, boxes, thresholds=[0.5], ious=[1.0]).item())
 print(metrics.count_box_hits_half_open(maps, boxes, thresholds=[0.5], ious=[1.0]).item())
 print(metrics.pixel_average_precision(metrics.count_scores(maps, masks)).average_precision.item())
-print(metrics.peak_iou(metrics.count_grey_levels(maps, masks)).peak_iou.item())
+print(metrics.peak_iou(metrics.count_gray_levels(maps, masks)).peak_iou.item())
 for name in metrics.__all__:
     made = getattr(metrics, name)
     if inspect.isclass(made) and "update" in dir(made):

@@ -1,4 +1,4 @@
-"""Peak-IoU, Peak-T and their curves: stored figures, and brute force over all grey levels."""
+"""Peak-IoU, Peak-T and their curves: stored figures, and brute force over all gray levels."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from tests.references import pixel_precision as reference
 from tests.support.strategies import SEEDS, generator
-from wsolrefine.metrics import PeakIoU, count_grey_levels, peak_iou
+from wsolrefine.metrics import PeakIoU, count_gray_levels, peak_iou
 
 BOTH = pytest.mark.parametrize("aggregate", ["pooled", "mean"])
 
@@ -21,7 +21,7 @@ def at_or_above(counts):
 
 def test_golden_counts(golden):
     case = golden("sem_peak")
-    counts = count_grey_levels(torch.from_numpy(case["maps"]), torch.from_numpy(case["masks"]))
+    counts = count_gray_levels(torch.from_numpy(case["maps"]), torch.from_numpy(case["masks"]))
     above = at_or_above(counts)
     np.testing.assert_array_equal(above[:, 0], case["tp_ge"])
     np.testing.assert_array_equal(above[:, 1], case["fp_ge"])
@@ -35,7 +35,7 @@ def test_golden_curve_and_peak(golden, aggregate):
     maps, masks = torch.from_numpy(case["maps"]), torch.from_numpy(case["masks"])
     for some in (slice(0, 8), slice(8, 20)):
         metric.update(maps[some], masks[some])
-    together = peak_iou(count_grey_levels(maps, masks), aggregate=aggregate)
+    together = peak_iou(count_gray_levels(maps, masks), aggregate=aggregate)
     value, threshold = case[f"peak_{aggregate}_ge_iou_T"]
     for result in (metric.compute(), together):
         assert_close(result.curve.numpy(), case[f"iou_{aggregate}_ge"], rtol=0, atol=1e-12)
@@ -47,7 +47,7 @@ def test_golden_curve_and_peak(golden, aggregate):
 def test_golden_figures_are_not_the_two_others(golden):
     """Neither the mean of each image's own best, nor ``>``, which shifts T by one."""
     case = golden("sem_peak")
-    counts = count_grey_levels(torch.from_numpy(case["maps"]), torch.from_numpy(case["masks"]))
+    counts = count_gray_levels(torch.from_numpy(case["maps"]), torch.from_numpy(case["masks"]))
     result = peak_iou(counts, aggregate="mean")
     assert result.peak_iou < case["mean_of_per_image_peak_iou"].item() - 0.01
     assert result.peak_threshold.item() == case["peak_mean_gt_iou_T"][1] + 1
@@ -86,13 +86,13 @@ def exact(maps, masks):
     images = []
     for one, mask in zip(maps, masks, strict=True):
         known = (mask != 255).numpy()
-        images.append((reference.grey_levels(one.numpy())[known], mask.numpy()[known] != 0))
+        images.append((reference.gray_levels(one.numpy())[known], mask.numpy()[known] != 0))
     return images
 
 
 @given(scored())
 def test_counts_match_reference(case):
-    counts = count_grey_levels(*case)
+    counts = count_gray_levels(*case)
     assert counts.dtype == torch.int64
     assert counts.shape == (len(case[0]), 2, 256)
     for (levels, objects), found in zip(exact(*case), counts.numpy(), strict=True):
@@ -104,7 +104,7 @@ def test_counts_match_reference(case):
 def test_pooled_curve_is_that_of_brute_force(case):
     levels, objects = (np.concatenate(some) for some in zip(*exact(*case), strict=True))
     curve = reference.iou_curve(levels, objects)
-    counts = count_grey_levels(*case)
+    counts = count_gray_levels(*case)
     for result in (peak_iou(counts), peak_iou(counts.sum(0))):
         assert_close(result.curve.numpy(), np.array(curve, np.float64))
         assert result.peak_threshold.item() == curve.index(max(curve))
@@ -120,7 +120,7 @@ def test_mean_curve_is_that_of_brute_force(case):
     curve = reference.mean_curve([reference.iou_curve(*image) for image in images])
     metric = PeakIoU(aggregate="mean")
     metric.update(*case)
-    for result in (peak_iou(count_grey_levels(*case), aggregate="mean"), metric.compute()):
+    for result in (peak_iou(count_gray_levels(*case), aggregate="mean"), metric.compute()):
         expected = np.array([np.nan if value is None else value for value in curve], np.float64)
         assert_close(result.curve.numpy(), expected, equal_nan=True)
         known = [value if value is not None else -1 for value in curve]
@@ -131,7 +131,7 @@ def test_mean_curve_is_that_of_brute_force(case):
 @given(scored())
 def test_precision_and_recall_are_of_pooled_pixels(case):
     levels, objects = (np.concatenate(some) for some in zip(*exact(*case), strict=True))
-    counts = count_grey_levels(*case)
+    counts = count_gray_levels(*case)
     one, other = (peak_iou(counts, aggregate=aggregate) for aggregate in ("pooled", "mean"))
     for threshold in range(256):
         predicted = levels >= threshold
@@ -153,7 +153,7 @@ def test_a_perfect_map_gives_1(aggregate, seed):
     masks = torch.rand(3, 5, 6, generator=generator(seed)) < 0.5
     masks[:, 0, :2] = torch.tensor([True, False])
     maps = 7 * masks.double() - 3
-    result = peak_iou(count_grey_levels(maps, masks), aggregate=aggregate)
+    result = peak_iou(count_gray_levels(maps, masks), aggregate=aggregate)
     assert result.peak_iou == 1
     assert result.peak_threshold == 1
     assert result.average_precision == 1
@@ -164,7 +164,7 @@ def test_a_perfect_map_gives_1(aggregate, seed):
 def test_level_0_predicts_everything(case):
     masks = case[1]
     known = masks != 255
-    result = peak_iou(count_grey_levels(*case))
+    result = peak_iou(count_gray_levels(*case))
     share = ((masks != 0) & known).sum() / known.sum()
     assert result.curve[0].item() == result.precision[0].item() == pytest.approx(share.item())
     assert result.recall[0] == 1
@@ -175,12 +175,12 @@ def test_level_0_predicts_everything(case):
 @given(case=scored(), seed=SEEDS)
 def test_order_of_images_and_pixels_does_not_matter(aggregate, case, seed):
     maps, masks = case
-    expected = peak_iou(count_grey_levels(maps, masks), aggregate=aggregate)
+    expected = peak_iou(count_gray_levels(maps, masks), aggregate=aggregate)
     pixels = torch.randperm(maps[0].numel(), generator=generator(seed))
     images = torch.randperm(len(maps), generator=generator(seed))
     shuffled = [some[images].flatten(1)[:, pixels, None] for some in case]
     for out, part in zip(
-        peak_iou(count_grey_levels(*shuffled), aggregate=aggregate), expected, strict=True
+        peak_iou(count_gray_levels(*shuffled), aggregate=aggregate), expected, strict=True
     ):
         if part.is_floating_point():
             assert_close(out, part, equal_nan=True)
@@ -192,8 +192,8 @@ def test_scale_and_shift_of_a_map_do_not_matter(seed, scale, shift):
     g = generator(seed)
     maps = torch.randint(-40, 41, (2, 6, 5), generator=g).double()
     masks = torch.randint(0, 2, maps.shape, generator=g)
-    levels = count_grey_levels(maps, masks)
-    other = count_grey_levels(scale * maps + shift, masks)
+    levels = count_gray_levels(maps, masks)
+    other = count_gray_levels(scale * maps + shift, masks)
     # 1e-10 beside the range moves only what lies on a level, and by one.
     assert (at_or_above(levels)[..., 1:] <= at_or_above(other)[..., :-1]).all()
     assert (at_or_above(other)[..., 1:] <= at_or_above(levels)[..., :-1]).all()
@@ -202,17 +202,17 @@ def test_scale_and_shift_of_a_map_do_not_matter(seed, scale, shift):
 def test_the_guard_of_the_range_keeps_the_largest_below_255():
     """254 for a range of 1, as in the evaluator it is taken from: 1 / (1 + 1e-10) is below 1."""
     maps, masks = torch.tensor([[[0.0, 1.0]]]), torch.ones(1, 1, 2, dtype=torch.int64)
-    assert count_grey_levels(maps, masks)[0, 0].nonzero().flatten().tolist() == [0, 254]
-    small = count_grey_levels(1e-10 * maps.double(), masks)
+    assert count_gray_levels(maps, masks)[0, 0].nonzero().flatten().tolist() == [0, 254]
+    small = count_gray_levels(1e-10 * maps.double(), masks)
     assert small[0, 0].nonzero().flatten().tolist() == [0, 127]
-    large = count_grey_levels(1e9 * maps, masks)
+    large = count_gray_levels(1e9 * maps, masks)
     assert large[0, 0].nonzero().flatten().tolist() == [0, 255]
 
 
 @pytest.mark.parametrize("value", [0.0, 0.7, -3.0, torch.nan, torch.inf])
 def test_maps_without_a_range_are_level_0(value):
     maps, masks = torch.full((1, 2, 2), value), torch.tensor([[[1, 0], [1, 255]]])
-    counts = count_grey_levels(maps, masks)
+    counts = count_gray_levels(maps, masks)
     assert counts[0, :, 0].tolist() == [2, 1]
     assert counts.sum() == 3
     result = peak_iou(counts)
@@ -223,11 +223,11 @@ def test_maps_without_a_range_are_level_0(value):
 def test_one_bad_map_leaves_the_others_alone():
     maps = torch.rand(3, 4, 4, generator=generator(0))
     masks = torch.randint(0, 2, maps.shape, generator=generator(1))
-    expected = count_grey_levels(maps, masks)
+    expected = count_gray_levels(maps, masks)
     for bad in (torch.nan, torch.inf):
         spoilt = maps.clone()
         spoilt[1, 2, 2] = bad
-        counts = count_grey_levels(spoilt, masks)
+        counts = count_gray_levels(spoilt, masks)
         assert torch.equal(counts[[0, 2]], expected[[0, 2]])
         assert counts[1, :, 1:].eq(0).all()
 
@@ -235,11 +235,11 @@ def test_one_bad_map_leaves_the_others_alone():
 def test_images_without_object_and_prediction_do_not_count_in_the_mean():
     maps = torch.tensor([[[0.0, 2.0, 4.0]], [[0.0, 1.0, 2.0]]])
     masks = torch.tensor([[[0, 0, 1]], [[0, 0, 255]]])
-    result = peak_iou(count_grey_levels(maps, masks), aggregate="mean")
+    result = peak_iou(count_gray_levels(maps, masks), aggregate="mean")
     # The second image predicts its middle up to level 127; above that it does not count.
     assert result.curve[[0, 127, 128, 254]].tolist() == pytest.approx([1 / 6, 1 / 4, 1, 1])
     assert (result.peak_iou, result.peak_threshold) == (1, 128)
-    pooled = peak_iou(count_grey_levels(maps, masks))
+    pooled = peak_iou(count_gray_levels(maps, masks))
     assert pooled.curve[[0, 127, 128]].tolist() == pytest.approx([1 / 5, 1 / 3, 1])
 
 
@@ -263,9 +263,9 @@ def test_levels_are_computed_in_float64():
     """The middle lies just below level 128 of a range of 255."""
     maps = torch.tensor([[[0.0, 128 - 1e-9, 255.0]]], dtype=torch.float64)
     masks = torch.ones(1, 1, 3, dtype=torch.int64)
-    assert count_grey_levels(maps, masks)[0, 0, 127] == 1
-    assert count_grey_levels(1e6 * maps, masks)[0, 0, 127] == 1
-    assert count_grey_levels(1e6 * maps.float(), masks)[0, 0, 128] == 1
+    assert count_gray_levels(maps, masks)[0, 0, 127] == 1
+    assert count_gray_levels(1e6 * maps, masks)[0, 0, 127] == 1
+    assert count_gray_levels(1e6 * maps.float(), masks)[0, 0, 128] == 1
 
 
 # --- kinds of input ---------------------------------------------------------------------------------
@@ -275,31 +275,31 @@ def test_levels_are_computed_in_float64():
 def test_counts_take_every_precision(dtype):
     maps = torch.randn(2, 5, 6, generator=generator(0)).to(dtype)
     masks = torch.randint(0, 2, (2, 5, 6), generator=generator(1))
-    assert torch.equal(count_grey_levels(maps, masks), count_grey_levels(maps.double(), masks))
+    assert torch.equal(count_gray_levels(maps, masks), count_gray_levels(maps.double(), masks))
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32])
 def test_masks_take_every_whole_dtype(dtype):
     maps = torch.rand(2, 5, 6, generator=generator(0))
     masks = torch.randint(0, 2, (2, 5, 6), generator=generator(1))
-    assert torch.equal(count_grey_levels(maps, masks.to(dtype)), count_grey_levels(maps, masks))
+    assert torch.equal(count_gray_levels(maps, masks.to(dtype)), count_gray_levels(maps, masks))
 
 
 def test_counts_take_every_layout_and_leave_arguments_alone():
     maps = torch.randn(3, 5, 6, generator=generator(4))
     masks = torch.randint(0, 2, (3, 5, 6), generator=generator(5))
-    expected = count_grey_levels(maps, masks)
+    expected = count_gray_levels(maps, masks)
     for turned in (maps.mT.contiguous().mT, torch.stack([maps] * 2, 3)[..., 0]):
-        assert torch.equal(count_grey_levels(turned, masks.mT.contiguous().mT), expected)
-    assert torch.equal(count_grey_levels(maps.clone().requires_grad_(), masks), expected)
-    assert torch.equal(count_grey_levels(maps[:1].expand(3, -1, -1), masks)[0], expected[0])
+        assert torch.equal(count_gray_levels(turned, masks.mT.contiguous().mT), expected)
+    assert torch.equal(count_gray_levels(maps.clone().requires_grad_(), masks), expected)
+    assert torch.equal(count_gray_levels(maps[:1].expand(3, -1, -1), masks)[0], expected[0])
 
 
 def test_any_label_may_be_the_ignored_one():
     masks = torch.randint(0, 3, (2, 5, 6), generator=generator(6))
     maps = torch.rand(masks.shape, generator=generator(7))
     for ignored in (0, 2, 255):
-        counts = count_grey_levels(maps, masks, ignore_index=ignored).sum((0, 2))
+        counts = count_gray_levels(maps, masks, ignore_index=ignored).sum((0, 2))
         known = masks != ignored
         expected = [((masks != 0) & known).sum().item(), ((masks == 0) & known).sum().item()]
         assert counts.tolist() == expected
@@ -311,7 +311,7 @@ def test_any_label_may_be_the_ignored_one():
 @BOTH
 def test_counts_of_no_image(aggregate):
     empty = torch.zeros(0, 4, 5)
-    assert count_grey_levels(empty, empty.long()).shape == (0, 2, 256)
+    assert count_gray_levels(empty, empty.long()).shape == (0, 2, 256)
     metric = PeakIoU(aggregate=aggregate)
     metric.update(empty, empty.long())
     metric.update(torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[0, 1]]]))
@@ -322,9 +322,9 @@ def test_counts_of_no_image(aggregate):
 def test_figures_on_the_device(device, aggregate):
     maps = torch.randn(2, 5, 6, generator=generator(6))
     masks = torch.randint(0, 2, (2, 5, 6), generator=generator(7))
-    out = count_grey_levels(maps.to(device), masks.to(device))
+    out = count_gray_levels(maps.to(device), masks.to(device))
     assert out.device.type == device.type
-    expected = count_grey_levels(maps, masks)
+    expected = count_gray_levels(maps, masks)
     assert torch.equal(out.cpu(), expected)
     for part, other in zip(
         peak_iou(out, aggregate=aggregate), peak_iou(expected, aggregate=aggregate), strict=True
@@ -355,7 +355,7 @@ MAPS, MASKS = torch.rand(2, 4, 5), torch.ones(2, 4, 5, dtype=torch.int64)
 )
 def test_wrong_arguments_are_refused(change, error, message):
     with pytest.raises(error, match=message):
-        count_grey_levels(**{"maps": MAPS, "masks": MASKS, **change})
+        count_gray_levels(**{"maps": MAPS, "masks": MASKS, **change})
 
 
 def test_wrong_counts_are_refused():
@@ -380,7 +380,7 @@ def test_no_object_pixel_is_refused(aggregate):
     metric = PeakIoU(aggregate=aggregate)
     for masks in (torch.zeros_like(MASKS), torch.full_like(MASKS, 255)):
         with pytest.raises(ValueError, match=message):
-            peak_iou(count_grey_levels(MAPS, masks), aggregate=aggregate)
+            peak_iou(count_gray_levels(MAPS, masks), aggregate=aggregate)
         metric.update(MAPS, masks)
     with pytest.raises(ValueError, match=message):
         metric.compute()
@@ -390,30 +390,30 @@ def test_no_object_pixel_is_refused(aggregate):
 
 
 def levels_of_one(map, mask):
-    """Count the grey levels of one map in NumPy, enlarged to its mask where sizes differ."""
-    grey = (255 * ((map - map.min()) / (np.ptp(map) + 1e-10))).astype(np.uint8)
-    if grey.shape != mask.shape:
-        grey = cv2.resize(grey, mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    place = 256 * (mask == 0).astype(np.int64) + grey
+    """Count the gray levels of one map in NumPy, enlarged to its mask where sizes differ."""
+    gray = (255 * ((map - map.min()) / (np.ptp(map) + 1e-10))).astype(np.uint8)
+    if gray.shape != mask.shape:
+        gray = cv2.resize(gray, mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    place = 256 * (mask == 0).astype(np.int64) + gray
     return np.bincount(place[mask != 255], minlength=512).reshape(2, 256)
 
 
 @given(seed=SEEDS, side=st.integers(1, 9), same=st.booleans())
-def test_grey_levels_are_those_of_a_plain_transcription(seed, side, same):
+def test_gray_levels_are_those_of_a_plain_transcription(seed, side, same):
     rng = np.random.default_rng(seed)
     maps = rng.random((3, 4, side))
     size = (4, side) if same else tuple(rng.integers(1, 20, 2))
     masks = rng.choice([0, 1, 255], (3, *size)).astype(np.uint8)
-    counts = count_grey_levels(torch.from_numpy(maps), torch.from_numpy(masks))
+    counts = count_gray_levels(torch.from_numpy(maps), torch.from_numpy(masks))
     expected = np.stack([levels_of_one(*pair) for pair in zip(maps, masks, strict=True)])
     assert counts.numpy().tolist() == expected.tolist()
 
 
-def test_a_larger_mask_is_met_by_the_enlarged_grey_map():
+def test_a_larger_mask_is_met_by_the_enlarged_gray_map():
     map = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
     mask = torch.tensor([[0, 0, 1, 1]], dtype=torch.uint8)
     # 0 and 254 enlarged to 4 pixels, bilinear: 0, 63.5, 190.5, 254.
-    counts = count_grey_levels(map[None], mask[None])[0]
+    counts = count_gray_levels(map[None], mask[None])[0]
     assert counts.sum() == 4
     assert counts[0, 254] == counts[1, 0] == 1
     assert counts[1, 63:65].sum() == counts[0, 190:192].sum() == 1

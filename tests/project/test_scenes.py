@@ -88,7 +88,7 @@ def test_mask_and_box_are_exact(sources, split):
     for i in range(len(scenes)):
         scene = scenes[i]
         assert scene.image.shape == scene.plain.shape == (100, 100, 3)
-        # Red is the object alone: backgrounds have none, grey has 128.
+        # Red is the object alone: backgrounds have none, gray has 128.
         inside = torch.from_numpy(scene.image[..., 0] > 125)
         assert torch.equal(inside, scene.mask)
         assert torch.equal(torch.from_numpy(scene.plain[..., 1] < 64), scene.mask)

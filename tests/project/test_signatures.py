@@ -33,6 +33,7 @@ SIGNATURES = {
         "Localizer.class_maps": "(self, images, labels=None, top=1)",
         "Localizer.forward": "(self, images, labels=None, top=1, *, size=None)",
         "Localizer.open": f"(self, path, labels=None, top=1, *, policy={UPRIGHT})",
+        "Localizer.prepare_batch": "(self, pixels)",
         "Localizer.prepare_image": "(self, image)",
         "Preprocess": "(size=(224, 224), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),"
         " interpolation='bilinear')",
@@ -138,7 +139,7 @@ SIGNATURES = {
         " all_contours=False)",
         "count_box_hits_half_open": "(maps, boxes, *, image_sizes=None, thresholds=None,"
         " ious=(0.5,), all_components=False)",
-        "count_grey_levels": "(maps, masks, *, ignore_index=255)",
+        "count_gray_levels": "(maps, masks, *, ignore_index=255)",
         "count_scores": "(maps, masks, *, thresholds=None, ignore_index=255)",
         "localization_errors": "(boxes, labels, target_boxes, target_labels, *, inclusive=False)",
         "localization_hits": "(boxes, labels, target_boxes, target_labels, *, hit, iou=0.5,"

@@ -12,12 +12,12 @@ from scipy import ndimage
 def boxes_of(score_map, thresholds, all_contours):
     """For each threshold the predicted boxes (n, 4): x0, y0, x1, y1 as used, that is inclusive."""
     height, width = score_map.shape
-    grey = (np.asarray(score_map, np.float64) * 255).astype(np.uint8)
-    brightest = int(grey.max())
+    gray = (np.asarray(score_map, np.float64) * 255).astype(np.uint8)
+    brightest = int(gray.max())
     found = []
     for threshold in thresholds:
         cut = int(threshold * brightest)
-        binary = cv2.threshold(grey, cut, 255, cv2.THRESH_BINARY)[1]
+        binary = cv2.threshold(gray, cut, 255, cv2.THRESH_BINARY)[1]
         contours = cv2.findContours(binary, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[-2]
         if len(contours) == 0:
             found.append(np.array([[0, 0, 0, 0]]))

@@ -27,7 +27,7 @@ def ranked_average_precision(levels, objects):
     return average
 
 
-def grey_levels(score_map):
+def gray_levels(score_map):
     """One map min-maxed and cut to 8 bits; zeros where that is undefined."""
     values = np.asarray(score_map, np.float64)
     if not np.isfinite(values).all():

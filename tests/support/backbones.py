@@ -123,7 +123,7 @@ BACKBONES = {
 
 
 def objects(count=4, side=SIDE, seed=0):
-    """Return images of two classes, red squares and blue ones on grey noise, labels and masks."""
+    """Return images of two classes, red squares and blue ones on gray noise, labels and masks."""
     g = generator(seed)
     images = 0.4 + 0.2 * torch.rand(count, 1, side, side, generator=g).expand(-1, 3, -1, -1)
     images, masks = images.clone(), torch.zeros(count, side, side, dtype=torch.bool)

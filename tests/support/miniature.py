@@ -49,9 +49,9 @@ def save_image(path, size, boxes, generator):
     Image.fromarray(pixels).save(path)
 
 
-def save_mask(path, grey):
+def save_mask(path, gray):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(grey).save(path)
+    Image.fromarray(gray).save(path)
 
 
 def write_lines(path, lines):
@@ -174,13 +174,13 @@ def write_ilsvrc(folder, *, count=6, masks=True, seed=0):
                 xml.parent.mkdir(parents=True, exist_ok=True)
                 xml.write_text(annotation_xml(name, size, objects))
             if masks and split == "val" and n < count - 1:
-                grey = np.where(filled(size, boxes), 255, 0).astype(np.uint8)
-                grey[0, :2] = (
+                gray = np.where(filled(size, boxes), 255, 0).astype(np.uint8)
+                gray[0, :2] = (
                     128,
                     129,
                 )  # the last gray level of the background, the first of objects
-                save_mask(mask_folder / f"{name}.png", grey)
-                truth = truth._replace(mask=(grey > 128).astype(np.uint8))
+                save_mask(mask_folder / f"{name}.png", gray)
+                truth = truth._replace(mask=(gray > 128).astype(np.uint8))
             found.append(truth)
     write_lines(base / "ImageSets/CLS-LOC/val.txt", lists["val"])
     write_lines(base / "ImageSets/CLS-LOC/train_cls.txt", lists["train"])

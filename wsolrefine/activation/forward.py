@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from wsolrefine._check import check_labels, check_tensors
+from wsolrefine._check import check_tensors
 from wsolrefine.activation.cams import gap_cam, grad_cam
 from wsolrefine.activation.hooks import (
     Hook,
@@ -21,7 +21,7 @@ from wsolrefine.activation.hooks import (
     output_tensor,
     submodule,
 )
-from wsolrefine.activation.labels import choose_labels
+from wsolrefine.activation.labels import as_labels, choose_labels
 from wsolrefine.activation.layers import Layers, find_layers
 from wsolrefine.activation.layout import lay_out
 from wsolrefine.activation.probe import closest
@@ -42,7 +42,7 @@ def class_activation(
     model: nn.Module,
     images: Tensor,
     *,
-    labels: Tensor | None = None,
+    labels: Tensor | int | None = None,
     top: int = 1,
     layers: Layers | None = None,
     to_map: Callable[[Tensor], Tensor] | None = None,
@@ -57,7 +57,8 @@ def class_activation(
     Args:
         model: a classifier, on the images' device.
         images: ``(B, C, H, W)``, preprocessed as the model expects.
-        labels: classes to map, int64, ``(B,)`` or ``(B, K)``; None takes the ``top`` best ones.
+        labels: classes to map, int64, ``(B,)`` or ``(B, K)``; or one class for all
+            images; None takes the ``top`` best ones.
         top: number of classes per image when ``labels`` is None.
         layers: which layers to use; None calls :func:`find_layers`, which runs the model once more.
             For many batches of one size, call it once yourself.
@@ -90,8 +91,7 @@ def class_activation(
 
     """
     check_tensors(images=(images, "B C H W"))
-    if labels is not None:
-        check_labels("labels", labels, several=True, images=images)
+    labels = as_labels(labels, images)
     layers = find_layers(model, images, to_map=to_map) if layers is None else Layers(*layers)
     if isinstance(layers.features, str):
         raise ValueError(f"layers: expected a tuple of features, got {layers.features!r}")

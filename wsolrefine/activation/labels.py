@@ -8,6 +8,21 @@ from torch import Tensor
 from wsolrefine._check import check_labels
 
 
+def as_labels(labels: Tensor | int | None, images: Tensor) -> Tensor | None:
+    """Return labels as a tensor for the images of a batch; one class stands for all of them.
+
+    Raises:
+        TypeError: ``labels`` are not int64.
+        ValueError: their shape or device disagrees with the images.
+
+    """
+    if isinstance(labels, int):
+        return torch.full((len(images),), labels, device=images.device)
+    if labels is not None:
+        check_labels("labels", labels, several=True, images=images)
+    return labels
+
+
 def choose_labels(logits: Tensor, labels: Tensor | int | None, top: int) -> Tensor:
     """Return the classes ``(B, K)`` that are asked for.
 
@@ -22,15 +37,13 @@ def choose_labels(logits: Tensor, labels: Tensor | int | None, top: int) -> Tens
 
     """
     number = logits.shape[1]
+    labels = as_labels(labels, logits)
     if labels is None:
         if isinstance(top, bool) or not isinstance(top, int):
             raise TypeError(f"top: expected an integer, got {type(top).__name__}")
         if not 1 <= top <= number:
             raise ValueError(f"top: expected an integer from 1 to {number}, got {top}")
         return logits.topk(top).indices
-    if isinstance(labels, int):
-        labels = torch.full((len(logits),), labels, device=logits.device)
-    check_labels("labels", labels, several=True, images=logits)
     outside = labels[(labels < 0) | (labels >= number)]
     if len(outside):
         raise ValueError(

@@ -16,7 +16,6 @@ from PIL import Image
 from wsolrefine import Classifier, Localizer, load_classifier
 from wsolrefine.cli.console import stop
 from wsolrefine.localization.methods import DEFAULT
-from wsolrefine.localization.photographs import stack
 
 if TYPE_CHECKING:
     from wsolrefine.recipes import RecipeMetadata
@@ -144,4 +143,4 @@ def _import_from_working_folder() -> None:
 
 def _try(localizer: Localizer) -> None:
     gray = localizer.prepare_image(Image.new("RGB", (64, 64), "gray"))
-    localizer.class_maps(stack([gray], localizer.model))
+    localizer.class_maps(localizer.prepare_batch([gray]))

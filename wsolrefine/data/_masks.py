@@ -15,7 +15,7 @@ from wsolrefine.functional._opencv import opencv
 
 
 def read_gray(path: Path, size: Sequence[int] | None = None) -> NDArray[np.uint8]:
-    """Read a mask as gray levels, resized to ``size`` (height, width) by nearest neighbour.
+    """Read a mask as gray levels, resized to ``size`` (height, width) by nearest neighbor.
 
     Raises:
         OSError: there is no such file, or it may not be read.

@@ -15,7 +15,7 @@ from wsolrefine.data._masks import read_gray, to_mask
 from wsolrefine.data.annotation import Annotation
 from wsolrefine.data.images import AS_STORED, ImagePolicy
 from wsolrefine.data.reader import Reader, Transform, as_boxes, check_folder, check_split
-from wsolrefine.data.wsolevaluation import labelled
+from wsolrefine.data.wsolevaluation import labeled
 
 
 class OpenImages(Reader):
@@ -71,7 +71,7 @@ class OpenImages(Reader):
         images, folder = Path(root), Path(metadata) / split
         check_folder("root", images)
         check_folder("metadata", folder)
-        ids, labels = labelled(folder)
+        ids, labels = labeled(folder)
         annotations = [Annotation(i, label, None, as_boxes([])) for i, label in labels.items()]
         super().__init__(images, annotations, None, transform, policy=policy)
         self._files: dict[str, _Files] = {}
@@ -88,7 +88,7 @@ class OpenImages(Reader):
         Args:
             index: number of the image.
             size: height and width that its files are resized to before they are combined, with
-                OpenCV's nearest neighbour; wsolevaluation uses (224, 224). None: the size of the
+                OpenCV's nearest neighbor; wsolevaluation uses (224, 224). None: the size of the
                 first file.
 
         Returns:

@@ -89,7 +89,7 @@ class Reader(Dataset[tuple[Any, Annotation]]):
 
         Args:
             index: number of the image.
-            size: height and width to resize the mask to, with OpenCV's nearest neighbour; None:
+            size: height and width to resize the mask to, with OpenCV's nearest neighbor; None:
                 as it is stored.
 
         Returns:

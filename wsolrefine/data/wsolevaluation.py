@@ -66,7 +66,7 @@ class WsolEvaluation(Reader):
         super().__init__(root, _annotations(folder), None, transform, policy=policy)
 
 
-def labelled(folder: Path) -> tuple[dict[str, Row], dict[str, int]]:
+def labeled(folder: Path) -> tuple[dict[str, Row], dict[str, int]]:
     """Return the rows of ``image_ids.txt`` and the labels of ``class_labels.txt``, by image."""
     ids = by_id(read_rows(folder / "image_ids.txt", "id"))
     labels = by_id(read_rows(folder / "class_labels.txt", "id,label"))
@@ -75,7 +75,7 @@ def labelled(folder: Path) -> tuple[dict[str, Row], dict[str, int]]:
 
 
 def _annotations(folder: Path) -> list[Annotation]:
-    ids, labels = labelled(folder)
+    ids, labels = labeled(folder)
     sizes: dict[str, Row] = {}
     boxes: dict[str, list[Row]] = {}
     if (file := folder / "image_sizes.txt").exists():

@@ -16,7 +16,7 @@ def connected_components(mask: Tensor, *, connectivity: Literal[4, 8] = 8) -> Te
 
     Args:
         mask: boolean masks, ``(B, H, W)`` or ``(B, K, H, W)``.
-        connectivity: 8 joins diagonal neighbours, 4 does not.
+        connectivity: 8 joins diagonal neighbors, 4 does not.
 
     Returns:
         Labels, int64, same shape: 0 for background, components from 1 in raster order of their
@@ -100,14 +100,14 @@ def _label_propagation(mask: Tensor, connectivity: int) -> Tensor:
         if torch.equal(moved, label):
             break
         label = moved
-    # Each component is now labelled with the index of its first pixel: number these per image.
+    # Each component is now labeled with the index of its first pixel: number these per image.
     is_first = (label == index)[:-1].view(mask.shape) & mask
     number = F.pad(is_first.flatten(1).cumsum(1).flatten(), (0, 1))
     return number[label][:-1].view(mask.shape).masked_fill(~mask, 0)
 
 
 def _least_around(label: Tensor, connectivity: int, none: int) -> Tensor:
-    """Return the least label of each pixel and its neighbours."""
+    """Return the least label of each pixel and its neighbors."""
     padded = F.pad(label, (1, 1, 1, 1), value=none)
     height, width = label.shape[-2:]
     rows = [padded[:, i : i + height] for i in range(3)]

@@ -97,7 +97,7 @@ def conv_crf(
     # Unusable images are replaced before any product, so that their gradient is zero, not NaN.
     scores, colors = (working(tensor).where(usable, 0.0) for tensor in (unary, image))
     height, width, radius = *scores.shape[-2:], kernel_size // 2
-    # One flat axis with padding columns on the right: a neighbour is then always at the same
+    # One flat axis with padding columns on the right: a neighbor is then always at the same
     # offset, and one outside the image falls into a padding column.
     beside = min(radius, width - 1)
     inside = F.pad(scores.new_ones(height, width), (0, beside)).flatten()

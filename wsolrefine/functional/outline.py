@@ -12,7 +12,7 @@ from wsolrefine.functional.thinning import thin
 def outline(mask: Tensor) -> Tensor:
     """Return the pixels of each object that touch background, as lines one pixel wide.
 
-    A pixel touches background if one of its four neighbours is background; these pixels are
+    A pixel touches background if one of its four neighbors is background; these pixels are
     thinned by :func:`wsolrefine.thin`.
 
     Args:

@@ -19,9 +19,9 @@ def thin(mask: Tensor) -> Tensor:
     """Thin each mask to lines one pixel wide, without breaking or shortening its components.
 
     Pixels are removed from the south-east and the north-west in turn until none is left to remove.
-    A pixel is removed if all three conditions on its eight neighbours x1 ... x8 (east, then
-    counter-clockwise) hold: exactly one run of set neighbours touches it (otherwise it connects two
-    parts); it has 2 or 3 neighbours in the smaller count of pairs (otherwise it is an end, or in
+    A pixel is removed if all three conditions on its eight neighbors x1 ... x8 (east, then
+    counter-clockwise) hold: exactly one run of set neighbors touches it (otherwise it connects two
+    parts); it has 2 or 3 neighbors in the smaller count of pairs (otherwise it is an end, or in
     the interior); it is open on the side that is being peeled.
 
     Args:
@@ -54,7 +54,7 @@ def thin(mask: Tensor) -> Tensor:
     flat = words.flatten()
     stride = mask.shape[2] + 2
     ring = torch.tensor([row * stride + column for row, column in _RING], device=mask.device)
-    # A pixel depends on its neighbours alone: test it again only where one of them has changed.
+    # A pixel depends on its neighbors alone: test it again only where one of them has changed.
     touched = torch.empty_like(flat, dtype=torch.bool)
     at = removed = flat.nonzero()[:, 0]
     turn = 0
@@ -72,11 +72,11 @@ def thin(mask: Tensor) -> Tensor:
 
 
 def _removable(x: Tensor, turn: int) -> Tensor:
-    """Return which pixels to remove, by neighbours ``(8, n)``; turn 0 peels the south-east."""
-    # A run of set neighbours begins after an unset edge neighbour: exactly one of the four.
+    """Return which pixels to remove, by neighbors ``(8, n)``; turn 0 peels the south-east."""
+    # A run of set neighbors begins after an unset edge neighbor: exactly one of the four.
     a, b, c, d = (~x[i] & (x[i + 1] | x[(i + 2) % 8]) for i in (0, 2, 4, 6))
     one_run = ((a ^ b) & ~(c | d)) | ((c ^ d) & ~(a | b))
-    # Pairs of neighbours, starting at x1 or at x2: 2 or more set in both, but not 4 in both.
+    # Pairs of neighbors, starting at x1 or at x2: 2 or more set in both, but not 4 in both.
     (two, four), (two_too, four_too) = _pairs(x), _pairs(x.roll(-1, 0))
     few = two & two_too & ~(four & four_too)
     closed = (x[1 + turn] | x[2 + turn] | ~x[(7 + turn) % 8]) & x[turn]
@@ -84,7 +84,7 @@ def _removable(x: Tensor, turn: int) -> Tensor:
 
 
 def _pairs(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return whether at least two, and whether all four, pairs of neighbours have a set pixel."""
+    """Return whether at least two, and whether all four, pairs of neighbors have a set pixel."""
     a, b, c, d = x[0::2] | x[1::2]
     return (a & b) | (c & d) | ((a | b) & (c | d)), a & b & c & d
 

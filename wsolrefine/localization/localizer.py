@@ -14,6 +14,7 @@ from wsolrefine.activation.forward import class_activation
 from wsolrefine.activation.layers import Layers, find_layers
 from wsolrefine.data.images import UPRIGHT, ImagePolicy, read_image
 from wsolrefine.localization.class_maps import ClassMaps
+from wsolrefine.localization.inputs import in_batches, preprocessed
 from wsolrefine.localization.masks import (
     Parts,
     check_parts,
@@ -23,7 +24,6 @@ from wsolrefine.localization.masks import (
     masks_and_boxes,
 )
 from wsolrefine.localization.methods import DEFAULT, method_of, refined
-from wsolrefine.localization.photographs import in_batches, preprocessed
 from wsolrefine.localization.result import Localization
 from wsolrefine.models import Classifier, preprocess_of
 
@@ -206,8 +206,6 @@ class Localizer(nn.Module):
             Logits ``(B, num_classes)``, labels ``(B, K)`` and maps in [0, 1], ``(B, K, h, w)``.
 
         """
-        if isinstance(labels, int):  # one class for all images
-            labels = torch.full((len(images),), labels, device=images.device)
         layers = self._layers(images)
         found = class_activation(
             self.model, images, labels=labels, top=top, layers=layers, to_map=self.to_map
@@ -236,6 +234,12 @@ class Localizer(nn.Module):
         """
         return preprocessed(image, self.preprocess)
 
+    def prepare_batch(self, pixels: Sequence[Tensor]) -> Tensor:
+        """Return preprocessed images as a batch, on the model's device and in its precision."""
+        images = torch.stack(list(pixels)).to(self.device)
+        dtypes = (p.dtype for p in self.parameters() if p.is_floating_point())
+        return images.to(next(dtypes, images.dtype)) if images.is_floating_point() else images
+
     @property
     def title(self) -> str:
         """What makes the maps, for reports; with the layers once they are found."""
@@ -258,8 +262,8 @@ class Localizer(nn.Module):
     ) -> list[Localization]:
         """Localize in PIL images, each at its own size."""
         found = []
-        for batch in in_batches(images, labels, self.prepare_image, self.model):
-            maps = self.class_maps(batch.pixels, batch.labels, top)
+        for batch in in_batches(images, labels, self.prepare_image, self.device):
+            maps = self.class_maps(self.prepare_batch(batch.pixels), batch.labels, top)
             for i, image in enumerate(batch.images):
                 # Copies, so that keeping or pickling one result does not keep the batch.
                 one = ClassMaps(*(part[i : i + 1].clone() for part in maps))

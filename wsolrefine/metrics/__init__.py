@@ -21,7 +21,7 @@ from wsolrefine.metrics.localization_accuracy import (
     LocalizationRates,
     localization_hits,
 )
-from wsolrefine.metrics.mask_iou import PeakIoU, PeakIoUResult, count_grey_levels, peak_iou
+from wsolrefine.metrics.mask_iou import PeakIoU, PeakIoUResult, count_gray_levels, peak_iou
 from wsolrefine.metrics.matching import match_boundaries
 from wsolrefine.metrics.pixel_precision import (
     PixelPrecision,
@@ -49,7 +49,7 @@ __all__ = [
     "count_boundary_matches",
     "count_box_hits",
     "count_box_hits_half_open",
-    "count_grey_levels",
+    "count_gray_levels",
     "count_scores",
     "localization_errors",
     "localization_hits",

@@ -25,7 +25,7 @@ def largest_matching(graph: Any, mate: Ints) -> Ints:
 
     """
     rows, columns = graph.shape
-    starts, neighbours = graph.indptr, graph.indices
+    starts, neighbors = graph.indptr, graph.indices
     mate = mate.copy()
     paired = np.flatnonzero(mate >= 0)
     owner = np.full(columns, -1)  # the row of each column
@@ -39,7 +39,7 @@ def largest_matching(graph: Any, mate: Ints) -> Ints:
             lengths = starts[front + 1] - starts[front]
             source = np.repeat(front, lengths)
             skipped = np.repeat(starts[front] - (np.cumsum(lengths) - lengths), lengths)
-            column = neighbours[np.arange(len(source)) + skipped]
+            column = neighbors[np.arange(len(source)) + skipped]
             new = parent[column] < 0
             column, source = column[new], source[new]
             parent[column] = source  # one of those that reach it at this level

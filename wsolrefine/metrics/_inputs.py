@@ -18,7 +18,7 @@ Sizes = Tensor | Sequence[tuple[int, int]]
 def thresholds_of(step: float) -> list[float]:
     """Return 0, step, 2 step, ... below 1: the very floats of NumPy's ``arange(0, 1, step)``.
 
-    Neighbouring floats threshold some maps differently: only these reproduce published counts.
+    Neighboring floats threshold some maps differently: only these reproduce published counts.
 
     Raises:
         ValueError: ``step`` is not in (0, 1].

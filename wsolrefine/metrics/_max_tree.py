@@ -1,4 +1,4 @@
-"""All components of a grey map at all thresholds, in one pass over its pixels (compiled by numba).
+"""All components of a gray map at all thresholds, in one pass over its pixels (compiled by numba).
 
 Pixels are added from the brightest to the darkest and joined to the sets around them. A set that
 meets a darker pixel was a component, unchanged, at all thresholds between the two levels: it is
@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-# The neighbours of a pixel, clockwise from above: (row, column). Those at a corner are odd.
+# The neighbors of a pixel, clockwise from above: (row, column). Those at a corner are odd.
 _RING = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 # What is kept of a set of pixels while it grows.
 _LEFT, _TOP, _RIGHT, _BOTTOM, _AREA, _EULER, _LEVEL, _PIXELS = range(8)
 
 
 def _representatives(connectivity: int) -> npt.NDArray[np.int8]:
-    """Return, for each set of neighbours as bits, one neighbour from each connected component.
+    """Return, for each set of neighbors as bits, one neighbor from each connected component.
 
-    Neighbours that touch each other are in one set already: one look-up per component is enough.
+    Neighbors that touch each other are in one set already: one look-up per component is enough.
     A row ends with -1.
     """
     table = np.full((256, 5), -1, np.int8)
@@ -48,7 +48,7 @@ def _representatives(connectivity: int) -> npt.NDArray[np.int8]:
 
 
 def _changes() -> npt.NDArray[np.int8]:
-    """Return, for each set of neighbours as bits, what a new pixel changes in its 2x2 squares.
+    """Return, for each set of neighbors as bits, what a new pixel changes in its 2x2 squares.
 
     First, twice the area of the polygon through pixel centers: a square with three pixels adds half
     a unit to it, one with four a whole unit. Second, four times the Euler number (components minus
@@ -70,24 +70,24 @@ _CHANGES = _changes()
 
 
 @njit(cache=True, nogil=True)
-def components(grey: npt.NDArray[np.uint8], join: npt.NDArray[np.int8]) -> Any:
-    """Return a row for every component of ``grey > t`` at any threshold t.
+def components(gray: npt.NDArray[np.uint8], join: npt.NDArray[np.int8]) -> Any:
+    """Return a row for every component of ``gray > t`` at any threshold t.
 
     Columns: low and high (it exists for low <= t < high), its first and last column and row as x0,
     y0, x1, y1, and with ``JOIN_8`` twice the polygon area of its pixels, and whether it has holes.
     """
-    height, width = grey.shape
+    height, width = gray.shape
     stride = width + 2  # one pixel of margin, which never joins
     step = np.array([row * stride + column for row, column in _RING])
     owner = np.full((height + 2) * stride, -1, np.int32)  # the set of each pixel, -1: not added yet
-    most = (height * width + 1) // 2  # no two sets begin at neighbouring pixels
+    most = (height * width + 1) // 2  # no two sets begin at neighboring pixels
     parent = np.empty(most, np.int32)  # of each set: the one that it was joined to, or itself
     sets = np.empty((most, 8), np.int32)
     rows = np.empty((height * width, 8), np.int32)
     begun = found = 0
-    for pixel in _brightest_first(grey):
+    for pixel in _brightest_first(gray):
         row, column = pixel // stride - 1, pixel % stride - 1
-        level = grey[row, column]
+        level = gray[row, column]
         bits = 0
         for i in range(8):
             if owner[pixel + step[i]] >= 0:
@@ -127,18 +127,18 @@ def components(grey: npt.NDArray[np.uint8], join: npt.NDArray[np.int8]) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _brightest_first(grey: Any) -> Any:
+def _brightest_first(gray: Any) -> Any:
     """Return the pixels above zero by descending level, as indices into a map with a margin."""
-    height, width = grey.shape
+    height, width = gray.shape
     start = np.zeros(257, np.int32)  # of each level, among the brighter ones
     for y in range(height):
         for x in range(width):
-            start[255 - grey[y, x] + 1] += 1
+            start[255 - gray[y, x] + 1] += 1
     start = np.cumsum(start)
     order = np.empty(start[255], np.int32)
     for y in range(height):
         for x in range(width):
-            level = grey[y, x]
+            level = gray[y, x]
             if level > 0:
                 order[start[255 - level]] = (y + 1) * (width + 2) + x + 1
                 start[255 - level] += 1

@@ -12,7 +12,7 @@ from torch import Tensor
 from wsolrefine._check import check_tensors
 from wsolrefine.functional._opencv import opencv
 from wsolrefine.functional.normalize import minmax
-from wsolrefine.metrics._contours import Grey, Ints, best_ious, contour_boxes, largest_boxes
+from wsolrefine.metrics._contours import Gray, Ints, best_ious, contour_boxes, largest_boxes
 from wsolrefine.metrics._inputs import (
     Sizes,
     checked_boxes,
@@ -93,9 +93,9 @@ def score_map_boxes(map: Tensor, threshold: float, *, all_contours: bool = False
     check_tensors(map=(map, "H W"))
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold: expected a number in [0, 1], got {threshold}")
-    grey = _quantized(map[None])[0]
-    level = np.array([int(threshold * int(grey.max()))])
-    return torch.from_numpy(contour_boxes(grey, level, all_contours)[0].astype(np.int64))
+    gray = _quantized(map[None])[0]
+    level = np.array([int(threshold * int(gray.max()))])
+    return torch.from_numpy(contour_boxes(gray, level, all_contours)[0].astype(np.int64))
 
 
 def count_box_hits(
@@ -152,9 +152,9 @@ def count_box_hits(
     least = np.array(checked_ious(ious))
     truths = checked_boxes(maps, boxes, image_sizes)
     hits = np.zeros((len(least), len(steps)), np.int64)
-    for grey, truth in zip(_quantized(maps), truths, strict=True):
-        levels, back = _levels(grey, steps)
-        best = best_ious(grey, inclusive_boxes(*truth, grey.shape), levels, all_contours)
+    for gray, truth in zip(_quantized(maps), truths, strict=True):
+        levels, back = _levels(gray, steps)
+        best = best_ious(gray, inclusive_boxes(*truth, gray.shape), levels, all_contours)
         hits += best[back] >= least[:, None]
     return torch.from_numpy(hits)
 
@@ -165,9 +165,9 @@ def largest_boxes_at(map: Tensor, thresholds: Sequence[float]) -> Tensor:
     The same as :func:`wsolrefine.metrics.score_map_boxes` of each: ``(T, 4)`` int64, inclusive.
     """
     check_tensors(map=(map, "H W"))
-    grey = _quantized(map[None])[0]
-    levels, back = _levels(grey, np.array(checked_thresholds(thresholds)))
-    return torch.from_numpy(largest_boxes(grey, levels)[back])
+    gray = _quantized(map[None])[0]
+    levels, back = _levels(gray, np.array(checked_thresholds(thresholds)))
+    return torch.from_numpy(largest_boxes(gray, levels)[back])
 
 
 def inclusive_boxes(boxes: Tensor, image_size: tuple[int, int], map_size: tuple[int, ...]) -> Ints:
@@ -180,11 +180,11 @@ def inclusive_boxes(boxes: Tensor, image_size: tuple[int, int], map_size: tuple[
     return scaled.astype(np.int64)
 
 
-def _quantized(maps: Tensor) -> Grey:
+def _quantized(maps: Tensor) -> Gray:
     """Truncate maps to 8 bits; a product in float32 would move some values to the next level."""
     return (255 * unit_interval(maps).cpu().numpy()).astype(np.uint8, order="C")
 
 
-def _levels(grey: Grey, steps: npt.NDArray[np.float64]) -> tuple[Ints, Ints]:
-    """Return the distinct grey levels of the thresholds, and the index of each one's level."""
-    return np.unique((steps * float(grey.max())).astype(np.int64), return_inverse=True)
+def _levels(gray: Gray, steps: npt.NDArray[np.float64]) -> tuple[Ints, Ints]:
+    """Return the distinct gray levels of the thresholds, and the index of each one's level."""
+    return np.unique((steps * float(gray.max())).astype(np.int64), return_inverse=True)

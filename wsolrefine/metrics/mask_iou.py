@@ -1,4 +1,4 @@
-"""Peak-IoU and Peak-T: the best overlap of mask and object over all grey levels."""
+"""Peak-IoU and Peak-T: the best overlap of mask and object over all gray levels."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ TIE = 2 / FINE
 
 
 class PeakIoUResult(NamedTuple):
-    """Overlap, precision and recall at each of 256 grey levels, as fractions.
+    """Overlap, precision and recall at each of 256 gray levels, as fractions.
 
     Attributes:
         peak_iou: the largest value of ``curve``, a scalar.
-        peak_threshold: the lowest grey level that reaches it, 0 to 255, int64.
-        curve: ``(256,)``, IoU of the pixels at or above each grey level with the object.
+        peak_threshold: the lowest gray level that reaches it, 0 to 255, int64.
+        curve: ``(256,)``, IoU of the pixels at or above each gray level with the object.
         precision: ``(256,)``, of all pixels counted.
         recall: ``(256,)``, of all pixels counted.
         average_precision: of the same pixels, a scalar.
@@ -40,8 +40,8 @@ class PeakIoUResult(NamedTuple):
     average_precision: Tensor
 
 
-def count_grey_levels(maps: Tensor, masks: Tensor, *, ignore_index: int = 255) -> Tensor:
-    """Count the grey levels of object and other pixels of each map.
+def count_gray_levels(maps: Tensor, masks: Tensor, *, ignore_index: int = 255) -> Tensor:
+    """Count the gray levels of object and other pixels of each map.
 
     A map is min-maxed and truncated to 8 bits, ``uint8(255 (map - min) / (max - min + 1e-10))``, in
     float64. A constant map, or one with NaN, is level 0 everywhere. If the masks have another size,
@@ -62,7 +62,7 @@ def count_grey_levels(maps: Tensor, masks: Tensor, *, ignore_index: int = 255) -
     Example:
         >>> import torch
         >>> masks = torch.tensor([[[0, 1, 1]]])
-        >>> counts = count_grey_levels(torch.tensor([[[1.0, 2.0, 3.0]]]), masks)
+        >>> counts = count_gray_levels(torch.tensor([[[1.0, 2.0, 3.0]]]), masks)
         >>> counts[0].nonzero().tolist()
         [[0, 127], [0, 254], [1, 0]]
 
@@ -90,7 +90,7 @@ def _enlarged(levels: Tensor, size: torch.Size) -> Tensor:
     """Resize 8-bit maps ``(B, h, w)`` to the size of their masks."""
     if levels.shape[1:] == size or not len(levels):
         return levels.expand(len(levels), *size)
-    cv2 = opencv("count_grey_levels with masks of another size")
+    cv2 = opencv("count_gray_levels with masks of another size")
     import numpy as np
 
     height, width = size
@@ -102,13 +102,13 @@ def _enlarged(levels: Tensor, size: torch.Size) -> Tensor:
 
 
 def peak_iou(counts: Tensor, *, aggregate: Literal["pooled", "mean"] = "pooled") -> PeakIoUResult:
-    """Return the best overlap of mask and object over one grey level for all images.
+    """Return the best overlap of mask and object over one gray level for all images.
 
     ``IoU(T) = TP / (TP + FP + FN)`` of the pixels with level >= T, for T from 0 to 255. Choosing
     the best T for each image separately would give a larger value, which is not computed here.
 
     Args:
-        counts: ``(B, 2, 256)`` of :func:`wsolrefine.metrics.count_grey_levels`, or their sum
+        counts: ``(B, 2, 256)`` of :func:`wsolrefine.metrics.count_gray_levels`, or their sum
             ``(2, 256)``.
         aggregate: ``pooled`` adds the pixels of all images; ``mean`` averages the images' IoU at
             each T, leaving out images that have neither object nor prediction there.
@@ -124,7 +124,7 @@ def peak_iou(counts: Tensor, *, aggregate: Literal["pooled", "mean"] = "pooled")
     Example:
         >>> import torch
         >>> masks = torch.tensor([[[0, 0, 1, 1]]])
-        >>> result = peak_iou(count_grey_levels(torch.tensor([[[0.0, 0.5, 0.6, 1.0]]]), masks))
+        >>> result = peak_iou(count_gray_levels(torch.tensor([[[0.0, 0.5, 0.6, 1.0]]]), masks))
         >>> result.peak_iou.item(), result.peak_threshold.item()
         (1.0, 128)
 
@@ -171,7 +171,7 @@ def _result(pooled: Tensor, curve: Tensor, *, tie: float = 0.0) -> PeakIoUResult
 
 
 class PeakIoU(Metric):
-    """Best overlap of mask and object over all grey levels, one level for all images.
+    """Best overlap of mask and object over all gray levels, one level for all images.
 
     Args:
         aggregate: ``pooled`` adds the pixels of all images; ``mean`` averages the images' IoU at
@@ -223,7 +223,7 @@ class PeakIoU(Metric):
 
     def update(self, maps: Tensor, masks: Tensor) -> None:
         """Add a batch: maps ``(B, h, w)`` of any scale and masks ``(B, H, W)``."""
-        counts = count_grey_levels(maps, masks, ignore_index=self.ignore_index)
+        counts = count_gray_levels(maps, masks, ignore_index=self.ignore_index)
         curves = _iou_curves(counts)
         self.counts += counts.sum(0).to(self.counts.device)
         whole = (curves.nan_to_num(0.0) * FINE).round().long().sum(0)
@@ -231,7 +231,7 @@ class PeakIoU(Metric):
         self.images += curves.isfinite().sum(0).to(self.images.device)  # at each level
 
     def compute(self) -> PeakIoUResult:
-        """Return the peak, its grey level and the curves."""
+        """Return the peak, its gray level and the curves."""
         if self.aggregate == "pooled":
             return _result(self.counts, _iou_curves(self.counts))
         device = float64_device(self.counts)

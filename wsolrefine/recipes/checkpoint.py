@@ -83,7 +83,7 @@ def save_recipe(
 
     if RECIPES.get(getattr(recipe, "name", "")) is not type(recipe):
         raise TypeError(f"recipe: expected one of wsolrefine.recipes, got {type(recipe).__name__}")
-    for part in recipe.user_modules():
+    if part := next(iter(recipe.user_modules()), None):
         raise TypeError(f"recipe: expected no {part} of your own, got {recipe.name} with one")
     tensors = {}
     for key, value in recipe.state_dict().items():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wsolrefine.cli.evaluate.score_maps import Prediction
 from wsolrefine.data import Annotation
-from wsolrefine.metrics import count_box_hits, count_grey_levels, count_scores, thresholds_of
+from wsolrefine.metrics import count_box_hits, count_gray_levels, count_scores, thresholds_of
 from wsolrefine.metrics.box_hits import inclusive_boxes, largest_boxes_at
 from wsolrefine.metrics.error_types import LocalizationError, localization_errors
 
@@ -111,7 +111,7 @@ def count_image(
     if masks is not None:
         counts["masks"] = torch.tensor(1)
         counts["scores"] = count_scores(map[None], masks.resized[None], thresholds=rule.thresholds)
-        counts["levels"] = count_grey_levels(map[None], masks.stored[None])[0]
+        counts["levels"] = count_gray_levels(map[None], masks.stored[None])[0]
     return counts
 
 

@@ -96,7 +96,7 @@ def _plots(
         plots[LEVELS] = lambda path: plot_curves(
             {"IoU": (range(len(levels)), levels)},
             path,
-            x_label="threshold, grey level 0 to 255",
+            x_label="threshold, gray level 0 to 255",
             y_label="IoU of all pixels, percent",
             title=title,
             marks={"IoU": results["peak_iou"]["threshold"]},

@@ -43,7 +43,7 @@ def protocol(
             lines["true boxes"] = f"in {int(counts['boxed'])} images; the others are not counted"
         steps = len(rule.thresholds)
         lines["thresholds"] = f"{steps}, step {rule.step:g}, as a fraction of each map's maximum"
-        lines["grey levels"] = "maps truncated to 8 bits: at most 255 different masks per map"
+        lines["gray levels"] = "maps truncated to 8 bits: at most 255 different masks per map"
         lines["candidate boxes"] = "largest contour (MaxBoxAcc); all contours (MaxBoxAccV2)"
         lines["IoU"] = f">= 0.5 (MaxBoxAcc); >= {', '.join(map(str, IOUS))} (MaxBoxAccV2)"
         lines["box convention"] = (

@@ -18,7 +18,7 @@ COUNT_OF = {"boxes": "single", "masks": "levels"}
 
 
 class Chosen(NamedTuple):
-    """The best thresholds of a split: for boxes as indices of the list, for masks a grey level."""
+    """The best thresholds of a split: for boxes as indices of the list, for masks a gray level."""
 
     single: int | None
     all: list[int]

@@ -14,7 +14,6 @@ from wsolrefine.cli.console import stop
 from wsolrefine.cli.evaluate.dataset import Split
 from wsolrefine.cli.evaluate.options import Labels
 from wsolrefine.data import ScoreMaps
-from wsolrefine.localization.photographs import stack
 from wsolrefine.metrics import prepare_score_map
 
 
@@ -112,7 +111,7 @@ class ModelMaps:
             ValueError: the class scores are not finite.
 
         """
-        images = stack(loaded, self.localizer.model)
+        images = self.localizer.prepare_batch(loaded)
         classes = torch.tensor(labels, device=images.device) if self.true_class else None
         found = self.localizer.class_maps(images, classes)
         logits, maps = found.logits.float().cpu(), found.maps[:, 0].float().cpu()
@@ -129,5 +128,5 @@ class ModelMaps:
 
     def edges(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Tensor]:
         """Return the edges ``(H, W)`` of each image of a batch, for an edge recipe."""
-        images = stack(loaded, self.localizer.model)
+        images = self.localizer.prepare_batch(loaded)
         return list(self.localizer.class_maps(images).maps[:, 0].float().cpu())

@@ -73,7 +73,7 @@ def rows(results: Results, *, other_split: bool) -> Iterator[Row]:
         found = results["peak_iou"]
         name, best = "IoU" if other_split else "Peak-IoU", _percent(found["max_iou"])
         yield name, _percent(found["iou"]), f"{found['threshold']} of 255", best
-        yield "AP of grey levels", _percent(found["average_precision"]), "", ""
+        yield "AP of gray levels", _percent(found["average_precision"]), "", ""
     if "boundary" in results:
         found = results["boundary"]
         yield "ODS", _percent(found["ods"]), f"{found['ods_threshold']:g}", ""

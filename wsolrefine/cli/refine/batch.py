@@ -22,7 +22,6 @@ from wsolrefine.cli.refine.coco import Record, annotation
 from wsolrefine.cli.refine.inputs import Found
 from wsolrefine.data import UnreadableImage, read_image
 from wsolrefine.localization.masks import enlarge, mask_size, masks_of
-from wsolrefine.localization.photographs import stack
 from wsolrefine.viz import draw_boxes, overlay
 
 PREVIEW_SIZE = 1600
@@ -84,7 +83,7 @@ def load(plan: Plan, found: Found) -> Loaded | Failed:
 def finish(plan: Plan, batch: list[Loaded], pool: Executor) -> Iterator[Finished | Failed]:
     """Localize in a batch, and yield each image once its results are written."""
     localizer, classes = plan.localizer, plan.classes
-    images = stack([loaded.pixels for loaded in batch], localizer.model)
+    images = localizer.prepare_batch([loaded.pixels for loaded in batch])
     if isinstance(classes, int):
         found = localizer.class_maps(images, top=classes)
     else:

@@ -1,4 +1,4 @@
-"""PIL images of any size, and what a model needs of them."""
+"""PIL images of any size, in batches that a model takes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from wsolrefine._check import check_labels
+from wsolrefine.activation.labels import as_labels
 from wsolrefine.data.images import to_rgb
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Batch(NamedTuple):
-    """PIL images as RGB, as the model gets them ``(B, 3, H, W)``, and the labels asked for."""
+    """PIL images as RGB, each preprocessed ``(3, H, W)``, and the labels asked for."""
 
     images: Sequence[Image]
-    pixels: Tensor
+    pixels: Sequence[Tensor]
     labels: Tensor | None
 
 
@@ -27,7 +27,7 @@ def in_batches(
     images: Sequence[Image],
     labels: Tensor | int | None,
     prepare: Callable[[Image], Tensor],
-    model: nn.Module,
+    device: torch.device,
 ) -> Iterator[Batch]:
     """Yield PIL images all at once if the preprocessing brings them to one size, else one by one.
 
@@ -40,13 +40,14 @@ def in_batches(
         raise TypeError("images: expected one tensor or PIL images, got tensors in a list")
     originals = [to_rgb(image) for image in images]
     pixels = [prepare(image) for image in originals]
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    labels = _on_device(labels, len(pixels), device)
+    if isinstance(labels, Tensor):
+        labels = labels.to(device)
+    # Checked before they are split.
+    labels = as_labels(labels, torch.empty(len(pixels), device=device))
     step = len(pixels) if len({image.shape for image in pixels}) == 1 else 1
     for start in range(0, len(pixels), step):
         some = slice(start, start + step)
-        asked = None if labels is None else labels[some]
-        yield Batch(originals[some], stack(pixels[some], model), asked)
+        yield Batch(originals[some], pixels[some], None if labels is None else labels[some])
 
 
 def preprocessed(image: Image, preprocess: Callable[[Image], Tensor] | None) -> Tensor:
@@ -67,24 +68,3 @@ def preprocessed(image: Image, preprocess: Callable[[Image], Tensor] | None) -> 
         got = shape or type(pixels).__name__
         raise ValueError(f"preprocess: expected it to return a tensor (3, H, W), got {got}")
     return pixels
-
-
-def _on_device(labels: Tensor | int | None, count: int, device: torch.device) -> Tensor | None:
-    """Return labels of so many images on a device, checked before they are split."""
-    if labels is None:
-        return None
-    if isinstance(labels, int):
-        return torch.full((count,), labels, device=device)
-    labels = labels.to(device) if isinstance(labels, Tensor) else labels
-    check_labels("labels", labels, several=True, images=torch.empty(count, device=device))
-    return labels
-
-
-def stack(pixels: Sequence[Tensor], model: nn.Module) -> Tensor:
-    """Return images as a batch on the device of the model, and in its precision."""
-    parameters = [p for p in model.parameters() if p.is_floating_point()]
-    images = torch.stack(list(pixels))
-    if not parameters:
-        return images
-    like = parameters[0]
-    return images.to(like.device, like.dtype if images.is_floating_point() else None)
