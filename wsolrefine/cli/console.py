@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import NoReturn
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 Problems = list[tuple[str, str]]
@@ -54,33 +56,14 @@ def stop(message: object, code: int = 2) -> NoReturn:
     raise typer.Exit(code)
 
 
-def summarize(
-    finished: int, skipped: int, empty: int, repeated: int, left: int, results: Path
-) -> None:
-    """Print what a run of ``refine`` did.
-
-    Args:
-        finished: number of refined images.
-        skipped: images that an earlier run has refined.
-        empty: refined images without a mask.
-        repeated: images given more than once.
-        left: images that an interruption left undone; 0 if there was none.
-        results: the results file.
-
-    """
-    console = Console(highlight=False, soft_wrap=True)
-    counts = {
-        "refined": finished,
-        "skipped, already done (--overwrite recomputes them)": skipped,
-        "without a pixel above the threshold": empty,
-        "given more than once": repeated,
-    }
-    shown = [f"{count} {what}" for what, count in counts.items() if count or what == "refined"]
-    console.print("; ".join(shown) + ".")
-    if left:
-        console.print(f"Stopped with {left} left. Run the same command again to continue.")
-    if results.exists():
-        console.print(Text.assemble("Results: ", printable(results, console)))
+@contextmanager
+def progress_bar(task: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on standard error; yield the function that advances it."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        name = progress.add_task(str(printable(task, console)), total=total)
+        yield partial(progress.advance, name)
 
 
 def list_problems(problems: Iterable[tuple[str, str]]) -> None:

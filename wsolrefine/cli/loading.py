@@ -16,12 +16,10 @@ from PIL import Image
 from wsolrefine import Classifier, Localizer, load_classifier
 from wsolrefine.cli.console import stop
 from wsolrefine.localization.methods import DEFAULT
+from wsolrefine.models import DEFAULT_CLASSIFIER
 
 if TYPE_CHECKING:
     from wsolrefine.recipes import RecipeMetadata
-
-
-DEFAULT_MODEL = "efficientnet-lite0"
 
 
 class RecipeHeader(NamedTuple):
@@ -52,7 +50,7 @@ def load_localizer(
     target = choose_device(device)
     if recipe is not None:
         return _load_recipe(recipe, model, target)
-    classifier = load_model(model or DEFAULT_MODEL)
+    classifier = load_model(model or DEFAULT_CLASSIFIER)
     try:
         localizer = Localizer(classifier, refine=method or DEFAULT, layers=layers or None)
         _try(localizer.to(target))  # a wrong --layer raises here

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from wsolrefine.models import Preprocess
+from wsolrefine.models import DEFAULT_CLASSIFIER, Preprocess
 
 FORMAT = "wsolrefine trained recipe 1"
 LIBRARIES = ("torchvision", "timm")
@@ -53,7 +53,7 @@ def is_own_code(backbone: str) -> bool:
         (False, True)
 
     """
-    return backbone.partition(":")[0] not in (*LIBRARIES, "efficientnet-lite0")
+    return backbone.partition(":")[0] not in (*LIBRARIES, DEFAULT_CLASSIFIER)
 
 
 def read_metadata(path: str | PathLike[str]) -> RecipeMetadata:

@@ -9,11 +9,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from wsolrefine.cli.console import Problems, printable
+from wsolrefine.cli.console import Problems, progress_bar
 from wsolrefine.cli.evaluate.counts import Counts, Masks, Rule, count_image
 from wsolrefine.cli.evaluate.dataset import Split
 from wsolrefine.cli.evaluate.score_maps import Prediction, Source
@@ -82,18 +80,14 @@ def each_image(
 
     """
     problems = Problems()
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
-    console = Console(stderr=True)
     with (
         # One torch thread in each thread: by default, each starts as many as there are cores.
         ThreadPoolExecutor(
             min(4, os.cpu_count() or 1), initializer=torch.set_num_threads, initargs=(1,)
         ) as pool,
         quiet(),
-        Progress(*columns, TimeRemainingColumn(), console=console) as progress,
+        progress_bar(f"evaluating {split.name}", len(indices)) as advance,
     ):
-        name = printable(split.name, console)
-        task = progress.add_task(f"evaluating {name}", total=len(indices))
         for batch in _read(indices, partial(load, split), pool, batch_size):
             loaded = {i: found for i, found in batch.items() if isinstance(found, Tensor)}
             problems += [(split.image_id(i), str(e)) for i, e in batch.items() if i not in loaded]
@@ -105,7 +99,7 @@ def each_image(
                         problems.append((split.image_id(i), str(found)))
                     elif not problems:
                         yield found
-            progress.advance(task, len(batch))
+            advance(len(batch))
             if len(problems) >= MAX_PROBLEMS:
                 raise Unusable(problems[:MAX_PROBLEMS], complete=False)
     if problems:

@@ -9,10 +9,11 @@ import typer
 
 from wsolrefine import Localizer
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.loading import DEFAULT_MODEL, load_localizer, read_recipe
+from wsolrefine.cli.loading import load_localizer, read_recipe
 from wsolrefine.cli.options import Device, Layer, Method, Model, RecipeFile, refuse
 from wsolrefine.localization.masks import check_parts, check_threshold
 from wsolrefine.localization.methods import DEFAULT, METHODS
+from wsolrefine.models import DEFAULT_CLASSIFIER
 
 
 def refine(
@@ -106,7 +107,7 @@ def refine(
         name = method or DEFAULT
         if name not in METHODS:
             stop(f"--method: expected one of {', '.join(METHODS)}, got {name!r}")
-        settings = {"model": model or DEFAULT_MODEL, "method": name, "layers": layer or "auto"}
+        settings = {"model": model or DEFAULT_CLASSIFIER, "method": name, "layers": layer or "auto"}
         default_threshold = METHODS[name].threshold
     settings["classes"] = classes
     settings["threshold"] = default_threshold if threshold is None else threshold

@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from wsolrefine import Localizer
-from wsolrefine.cli.console import Problems, list_problems, stop, summarize
+from wsolrefine.cli.console import Problems, list_problems, progress_bar, stop
 from wsolrefine.cli.files import FolderInUse, lock_folder, termination_as_interrupt
 from wsolrefine.cli.images import quiet
 from wsolrefine.cli.options import check_out
@@ -24,6 +22,7 @@ from wsolrefine.cli.refine.batch import Failed, Finished, Loaded, Plan, finish, 
 from wsolrefine.cli.refine.classes import parse_classes
 from wsolrefine.cli.refine.coco import RESULTS, BadResults, Results
 from wsolrefine.cli.refine.inputs import Found, find_images
+from wsolrefine.cli.refine.summary import summarize
 
 SAVE_EVERY = 30.0
 """Seconds between writes of the results file: a killed run loses at most this much."""
@@ -141,13 +140,11 @@ def _work(
     finished: list[str],
 ) -> None:
     saved = time.monotonic()
-    columns = TextColumn("refining"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with (
         ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool,
         quiet(),
-        Progress(*columns, console=Console(stderr=True)) as progress,
+        progress_bar("refining", len(todo)) as advance,
     ):
-        task = progress.add_task("", total=len(todo))
         for start in range(0, len(todo), batch_size):
             outcomes = list(pool.map(partial(load, plan), todo[start : start + batch_size]))
             good = [loaded for loaded in outcomes if isinstance(loaded, Loaded)]
@@ -161,7 +158,7 @@ def _work(
                     problems.append((str(outcome.found.path), outcome.reason))
                     if name in results.images:  # of an earlier version of the file
                         results.delete(name)
-            progress.advance(task, len(outcomes))
+            advance(len(outcomes))
             if time.monotonic() - saved > SAVE_EVERY:
                 results.write()
                 saved = time.monotonic()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.options import NEEDED, Dataset, check_dataset, check_folders
+from wsolrefine.models import DEFAULT_CLASSIFIER
 
 
 class RecipeName(StrEnum):
@@ -32,7 +33,7 @@ class Precision(StrEnum):
 DEFAULTS: dict[str, Any] = {
     "split": None,
     "metadata": None,
-    "backbone": "efficientnet-lite0",
+    "backbone": DEFAULT_CLASSIFIER,
     "epochs": None,
     "batch_size": 32,
     "lr": None,
