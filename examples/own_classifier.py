@@ -7,6 +7,6 @@ from wsolrefine import Localizer, load_classifier
 
 classifier = load_classifier()  # or Localizer(timm.create_model("resnet50", pretrained=True))
 localizer = Localizer(classifier.model, preprocess=classifier.preprocess)
-for path in sorted(Path(sys.argv[1]).iterdir()):
+for path in sorted(Path(sys.argv[1]).glob("*.[jp]*g")):
     found = localizer.open(path)  # or localizer(PIL.Image.open(path))
     print(path.name, found.labels.item(), found.boxes[0, 0].tolist())

@@ -13,7 +13,7 @@ from wsolrefine import Localizer, load_classifier, pseudo_label
 folder, out = map(Path, sys.argv[1:])
 out.mkdir(parents=True, exist_ok=True)
 localizer = Localizer(load_classifier(), refine="conv_crf")
-for path in sorted(folder.iterdir()):
+for path in sorted(folder.glob("*.[jp]*g")):
     found = localizer.open(path)
     labels = pseudo_label(found.maps[:, 0], foreground=0.6, background=0.2)
     Image.fromarray(labels[0].numpy()).save(out / f"{path.stem}.png")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from operator import attrgetter
@@ -38,7 +38,7 @@ class Preprocess:
         interpolation: a PIL filter: nearest, box, bilinear, hamming, bicubic or lanczos.
 
     Raises:
-        ValueError: the interpolation is unknown.
+        ValueError: the interpolation is unknown, or ``size`` is not two numbers >= 1.
 
     Example:
         >>> from PIL import Image
@@ -55,6 +55,8 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         check_interpolation(self.interpolation)
+        if not isinstance(self.size, Sequence) or len(self.size) != 2 or min(self.size) < 1:
+            raise ValueError(f"size: expected (height, width) in pixels >= 1, got {self.size}")
 
     def __call__(self, image: Image) -> Tensor:
         """Return the image as ``(3, H, W)``, float32."""

@@ -27,8 +27,18 @@ from tests.support.small_localizers import (
     tensors,
 )
 from tests.support.strategies import FLIPS, SEEDS, flip
-from tests.support.zoo import CLASSES, seeded
-from wsolrefine import Classifier, Localization, Localizer, Preprocess, localize, scg
+from tests.support.zoo import CLASSES, ResNet, seeded
+from wsolrefine import (
+    Classifier,
+    Localization,
+    Localizer,
+    Preprocess,
+    capture,
+    class_activation,
+    find_stages,
+    localize,
+    scg,
+)
 from wsolrefine.activation.layers import Layers, find_layers
 from wsolrefine.functional.tokens import tokens_to_map
 from wsolrefine.localization import localizer as module
@@ -951,3 +961,38 @@ def test_class_maps_are_what_the_result_is_made_of():
 def test_the_plain_network_is_what_the_tests_take_it_for():
     layers = find_layers(plain(), IMAGES)
     assert layers == Layers(("1",), "3", "6")
+
+
+# What a new user tries first ----------------------------------------------------------------------
+
+
+def test_what_is_no_model_or_no_function_is_named():
+    classifier = Classifier(seeded(ResNet), Preprocess((64, 64)), None, "small")
+    images = torch.rand(1, 3, 64, 64)
+    for call in (
+        lambda: class_activation(classifier, images),
+        lambda: find_layers(classifier, images),
+        lambda: find_stages(classifier, images),
+        lambda: capture(classifier, "layer2").__enter__(),
+    ):
+        with pytest.raises(TypeError, match=r"got Classifier, use its \.model$"):
+            call()
+    for name in ("preprocess", "to_map"):
+        with pytest.raises(TypeError, match=f"^{name}: expected a function, got int$"):
+            Localizer(classifier, **{name: 224})
+    for size in (224, (0, 224), (1, 2, 3)):
+        with pytest.raises(ValueError, match=r"^size: expected \(height, width\) in pixels"):
+            Preprocess(size)
+    with pytest.raises(TypeError, match="expected a tensor or PIL images, got ndarray"):
+        Localizer(classifier)(images.numpy())
+
+
+def test_a_short_repr_tells_the_choices():
+    localizer = Localizer(seeded(ResNet), refine="sem", parts="all")
+    assert "sem, threshold=0.4, parts='all'" in repr(localizer)
+
+
+def test_scores_are_in_full_precision_under_autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        found = Localizer(seeded(ResNet))(torch.rand(1, 3, 64, 64))
+    assert found.scores.dtype == torch.float32

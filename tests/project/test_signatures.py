@@ -32,7 +32,7 @@ SIGNATURES = {
         " to_map=None, preprocess=None, class_names=None)",
         "Localizer.class_maps": "(self, images, labels=None, top=1)",
         "Localizer.forward": "(self, images, labels=None, top=1, *, size=None)",
-        "Localizer.open": f"(self, path, labels=None, top=1, *, policy={UPRIGHT})",
+        "Localizer.open": f"(self, path, labels=None, top=1, *, size=None, policy={UPRIGHT})",
         "Localizer.prepare_batch": "(self, pixels)",
         "Localizer.prepare_image": "(self, image)",
         "Preprocess": "(size=(224, 224), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),"

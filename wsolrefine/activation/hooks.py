@@ -54,6 +54,14 @@ def capture(model: nn.Module, *layers: str) -> Iterator[dict[str, Tensor]]:
         yield outputs
 
 
+def check_model(model: nn.Module) -> None:
+    """Raise unless ``model`` is a module: a :class:`wsolrefine.Classifier` holds one."""
+    if not isinstance(model, nn.Module):
+        kind = type(model).__name__
+        hint = ", use its .model" if hasattr(model, "model") else ""
+        raise TypeError(f"model: expected an nn.Module, got {kind}{hint}")
+
+
 def submodule(model: nn.Module, name: str) -> nn.Module:
     """Return the module of that name, or raise and suggest the closest name."""
     modules: dict[str, nn.Module] = dict(model.named_modules(remove_duplicate=False))
@@ -67,6 +75,7 @@ def submodule(model: nn.Module, name: str) -> nn.Module:
 @contextmanager
 def hooked(model: nn.Module, hooks: Sequence[tuple[str, Hook]]) -> Iterator[None]:
     """Attach forward hooks by layer name; remove them at the end, even after an error."""
+    check_model(model)
     targets = [(submodule(model, name), hook) for name, hook in hooks]
     with ExitStack() as stack:
         if _is_compiled(model) and hasattr(torch.compiler, "set_stance"):  # since torch 2.6
@@ -87,6 +96,7 @@ def _is_compiled(model: nn.Module) -> bool:
 @contextmanager
 def evaluation(model: nn.Module) -> Iterator[None]:
     """Put every module into evaluation mode, and each back into its own mode afterwards."""
+    check_model(model)
     modes = [(module, module.training) for module in model.modules()]
     # model.eval() would call overridden train() methods, which may merge weights or the like.
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
@@ -114,9 +115,9 @@ def read_image(path: str | PathLike[str], policy: ImagePolicy = UPRIGHT) -> Imag
         (255, 255, 255)
 
     """
-    from PIL import ImageOps
-
     with opened(path) as image:
+        from PIL import ImageOps
+
         image.load()  # the first frame; raises on a truncated file
         format = image.format
         if policy.orientation == "upright":
@@ -132,9 +133,8 @@ def to_rgb(image: Image, policy: ImagePolicy = UPRIGHT) -> Image:
         TypeError: it is no PIL image.
 
     """
-    from PIL.Image import Image as PillowImage
-
-    if not isinstance(image, PillowImage):
+    pillow = sys.modules.get("PIL.Image")  # without it there are no PIL images
+    if pillow is None or not isinstance(image, pillow.Image):
         kind = type(image).__name__
         raise TypeError(f"images: expected a tensor or PIL images, got {kind}")
     return _rgb(image, Path("image"), image.format, policy)
@@ -163,7 +163,10 @@ def opened(path: str | PathLike[str], kind: str = "an image") -> Iterator[Image]
         UnreadableImage: it is no image, or a damaged one, or one of far too many pixels.
 
     """
-    from PIL import Image, UnidentifiedImageError
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ModuleNotFoundError as error:
+        raise ImportError("reading images needs Pillow: pip install 'wsolrefine[cli]'") from error
 
     path = Path(path)
 

@@ -13,6 +13,7 @@ from wsolrefine._check import check_tensors
 from wsolrefine.activation.forward import class_activation
 from wsolrefine.activation.layers import Layers, find_layers
 from wsolrefine.data.images import UPRIGHT, ImagePolicy, read_image
+from wsolrefine.functional._numeric import working
 from wsolrefine.localization.class_maps import ClassMaps
 from wsolrefine.localization.inputs import in_batches, preprocessed
 from wsolrefine.localization.masks import (
@@ -51,7 +52,7 @@ class Localizer(nn.Module):
             the method (0.5 for a function of your own).
         parts: ``"largest"`` keeps the largest component of a mask, ``"all"`` all of them.
         layers: what :func:`wsolrefine.find_layers` returns; or names of the layers to take
-            features from, and the CAM's layer is found; None finds all.
+            features from, from fine to coarse, and the CAM's layer is found; None finds all.
         to_map: lays a layer's output out as ``(B, C, h, w)``, see :func:`wsolrefine.find_layers`.
         preprocess: a PIL image to ``(3, H, W)``, for images that are not tensors. It must not crop:
             boxes are scaled back to the whole image. None: the classifier's, or what a model of
@@ -112,6 +113,10 @@ class Localizer(nn.Module):
         check_threshold(self.threshold)
         check_parts(parts)
         self.parts: Parts = parts
+        for argument, function in (("to_map", to_map), ("preprocess", preprocess)):
+            if function is not None and not callable(function):
+                kind = type(function).__name__
+                raise TypeError(f"{argument}: expected a function, got {kind}")
         self.to_map, self.preprocess, self.class_names = to_map, preprocess, class_names
         if isinstance(layers, str) or not isinstance(layers, Sequence | None):
             raise TypeError(f"layers: expected a sequence of names, or Layers, got {layers!r}")
@@ -173,6 +178,7 @@ class Localizer(nn.Module):
         labels: Tensor | int | None = None,
         top: int = 1,
         *,
+        size: tuple[int, int] | None = None,
         policy: ImagePolicy = UPRIGHT,
     ) -> Localization:
         """Read an image file and localize in it; boxes are in pixels of the image as it was read.
@@ -181,6 +187,7 @@ class Localizer(nn.Module):
             path: the file.
             labels: see :meth:`forward`.
             top: see :meth:`forward`.
+            size: see :meth:`forward`.
             policy: how the file becomes pixels, see :class:`wsolrefine.data.ImagePolicy`. By
                 default upright, so that boxes fit what a viewer shows.
 
@@ -189,7 +196,7 @@ class Localizer(nn.Module):
             ValueError: it holds no image, or see :meth:`forward`.
 
         """
-        found: Localization = self(read_image(path, policy), labels, top)
+        found: Localization = self(read_image(path, policy), labels, top, size=size)
         return found
 
     def class_maps(
@@ -251,6 +258,10 @@ class Localizer(nn.Module):
         layers = f" on {', '.join(found.features)}" if found else ""
         return f"{self.name}, {self.method}{layers}"
 
+    def extra_repr(self) -> str:
+        """Return the choices, for ``repr``."""
+        return f"{self.method}, threshold={self.threshold}, parts={self.parts!r}"
+
     @property
     def device(self) -> torch.device:
         """The device of the model's first parameter; the CPU if it has none."""
@@ -278,7 +289,7 @@ class Localizer(nn.Module):
         masks, boxes = masks_and_boxes(coarse, size, self.threshold, parts)
         return Localization(
             labels=labels,
-            scores=logits.softmax(-1).gather(1, labels),
+            scores=working(logits).softmax(-1).gather(1, labels).to(coarse.dtype),
             maps=enlarge(coarse, size),
             masks=masks,
             boxes=boxes if self.regions else torch.zeros_like(boxes),
