@@ -166,7 +166,7 @@ def opened(path: str | PathLike[str], kind: str = "an image") -> Iterator[Image]
     try:
         from PIL import Image, UnidentifiedImageError
     except ModuleNotFoundError as error:
-        raise ImportError("reading images needs Pillow: pip install 'wsolrefine[cli]'") from error
+        raise ImportError("reading images needs Pillow: pip install pillow") from error
 
     path = Path(path)
 
