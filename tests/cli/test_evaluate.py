@@ -782,7 +782,7 @@ def test_model_errors(evaluate, own_model, tmp_path, monkeypatch):
     assert f"{PHOTOS[1]}: " in said
     assert f"{PHOTOS[3]}: " in said
     arguments[-1] = photographs.FOLDER
-    assert "layers: expected names" in evaluate(*arguments, "--layer", "99", code=2)
+    assert "--layer: expected names" in evaluate(*arguments, "--layer", "99", code=2)
     assert "--device: expected cpu" in evaluate(*arguments, "--device", "abacus", code=2)
     for weight in model.model[-1].parameters():
         monkeypatch.setattr(weight, "data", weight.data * float("nan"))

@@ -307,7 +307,7 @@ def test_one_wrong_name_does_not_stop_the_others(refine, small):
         (["--classes", "1000"], "classes: expected an index from 0 to 999, got 1000"),
         (["--classes", "espreso"], "close: 'espresso'"),
         (["--classes", ","], "got ''"),
-        (["--layer", "_blocks.99"], "layers: expected names"),
+        (["--layer", "_blocks.99"], "--layer: expected names"),
         (["--device", "abacus"], "--device: expected cpu, cuda"),
         (["--model", "nothing-of-the-kind"], "nothing-of-the-kind"),
         (["--model", "no.such.module:build"], "no"),

@@ -361,7 +361,7 @@ def test_epochs_and_seeds_have_orders_of_their_own():
         (["--split", "val"], "split: expected train, test or all, got 'val'"),
         (["--root", "missing"], "--root: expected a folder, got "),
         (["--device", "abacus"], "--device: expected cpu"),
-        (["--backbone", "nothing"], "--backbone nothing: spec: expected"),
+        (["--backbone", "nothing"], "--backbone nothing: expected"),
         (["--resume"], "--resume: expected a folder with a run, got"),
         (["--precision", "8"], "--precision"),
     ],

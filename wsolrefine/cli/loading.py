@@ -55,7 +55,8 @@ def load_localizer(
         localizer = Localizer(classifier, refine=method or DEFAULT, layers=layers or None)
         _try(localizer.to(target))  # a wrong --layer raises here
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
-        stop(error)
+        name, colon, reason = str(error).partition(":")
+        stop(f"--layer:{reason}" if name == "layers" and colon else error)
     return localizer
 
 
@@ -128,9 +129,9 @@ def load_model(name: str, option: str = "--model") -> Classifier:
     try:
         return load_classifier(name)
     except ImportError as error:
-        stop(error, 1)
+        stop(str(error).replace("spec:", f"{option}:", 1), 1)
     except (AttributeError, OSError, RuntimeError, TypeError, ValueError) as error:
-        stop(f"{option} {name}: {error}")
+        stop(f"{option} {name}: {str(error).removeprefix('spec: ')}")
 
 
 def _import_from_working_folder() -> None:
