@@ -144,7 +144,7 @@ class Recipe(Localizer, LightningModule):
         """Check the weights and the optimizer, before a checkpoint is written.
 
         Raises:
-            FloatingPointError: a weight, a statistic or a value of the optimizer is NaN or infinite.
+            FloatingPointError: a weight, a statistic or a value of the optimizer is not finite.
 
         """
         found = not_finite(self.state_dict()) or not_finite(self._optimizer_state())
@@ -163,9 +163,9 @@ class Recipe(Localizer, LightningModule):
 
     def _optimizer_state(self) -> dict[str, Tensor]:
         """Return what the optimizers keep of each parameter, such as its momentum."""
-        names = {parameter: name for name, parameter in self.named_parameters()}
+        names = {id(parameter): name for name, parameter in self.named_parameters()}
         return {
-            f"{key} of {names.get(parameter, 'a parameter')}": value
+            f"{key} of {names.get(id(parameter), 'a parameter')}": value
             for optimizer in self.trainer.optimizers
             for parameter, state in optimizer.state.items()
             for key, value in state.items()

@@ -56,8 +56,8 @@ class Csoa(Recipe):
 
     Raises:
         TypeError: a setting is of the wrong kind.
-        ValueError: a stage is not an index of the backbone's feature maps, or a setting is out of its
-            range.
+        ValueError: a stage is not an index of the backbone's feature maps, or a setting is out of
+            its range.
 
     Example:
         >>> import torch

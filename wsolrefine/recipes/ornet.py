@@ -60,8 +60,8 @@ class Ornet(Recipe):
     Raises:
         TypeError: a setting is of the wrong kind, or (in ``generator_loss``) the layer does not
             return a tensor, or a tuple or list that contains one.
-        ValueError: ``stage`` is not an index of the backbone's feature maps, ``layer`` is missing, a
-            setting is out of its range, or there is no epoch.
+        ValueError: ``stage`` is not an index of the backbone's feature maps, ``layer`` is missing,
+            a setting is out of its range, or there is no epoch.
 
     Example:
         >>> import torch

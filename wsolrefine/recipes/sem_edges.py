@@ -60,8 +60,8 @@ class SemEdges(Recipe):
 
     Raises:
         TypeError: a setting is of the wrong kind.
-        ValueError: ``sem_stage`` is not an index of the backbone's feature maps, a setting is out of
-            its range, or there is no epoch.
+        ValueError: ``sem_stage`` is not an index of the backbone's feature maps, a setting is out
+            of its range, or there is no epoch.
 
     Example:
         >>> import torch
