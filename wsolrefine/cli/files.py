@@ -1,15 +1,17 @@
-"""Atomic writing of files, a lock on folders, and SIGTERM."""
+"""Atomic writing of files, left-over files of killed runs, a lock on folders, and SIGTERM."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 
+_TEMPORARY = re.compile(r"\.wsolrefine-tmp-\d+-\d+(\.[A-Za-z0-9]+)?")
 _numbers = count()
 
 
@@ -18,8 +20,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of ``path``; rename it to ``path`` at the end.
 
     The folder is created if it is missing. If the body raises, the temporary file is removed and
-    ``path`` is unchanged. The temporary name is short, so that it is never too long, and hidden, so
-    that a search for images does not find it.
+    ``path`` is unchanged. If the process is killed, :func:`remove_temporary` finds the file by its
+    name. The temporary name is short, so that it is never too long, hidden, so that a search for
+    images does not find it, and never that of an existing file.
 
     Example:
         >>> import pathlib, tempfile
@@ -32,7 +35,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".tmp-{os.getpid()}-{next(_numbers)}{path.suffix}"
+    temporary = _new_file(path)
     try:
         yield temporary
         temporary.replace(path)
@@ -40,6 +43,60 @@ def replacing(path: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def _new_file(path: Path) -> Path:
+    suffix = path.suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,16}", path.suffix) else ""
+    while True:
+        name = f".wsolrefine-tmp-{os.getpid()}-{next(_numbers)}{suffix}"
+        with contextlib.suppress(FileExistsError):
+            (path.parent / name).open("xb").close()
+            return path.parent / name
+
+
+def remove_temporary(*folders: Path) -> None:
+    """Remove the temporary files that killed runs left in these folders, not below them.
+
+    Call it only while the folder of the run is locked: another run may be writing.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in (".wsolrefine-tmp-12-3.png", ".tmp-of-the-user.png"):
+        ...         (pathlib.Path(folder) / name).touch()
+        ...     remove_temporary(pathlib.Path(folder))
+        ...     [path.name for path in pathlib.Path(folder).iterdir()]
+        ['.tmp-of-the-user.png']
+
+    """
+    for folder in folders:
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    Path(entry.path).unlink(missing_ok=True)
+
+
+def foreign_files(out: Path, names: Iterable[str], own: Iterable[str]) -> list[str]:
+    """Return those of the files to be written that exist already and are not ours.
+
+    Args:
+        out: folder of the results.
+        names: paths below it that are to be written.
+        own: paths below it that an earlier run has written.
+
+    """
+    written = set(own)
+    return [name for name in names if name not in written and os.path.lexists(out / name)]
+
+
+def foreign_message(out: Path, names: list[str], shown: int = 5) -> str:
+    """Return the error for files of the user that would be replaced."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return (
+        f"--out: expected a folder without other files of these names, got "
+        f"{', '.join(names[:shown])}{more} in {out}, which this command has not written there; "
+        "move them, or choose another folder"
+    )
 
 
 class FolderInUse(Exception):  # noqa: N818 - not an error of the program
