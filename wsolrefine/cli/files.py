@@ -99,6 +99,26 @@ def foreign_message(out: Path, names: list[str], shown: int = 5) -> str:
     )
 
 
+def kind_of(path: Path) -> str:
+    """Return "folder", "file", or what else is there; unlike pathlib, this never raises.
+
+    Example:
+        >>> kind_of(Path.cwd()), kind_of(Path("missing")), kind_of(Path("x" * 5000))
+        ('folder', 'no such file or folder', 'file name too long')
+
+    """
+    try:
+        if path.is_dir():
+            return "folder"
+        if path.is_file():
+            return "file"
+        if path.exists():
+            return "not a regular file"
+        return "a broken link" if path.is_symlink() else "no such file or folder"
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+
+
 class FolderInUse(Exception):  # noqa: N818 - not an error of the program
     """Another run is writing to the folder."""
 
