@@ -14,6 +14,9 @@ from pathlib import Path
 _TEMPORARY = re.compile(r"\.wsolrefine-tmp-\d+-\d+(\.[A-Za-z0-9]+)?")
 _numbers = count()
 
+MISSING = "no such file or folder"
+"""What :func:`kind_of` returns where there is nothing."""
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -113,8 +116,8 @@ def kind_of(path: Path) -> str:
         if path.is_file():
             return "file"
         if path.exists():
-            return "not a regular file"
-        return "a broken link" if path.is_symlink() else "no such file or folder"
+            return "not a file"
+        return "a broken link" if path.is_symlink() else MISSING
     except OSError as error:
         return (error.strerror or str(error)).lower()
 

@@ -54,13 +54,15 @@ def load_localizer(
     target = choose_device(device)
     if recipe is not None:
         return _load_recipe(recipe, model, target)
-    classifier = load_model(model or DEFAULT_CLASSIFIER)
+    classifier = load_model(DEFAULT_CLASSIFIER if model is None else model)
     try:
-        localizer = Localizer(classifier, refine=method or DEFAULT, layers=layers or None)
+        localizer = Localizer(
+            classifier, refine=DEFAULT if method is None else method, layers=layers or None
+        )
         _try(localizer.to(target))  # a wrong --layer raises here
-    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # the model may be the user's code, and raise anything
         name, colon, reason = str(error).partition(":")
-        stop(f"--layer:{reason}" if name == "layers" and colon else error)
+        stop(f"--layer:{reason}" if name == "layers" and colon else own_error(error))
     return localizer
 
 
