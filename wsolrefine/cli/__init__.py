@@ -21,11 +21,13 @@ def _build() -> Callable[..., object]:
 
     from wsolrefine.cli.demo.command import demo
     from wsolrefine.cli.evaluate.command import evaluate
+    from wsolrefine.cli.guard import Guarded
     from wsolrefine.cli.refine.command import refine
     from wsolrefine.cli.train.command import train
 
     built = typer.Typer(
         name="wsolrefine",
+        cls=Guarded,
         help="Turn class activation maps of a classifier into heatmaps, masks and boxes of whole "
         "objects.",
         no_args_is_help=True,

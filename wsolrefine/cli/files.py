@@ -14,6 +14,9 @@ from pathlib import Path
 _TEMPORARY = re.compile(r"\.wsolrefine-tmp-\d+-\d+(\.[A-Za-z0-9]+)?")
 _numbers = count()
 
+MISSING = "no such file or folder"
+"""What :func:`kind_of` returns where there is nothing."""
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -97,6 +100,26 @@ def foreign_message(out: Path, names: list[str], shown: int = 5) -> str:
         f"{', '.join(names[:shown])}{more} in {out}, which this command has not written there; "
         "move them, or choose another folder"
     )
+
+
+def kind_of(path: Path) -> str:
+    """Return "folder", "file", or what else is there; unlike pathlib, this never raises.
+
+    Example:
+        >>> kind_of(Path.cwd()), kind_of(Path("missing")), kind_of(Path("x" * 5000))
+        ('folder', 'no such file or folder', 'file name too long')
+
+    """
+    try:
+        if path.is_dir():
+            return "folder"
+        if path.is_file():
+            return "file"
+        if path.exists():
+            return "not a file"
+        return "a broken link" if path.is_symlink() else MISSING
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
 
 
 class FolderInUse(Exception):  # noqa: N818 - not an error of the program

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,8 +18,9 @@ from PIL import Image
 
 from wsolrefine import Classifier, Localizer, load_classifier
 from wsolrefine.cli.console import stop
+from wsolrefine.cli.files import kind_of
 from wsolrefine.localization.methods import DEFAULT
-from wsolrefine.models import DEFAULT_CLASSIFIER
+from wsolrefine.models import DEFAULT_CLASSIFIER, is_own_code, must_be_named
 
 if TYPE_CHECKING:
     from wsolrefine.recipes import RecipeMetadata
@@ -50,13 +54,15 @@ def load_localizer(
     target = choose_device(device)
     if recipe is not None:
         return _load_recipe(recipe, model, target)
-    classifier = load_model(model or DEFAULT_CLASSIFIER)
+    classifier = load_model(DEFAULT_CLASSIFIER if model is None else model)
     try:
-        localizer = Localizer(classifier, refine=method or DEFAULT, layers=layers or None)
+        localizer = Localizer(
+            classifier, refine=DEFAULT if method is None else method, layers=layers or None
+        )
         _try(localizer.to(target))  # a wrong --layer raises here
-    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # the model may be the user's code, and raise anything
         name, colon, reason = str(error).partition(":")
-        stop(f"--layer:{reason}" if name == "layers" and colon else error)
+        stop(f"--layer:{reason}" if name == "layers" and colon else own_error(error))
     return localizer
 
 
@@ -64,12 +70,12 @@ def _load_recipe(recipe: Path | RecipeHeader, model: str | None, target: torch.d
     header = read_recipe(recipe, model) if isinstance(recipe, Path) else recipe
     from wsolrefine.recipes import load_recipe
 
-    _import_from_working_folder()
     try:
+        import_own_code(model or "")
         loaded = load_recipe(header.path, backbone=model).to(target)
         _try(loaded)
-    except (AttributeError, ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
-        stop(f"--recipe: {error}", 1)
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
+        stop(f"--recipe: {own_error(error)}", 1)
     return loaded
 
 
@@ -83,20 +89,19 @@ def read_recipe(path: Path, model: str | None) -> RecipeHeader:
     """
     require_training("--recipe")
     from wsolrefine.recipes import read_metadata
-    from wsolrefine.recipes.metadata import is_own_code
 
-    if not path.is_file():
-        stop(f"--recipe: expected a file from wsolrefine train, got {path}")
+    if kind_of(path) != "file":
+        stop(f"--recipe: expected a file from wsolrefine train, got {path} ({kind_of(path)})")
     try:
         metadata = read_metadata(path)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:
         stop(f"--recipe: {error}", 1)
-    if model is None and is_own_code(metadata.backbone):
+    if model is None and (reason := must_be_named(metadata.backbone)) is not None:
         stop(
-            f"--model: expected {metadata.backbone}, the backbone of {path}, because it is your "
-            "own code and a file must not choose which code runs; got none"
+            f"--model: expected {metadata.backbone}, the backbone of {path}, because {reason}; "
+            "got none"
         )
     if model is not None and model != metadata.backbone:
         stop(f"--model: expected {metadata.backbone}, the backbone of {path}, got {model}")
@@ -124,20 +129,66 @@ def choose_device(name: str) -> torch.device:
 
 
 def load_model(name: str, option: str = "--model") -> Classifier:
-    """Load a classifier by name, or stop; the message says which package is missing."""
-    _import_from_working_folder()
+    """Load a classifier by name, or stop; the message says which package is missing.
+
+    A module of the user's own may lie in the working folder. The folder is on the search path only
+    while this module is imported; what it imports later must be part of it or be installed.
+
+    Args:
+        name: as :func:`wsolrefine.load_classifier` takes it.
+        option: the option that it was given with.
+
+    """
+    if not name.strip():
+        stop(f"{option}: expected the name of a classifier, got {name!r}")
     try:
+        import_own_code(name)
         return load_classifier(name)
     except ImportError as error:
-        stop(str(error).replace("spec:", f"{option}:", 1), 1)
-    except (AttributeError, OSError, RuntimeError, TypeError, ValueError) as error:
-        stop(f"{option} {name}: {str(error).removeprefix('spec: ')}")
+        reason = str(error).replace("spec:", f"{option}:", 1)
+        stop(reason if name in reason else f"{option} {name}: {reason}", 1)
+    except (Exception, SystemExit) as error:  # the library's or the user's code, see own_error
+        stop(f"{option} {name}: {own_error(error)}")
 
 
-def _import_from_working_folder() -> None:
-    """Let ``module:callable`` find a file in the working folder."""
-    if os.getcwd() not in sys.path:  # noqa: PTH109
-        sys.path.append(os.getcwd())  # noqa: PTH109
+def import_own_code(backbone: str) -> None:
+    """Import the module of ``module:callable``, from the working folder too; else do nothing.
+
+    Raises:
+        ImportError: there is no such module, or it cannot be imported.
+
+    """
+    module, colon, attribute = backbone.partition(":")
+    if not (colon and module and attribute and is_own_code(backbone)):
+        return
+    with working_folder():
+        try:
+            import_module(module)
+        except ImportError as error:
+            expected = f"spec: expected {backbone!r} to be importable"
+            raise ImportError(f"{expected}, got {error}") from error
+
+
+@contextlib.contextmanager
+def working_folder() -> Iterator[None]:
+    """Let imports find the working folder, behind everything that is installed."""
+    folder = os.getcwd()  # noqa: PTH109 - sys.path has text
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # the imported module has removed it
+            sys.path.remove(folder)
+
+
+def own_error(error: BaseException) -> str:
+    """Return an error of the user's code in one line, with its place if its text does not tell."""
+    lines = str(error).removeprefix("spec: ").splitlines()
+    if isinstance(error, (AttributeError, OSError, RuntimeError, TypeError, ValueError)) and lines:
+        return lines[0]
+    *_, place = (None, *traceback.extract_tb(error.__traceback__))
+    where = f", {os.path.basename(place.filename)} line {place.lineno}" if place else ""  # noqa: PTH119
+    return f"{type(error).__name__}{f': {lines[0]}' if lines else ''}{where}"
 
 
 def _try(localizer: Localizer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +11,21 @@ from typing import Annotated
 import typer
 
 from wsolrefine.cli.console import stop
+from wsolrefine.cli.files import MISSING, kind_of
 from wsolrefine.localization.methods import DEFAULT, METHODS
+
+
+def parse_path(text: str | Path) -> Path:
+    """Return the path of an option; an empty one would be the working folder.
+
+    Raises:
+        BadParameter: it is empty, as an unset variable of the shell is, or no path at all.
+
+    """
+    shown = str(text)
+    if not shown.strip() or "\0" in shown:
+        raise typer.BadParameter(f"expected a path, got {shown!r}")
+    return Path(text)
 
 
 class Dataset(StrEnum):
@@ -37,6 +52,8 @@ RecipeFile = Annotated[
     typer.Option(
         "--recipe",
         "-r",
+        parser=parse_path,
+        metavar="FILE",
         help="Instead of model and method: a file from wsolrefine train. If its backbone is your "
         "own code, name it with --model too.",
     ),
@@ -62,12 +79,19 @@ Layer = Annotated[
 Device = Annotated[
     str, typer.Option(help="cpu, cuda, cuda:1, mps; auto uses a GPU if there is one.")
 ]
-Root = Annotated[Path | None, typer.Option(help="Folder of the data set, with its images.")]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        parser=parse_path, metavar="FOLDER", help="Folder of the data set, with its images."
+    ),
+]
 Metadata = Annotated[
     Path | None,
     typer.Option(
+        parser=parse_path,
+        metavar="FOLDER",
         help="Lists of wsolevaluation: the folder of the split for wsolevaluation "
-        "(metadata/CUB/test), of all splits for openimages (metadata/OpenImages)."
+        "(metadata/CUB/test), of all splits for openimages (metadata/OpenImages).",
     ),
 ]
 
@@ -108,15 +132,44 @@ def check_dataset(dataset: Dataset, given: set[str], needed: set[str]) -> None:
 def check_folders(folders: Mapping[str, Path | None], out: Path) -> None:
     """Stop unless the input folders exist and the path of the results is not a file."""
     for name, folder in folders.items():
-        if folder is not None and not folder.is_dir():
-            stop(f"--{name}: expected a folder, got {folder}")
+        if folder is not None and (kind := kind_of(folder)) != "folder":
+            stop(f"--{name}: expected a folder, got {folder} ({_described(kind)})")
     check_out(out)
 
 
 def check_out(out: Path) -> None:
-    """Stop if the path of the results is a file."""
-    if out.exists() and not out.is_dir():
+    """Stop if the path of the results is a file, or cannot be looked at."""
+    kind = kind_of(out)
+    if kind == "file":
         stop(f"--out: expected a folder, got the file {out}")
+    if kind not in ("folder", MISSING):
+        stop(f"--out: expected a folder, got {out} ({kind})")
+
+
+def _described(kind: str) -> str:
+    return "a file" if kind == "file" else kind
+
+
+def data_error(error: OSError | ValueError, folders: Mapping[str, Path | None]) -> str:
+    """Return the error of a data set that cannot be read; a missing file names its option.
+
+    Args:
+        error: what a reader raised.
+        folders: option to folder.
+
+    """
+    if not isinstance(error, OSError) or error.filename is None:
+        return str(error)
+    file, reason = Path(os.fsdecode(error.filename)), (error.strerror or str(error)).lower()
+    for option, folder in folders.items():
+        if folder is not None and (file == folder or folder in file.parents):
+            what = "another folder" if option == "root" else "the folder of its lists"
+            missing = "has no" if isinstance(error, FileNotFoundError) else f"({reason}) has"
+            return (
+                f"--{option}: expected a folder of this data set, got {folder}, which {missing} "
+                f"{file.relative_to(folder)}; if it is elsewhere, give {what}"
+            )
+    return f"{file}: {reason}"
 
 
 def refuse(options: Mapping[str, object], reason: str) -> None:

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
-from importlib import import_module
+from inspect import Parameter, signature
 from os import PathLike
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wsolrefine import __version__
-from wsolrefine.models import Classifier, load_classifier
+from wsolrefine.models import (
+    DEFAULT_CLASSIFIER,
+    Classifier,
+    architecture,
+    is_own_code,
+    load_classifier,
+    must_be_named,
+)
 from wsolrefine.nn import FeatureList
+from wsolrefine.recipes._header import check_options
 from wsolrefine.recipes._recipe import Recipe
 from wsolrefine.recipes.csoa import Csoa
-from wsolrefine.recipes.metadata import (
-    FORMAT,
-    LIBRARIES,
-    RecipeMetadata,
-    is_own_code,
-    read_metadata,
-)
+from wsolrefine.recipes.metadata import FORMAT, RecipeMetadata, read_metadata
 from wsolrefine.recipes.ornet import Ornet
 from wsolrefine.recipes.sem_edges import SemEdges
 from wsolrefine.recipes.spa import Spa
@@ -33,9 +38,6 @@ RECIPES: dict[str, type[Recipe]] = {
     recipe.name: recipe for recipe in (Spa, Ornet, Csoa, SemEdges, Spol)
 }
 """The recipes by name."""
-
-# These models have other layers if they are built without pretrained weights.
-DIFFER_WITHOUT_WEIGHTS = ("torchvision:googlenet", "torchvision:inception_v3")
 
 
 def recipe_class(name: str) -> type[Recipe]:
@@ -70,6 +72,7 @@ def save_recipe(
         OSError: the file cannot be written.
         TypeError: ``recipe`` is not a recipe, or has a state or hyper-parameter that cannot be
             saved.
+        ValueError: a weight is NaN or infinite.
 
     Example:
         >>> metadata = RecipeMetadata(
@@ -79,6 +82,7 @@ def save_recipe(
         'spol'
 
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     if RECIPES.get(getattr(recipe, "name", "")) is not type(recipe):
@@ -86,9 +90,11 @@ def save_recipe(
     if part := next(iter(recipe.user_modules()), None):
         raise TypeError(f"recipe: expected no {part} of your own, got {recipe.name} with one")
     tensors = {}
-    for key, value in recipe.state_dict().items():
+    for key, value in recipe.state_dict(keep_vars=True).items():
         if not isinstance(value, Tensor):
             raise TypeError(f"recipe: expected tensors in its state, got {key}")
+        if (bad := _not_finite(value, isinstance(value, nn.Parameter))) is not None:
+            raise ValueError(f"recipe: expected finite weights, got {bad} in {key}")
         # A copy, because safetensors rejects tensors that share memory.
         tensors[key] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
     metadata = replace(
@@ -105,13 +111,17 @@ def save_recipe(
         except TypeError:
             raise TypeError(f"{key}: expected values that JSON can store, got {value!r}") from None
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.part")
+    # The commands know this form of a name: they remove what a killed run has left.
+    name = f".wsolrefine-tmp-{os.getpid()}-{time.time_ns()}{target.suffix}"
+    temporary = target.with_name(name)
+    temporary.touch(exist_ok=False)
     try:
-        temporary.touch()
         mode = temporary.stat().st_mode  # safetensors makes files unreadable for other users
         save_file(tensors, temporary, metadata=header)
         temporary.chmod(mode)
         temporary.replace(target)
+    except SafetensorError as error:  # a full disk
+        raise OSError(f"{target}: {error}") from None
     finally:
         temporary.unlink(missing_ok=True)
     return metadata
@@ -121,14 +131,14 @@ def load_recipe(path: str | PathLike[str], *, backbone: str | None = None) -> Re
     """Rebuild a recipe from a file of :func:`save_recipe`.
 
     The backbone is built from its name and loads its weights from the file, so nothing is
-    downloaded (except for torchvision's googlenet and inception_v3). If the backbone is your own
-    code (``package.module:callable``), name it: a file that somebody sent you cannot choose which
-    code runs.
+    downloaded. A file that somebody sent you cannot choose which code runs, what is downloaded or
+    which folder is read: if the backbone is your own code (``package.module:callable``), or is more
+    than the plain name of an architecture (``timm:hf-hub:owner/name``), name it.
 
     Args:
         path: the file.
-        backbone: name of the backbone, the same as in the file; None: that of the file, if it
-            comes from a library.
+        backbone: name of the backbone, the same as in the file; None: that of the file, if it is
+            the default classifier or an architecture of timm or torchvision.
 
     Returns:
         The recipe in evaluation mode on the CPU, with ``preprocess``, ``class_names`` and
@@ -138,8 +148,8 @@ def load_recipe(path: str | PathLike[str], *, backbone: str | None = None) -> Re
     Raises:
         ImportError: the backbone's package is missing.
         OSError: the file cannot be read.
-        ValueError: the file was not written by :func:`save_recipe`, its weights do not fit, or
-            ``backbone`` is another one.
+        ValueError: the file was not written by :func:`save_recipe`, its weights do not fit, are
+            not finite or of another dtype, or ``backbone`` is another one.
 
     Example:
         >>> recipe = load_recipe("spol.safetensors")  # doctest: +SKIP
@@ -152,39 +162,69 @@ def load_recipe(path: str | PathLike[str], *, backbone: str | None = None) -> Re
     metadata = read_metadata(path)
     if backbone is not None and backbone != metadata.backbone:
         raise ValueError(f"backbone: expected {metadata.backbone!r} as in {path}, got {backbone!r}")
-    if is_own_code(metadata.backbone) and backbone is None:
+    if backbone is None and (reason := must_be_named(metadata.backbone)) is not None:
         raise ValueError(
-            f"backbone: expected {metadata.backbone!r}, because it is your own code and {path} "
-            "must not choose which code runs, got None"
+            f"backbone: expected {metadata.backbone!r}, because {reason} ({path}), got None"
         )
-    classifier = _without_weights(metadata)
-    features = FeatureList(classifier.model, metadata.layers)
-    recipe = recipe_class(metadata.recipe)(
-        features, list(metadata.channels), metadata.num_classes, **metadata.hyper_parameters
-    )
+    recipe_type, options = recipe_class(metadata.recipe), metadata.hyper_parameters
+    defaults = {
+        name: parameter.default
+        for name, parameter in signature(recipe_type).parameters.items()
+        if parameter.default is not Parameter.empty
+    }
     try:
-        recipe.load_state_dict(load_file(path), strict=True)
-    except RuntimeError as error:
-        raise ValueError(f"{path}: expected weights that fit its header, got {error}") from None
+        check_options(options, defaults)
+        weights = load_file(path)
+        classifier = _without_weights(metadata)
+        arguments = FeatureList(classifier.model, metadata.layers), list(metadata.channels)
+        with torch.device("meta"):  # first, so that a header cannot ask for any amount of memory
+            planned = recipe_type(*arguments, metadata.num_classes, **options)
+        _check_weights(planned, weights)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    recipe = recipe_type(*arguments, metadata.num_classes, **options)
+    recipe.load_state_dict(weights, strict=True)
     recipe.preprocess = metadata.preprocess or classifier.preprocess
     recipe.class_names, recipe.metadata = metadata.class_names, metadata
     return recipe.eval()
 
 
+def _check_weights(planned: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Raise unless weights have the names, shapes and kinds of a module, and are finite."""
+    expected = planned.state_dict(keep_vars=True)
+    for key in sorted(expected.keys() ^ weights.keys()):
+        got = "one that it does not have" if key in weights else "none"
+        raise ValueError(f"expected weights that fit its header, got {got}: {key}")
+    for key, value in expected.items():
+        shape, dtype = tuple(weights[key].shape), weights[key].dtype
+        if shape != tuple(value.shape):
+            raise ValueError(
+                f"expected weights that fit its header, got {key} of shape {shape} instead of "
+                f"{tuple(value.shape)}"
+            )
+        fits = dtype.is_floating_point if value.is_floating_point() else dtype == value.dtype
+        if not fits:
+            kind = "a floating-point dtype" if value.is_floating_point() else value.dtype
+            raise ValueError(f"{key}: expected {kind}, got {dtype}")
+        if (bad := _not_finite(weights[key], isinstance(value, nn.Parameter))) is not None:
+            raise ValueError(f"{key}: expected finite weights, got {bad}")
+
+
+def _not_finite(value: Tensor, parameter: bool) -> str | None:
+    """Return "NaN" or "infinity" if a weight holds it; buffers may hold infinity, as masks do."""
+    if not value.is_floating_point():
+        return None
+    if value.isnan().any():
+        return "NaN"
+    return "infinity" if parameter and value.isinf().any() else None
+
+
 def _without_weights(metadata: RecipeMetadata) -> Classifier:
-    """Build the classifier without downloading weights, if possible."""
+    """Build the classifier; what comes from a library is built without downloading weights."""
     spec = metadata.backbone
-    source, _, name = spec.partition(":")
-    if metadata.preprocess is None or source not in LIBRARIES or spec in DIFFER_WITHOUT_WEIGHTS:
+    if spec == DEFAULT_CLASSIFIER or is_own_code(spec):
         return load_classifier(spec)
-    try:
-        if source == "timm":
-            model = import_module("timm").create_model(name, pretrained=False)
-        else:
-            model = import_module("torchvision.models").get_model(name, weights=None)
-    except ImportError:
-        return load_classifier(spec)  # its error names the package to install
-    return Classifier(model.eval(), metadata.preprocess, None, spec)
+    return architecture(spec, metadata.preprocess)
 
 
 def _versions() -> dict[str, str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from wsolrefine.models import DEFAULT_CLASSIFIER, Preprocess
+from wsolrefine.models import Preprocess
+from wsolrefine.recipes._header import parse
 
 FORMAT = "wsolrefine trained recipe 1"
-LIBRARIES = ("torchvision", "timm")
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,6 @@ class RecipeMetadata:
     versions: dict[str, str] = field(default_factory=dict)
 
 
-def is_own_code(backbone: str) -> bool:
-    """Tell whether a backbone is the user's own code, ``package.module:callable``.
-
-    Example:
-        >>> is_own_code("timm:resnet50"), is_own_code("my_models:birds")
-        (False, True)
-
-    """
-    return backbone.partition(":")[0] not in (*LIBRARIES, DEFAULT_CLASSIFIER)
-
-
 def read_metadata(path: str | PathLike[str]) -> RecipeMetadata:
     """Read the header of a file of :func:`wsolrefine.recipes.save_recipe`, without the weights.
 
@@ -73,7 +62,9 @@ def read_metadata(path: str | PathLike[str]) -> RecipeMetadata:
     """
     from safetensors import SafetensorError, safe_open
 
-    with Path(path).open("rb"):  # for the usual OSError if it is missing or unreadable
+    if not stat.S_ISREG(Path(path).stat().st_mode):  # opening a pipe waits for its other end
+        raise ValueError(f"{path}: expected a safetensors file, got none (not a regular file)")
+    with Path(path).open("rb"):  # for the usual OSError if it is unreadable
         pass
     try:
         with safe_open(path, framework="pt") as file:
@@ -84,21 +75,6 @@ def read_metadata(path: str | PathLike[str]) -> RecipeMetadata:
         got = header.get("format", "no format")
         raise ValueError(f"{path}: expected the header {FORMAT!r}, got {got!r}")
     try:
-        keys = RecipeMetadata.__annotations__
-        fields = {key: _as_tuples(json.loads(header[key])) for key in keys}
-        names, preprocess = fields["class_names"], fields["preprocess"]
-        fields["class_names"] = None if names is None else list(names)
-        fields["preprocess"] = None if preprocess is None else Preprocess(**preprocess)
-        return RecipeMetadata(**fields)
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path}: expected a complete header, got {reason}") from None
-
-
-def _as_tuples(value: Any) -> Any:
-    """Convert the lists of JSON back to tuples."""
-    if isinstance(value, list):
-        return tuple(_as_tuples(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _as_tuples(item) for key, item in value.items()}
-    return value
+        return RecipeMetadata(**parse(header, RecipeMetadata.__annotations__))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected a complete header, got {error}") from None

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wsolrefine.cli.console import printable, stop
+from wsolrefine.cli.options import parse_path
 from wsolrefine.localization.masks import check_threshold
 from wsolrefine.localization.methods import METHODS
 
@@ -31,7 +32,14 @@ TITLES = ("photograph", "CAM", "SEM", "SCG", "GPPL", "box: SCG, dashed CAM")
 
 def demo(
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for the image and the boxes.")
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            parser=parse_path,
+            metavar="FOLDER",
+            help="Folder for the image and the boxes.",
+        ),
     ] = Path("wsolrefine-demo"),
     threshold: Annotated[
         float | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wsolrefine.cli.evaluate.options import SIZE, Hit, Labels, check, check_edges
+from wsolrefine.cli.evaluate.options import MAX_SIZE, SIZE, Hit, Labels, check, check_edges
 from wsolrefine.cli.loading import load_localizer
 from wsolrefine.cli.options import (
     Dataset,
@@ -18,6 +18,7 @@ from wsolrefine.cli.options import (
     Model,
     RecipeFile,
     Root,
+    parse_path,
 )
 
 
@@ -35,7 +36,12 @@ def evaluate(
     root: Root = None,
     metadata: Metadata = None,
     masks: Annotated[
-        Path | None, typer.Option(help="Folder of pixel masks for ilsvrc: those of SEM.")
+        Path | None,
+        typer.Option(
+            parser=parse_path,
+            metavar="FOLDER",
+            help="Folder of pixel masks for ilsvrc: those of SEM.",
+        ),
     ] = None,
     split: Annotated[
         str | None,
@@ -44,8 +50,10 @@ def evaluate(
     maps: Annotated[
         Path | None,
         typer.Option(
+            parser=parse_path,
+            metavar="FOLDER",
             help="Folder of score maps, .npy or .png, named like the images; or use --model or "
-            "--recipe."
+            "--recipe.",
         ),
     ] = None,
     normalize: Annotated[
@@ -70,7 +78,9 @@ def evaluate(
     size: Annotated[
         int | None,
         typer.Option(
-            min=2, help="Side in pixels to which the model's maps are resized. Default 224."
+            min=2,
+            max=MAX_SIZE,
+            help="Side in pixels to which the model's maps are resized. Default 224.",
         ),
     ] = None,
     hit: Annotated[
@@ -90,7 +100,11 @@ def evaluate(
     ] = None,
     threshold_maps: Annotated[
         Path | None,
-        typer.Option(help="Folder of the score maps of that split. Default: that of --maps."),
+        typer.Option(
+            parser=parse_path,
+            metavar="FOLDER",
+            help="Folder of the score maps of that split. Default: that of --maps.",
+        ),
     ] = None,
     limit: Annotated[
         int | None,
@@ -102,7 +116,13 @@ def evaluate(
     device: Device = "auto",
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="Folder for results and plots, created if missing."),
+        typer.Option(
+            "--out",
+            "-o",
+            parser=parse_path,
+            metavar="FOLDER",
+            help="Folder for results and plots, created if missing.",
+        ),
     ] = Path("wsolrefine-evaluation"),
 ) -> None:
     """Evaluate score maps, or a model with a method, in the same way as papers.

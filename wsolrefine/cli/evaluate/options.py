@@ -12,6 +12,8 @@ from wsolrefine.localization.methods import METHODS
 
 MIN_STEP = 1e-5
 SIZE = 224
+MAX_SIZE = 4096
+"""Larger maps would fill the memory: one of this side takes 128 MB."""
 
 
 class Labels(StrEnum):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -18,14 +19,21 @@ from torch import Tensor
 
 from wsolrefine import Localizer
 from wsolrefine.cli.files import replacing
+from wsolrefine.cli.finite import not_finite
 from wsolrefine.cli.refine.coco import Record, annotation
 from wsolrefine.cli.refine.inputs import Found
 from wsolrefine.data import UnreadableImage, read_image
 from wsolrefine.localization.masks import enlarge, mask_size, masks_of
 from wsolrefine.viz import draw_boxes, overlay
 
+FULL = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+"""Errors after which no image can be written."""
+
 PREVIEW_SIZE = 1600
 """Longest side of an overlay in pixels; overlays are for inspection only."""
+
+LONGEST_LABEL = 60
+"""Characters of a class name that an overlay shows."""
 
 
 class Plan(NamedTuple):
@@ -90,17 +98,25 @@ def finish(plan: Plan, batch: list[Loaded], pool: Executor) -> Iterator[Finished
         found = localizer.class_maps(
             images, torch.tensor([classes] * len(images), device=images.device)
         )
+    wrong = not_finite(localizer, images, found.maps)
     logits, maps = found.logits.float().cpu(), found.maps.float().cpu()
     labels = found.labels.cpu()
     scores = logits.softmax(-1).gather(1, labels)
-    yield from pool.map(partial(_write, plan), batch, maps, labels.tolist(), scores.tolist())
+    yield from pool.map(partial(_write, plan), batch, maps, labels.tolist(), scores.tolist(), wrong)
 
 
 def _write(
-    plan: Plan, loaded: Loaded, maps: Tensor, labels: list[int], scores: list[float]
+    plan: Plan,
+    loaded: Loaded,
+    maps: Tensor,
+    labels: list[int],
+    scores: list[float],
+    wrong: str | None,
 ) -> Finished | Failed:
     if not np.isfinite(scores).all():
         return Failed(loaded.found, "the class scores are not finite")
+    if wrong is not None:
+        return Failed(loaded.found, wrong)
     width, height = loaded.size
     localizer = plan.localizer
     files: list[str] = []
@@ -123,6 +139,8 @@ def _write(
             end = f".{label}.png" if len(labels) > 1 else ".png"
             names = {folder: f"{folder}/{loaded.found.name}{end}" for folder in outputs}
             files += names.values()
+            if (link := _leads_out(plan.out, names.values())) is not None:
+                return Failed(loaded.found, f"{link} leads out of {plan.out} by a link")
             for folder, image in outputs.items():
                 with replacing(plan.out / names[folder]) as temporary:
                     image.save(temporary, compress_level=1 if image.mode == "RGB" else 6)
@@ -130,15 +148,24 @@ def _write(
                 paths = {folder.removesuffix("s"): name for folder, name in names.items()}
                 annotations.append({**entry, **paths})
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
-            raise  # no image can be written: stop instead of failing on each one
         for file in files:
             with contextlib.suppress(OSError):
                 (plan.out / file).unlink()
+        if error.errno in FULL:
+            raise  # no image can be written: stop instead of failing on each one
         return Failed(loaded.found, f"cannot write the results ({error.strerror or error})")
     except MemoryError:
         return Failed(loaded.found, "not enough memory for the mask")
     return Finished(loaded.found, loaded.size, files, annotations)
+
+
+def _leads_out(out: Path, files: Iterable[str]) -> str | None:
+    """Return the first file whose folder is elsewhere, by a link; None if there is none."""
+    for file in files:
+        folder = Path(os.path.realpath((out / file).parent))
+        if out not in folder.parents:
+            return file
+    return None
 
 
 def _overlay(
@@ -154,4 +181,4 @@ def _overlay(
     box = np.array([x, y, x + w, y + h]) * np.tile(np.divide((width, height), loaded.size), 2)
     names = plan.localizer.class_names
     name = names[label].split(",")[0] if names else label
-    return draw_boxes(drawn, box, labels=[f"{name} {score:.2f}"])
+    return draw_boxes(drawn, box, labels=[f"{str(name)[:LONGEST_LABEL]} {score:.2f}"])

@@ -14,15 +14,9 @@ from pycocotools import mask as coco_mask  # type: ignore[import-untyped]
 
 from wsolrefine import __version__
 from wsolrefine.cli.files import replacing
+from wsolrefine.cli.refine.stored import FOLDERS, FORMAT, Record, read_content
 
 RESULTS = "wsolrefine.json"
-FOLDERS = ("maps", "masks", "overlays")
-
-Record = dict[str, Any]
-
-
-class BadResults(Exception):  # noqa: N818 - the file is at fault
-    """The results file cannot be read, or was not written by this command."""
 
 
 def annotation(mask: npt.NDArray[np.bool_], category: int, score: float) -> Record | None:
@@ -59,6 +53,7 @@ def annotation(mask: npt.NDArray[np.bool_], category: int, score: float) -> Reco
 class Results:
     """The results in a folder, written as one COCO file.
 
+    ``categories`` maps the index of every class of the model to its name.
     ``images`` maps the name of each finished image to its COCO image. Its annotations are stored
     under ``"annotations"`` until the file is written.
     """
@@ -76,23 +71,21 @@ class Results:
             BadResults: there is a file of that name that this command did not write.
 
         """
-        path = out / RESULTS
         try:
-            content = json.loads(path.read_text("utf-8"))
-            results = cls(out, content["info"]["settings"])
-            results.categories = {entry["id"]: entry["name"] for entry in content["categories"]}
-            images = {image["id"]: {**image, "annotations": []} for image in content["images"]}
-            for entry in content["annotations"]:
-                images[entry["image_id"]]["annotations"].append(entry)
-            results.images = {image["file_name"]: image for image in images.values()}
-            # Access everything that is used later, so that a damaged file is reported now.
-            _ = [(i["source"], i["files"][0], i["bytes"], i["modified"]) for i in images.values()]
+            content = read_content(out / RESULTS)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise BadResults(f"{path}: not a results file of wsolrefine ({reason})") from None
+        results = cls(out, content["info"]["settings"])
+        results.categories = {entry["id"]: entry["name"] for entry in content["categories"]}
+        images = {image["id"]: {**image, "annotations": []} for image in content["images"]}
+        for entry in content["annotations"]:
+            images[entry["image_id"]]["annotations"].append(entry)
+        results.images = {image["file_name"]: image for image in images.values()}
         return results
+
+    def files(self) -> set[str]:
+        """Return the paths of all results below the folder."""
+        return {file for image in self.images.values() for file in image["files"]}
 
     def sources(self) -> dict[str, str]:
         """Map the real path of each finished image to its name."""
@@ -141,17 +134,19 @@ class Results:
                 numbers = {"id": len(annotations) + 1, "image_id": image["id"]}
                 annotations.append({**entry, **numbers})
             images.append(image)
-        used = sorted({entry["category_id"] for entry in annotations})
+        used = {entry["category_id"] for entry in annotations}
+        names = {number: f"class {number}" for number in used} | self.categories
         content = {
             "info": {
                 "description": "maps, masks and boxes by wsolrefine",
                 "version": __version__,
+                "format": FORMAT,
                 "settings": self.settings,
             },
             "licenses": [],
             "images": images,
             "annotations": annotations,
-            "categories": [{"id": i, "name": self.categories.get(i, str(i))} for i in used],
+            "categories": [{"id": number, "name": names[number]} for number in sorted(names)],
         }
         # With ASCII escapes, because a file name may contain bytes that UTF-8 cannot encode.
         with replacing(self.out / RESULTS) as temporary:

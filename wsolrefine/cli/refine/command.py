@@ -10,7 +10,7 @@ import typer
 from wsolrefine import Localizer
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.loading import load_localizer, read_recipe
-from wsolrefine.cli.options import Device, Layer, Method, Model, RecipeFile, refuse
+from wsolrefine.cli.options import Device, Layer, Method, Model, RecipeFile, parse_path, refuse
 from wsolrefine.localization.masks import check_parts, check_threshold
 from wsolrefine.localization.methods import DEFAULT, METHODS
 from wsolrefine.models import DEFAULT_CLASSIFIER
@@ -26,7 +26,14 @@ def refine(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for the results, created if missing.")
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            parser=parse_path,
+            metavar="FOLDER",
+            help="Folder for the results, created if missing.",
+        ),
     ] = Path("wsolrefine-results"),
     model: Model = None,
     method: Method = None,
@@ -104,14 +111,18 @@ def refine(
         settings: dict[str, Any] = {"recipe": header.metadata.recipe, "sha256": header.sha256}
         default_threshold = header.metadata.threshold
     else:
-        name = method or DEFAULT
+        name = DEFAULT if method is None else method
         if name not in METHODS:
             stop(f"--method: expected one of {', '.join(METHODS)}, got {name!r}")
-        settings = {"model": model or DEFAULT_CLASSIFIER, "method": name, "layers": layer or "auto"}
+        settings = {
+            "model": DEFAULT_CLASSIFIER if model is None else model,
+            "method": name,
+            "layers": layer or "auto",
+        }
         default_threshold = METHODS[name].threshold
     settings["classes"] = classes
     settings["threshold"] = default_threshold if threshold is None else threshold
-    settings["parts"] = parts or "largest"
+    settings["parts"] = "largest" if parts is None else parts
     try:
         check_threshold(settings["threshold"])
         check_parts(settings["parts"])

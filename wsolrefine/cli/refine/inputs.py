@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import glob
 import os
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from wsolrefine.cli.console import Problems
-from wsolrefine.cli.refine.coco import FOLDERS, RESULTS
+from wsolrefine.cli.files import kind_of
+from wsolrefine.cli.refine.coco import RESULTS
+from wsolrefine.cli.refine.journal import Journal
+from wsolrefine.cli.refine.names import Names
+from wsolrefine.cli.refine.stored import FOLDERS, BadResults, read_content, results_of
 from wsolrefine.data.images import SUFFIXES
 
 
@@ -30,22 +33,24 @@ class Inputs(NamedTuple):
     results: int
 
 
-def find_images(arguments: Iterable[str], out: Path, known: Mapping[str, str]) -> Inputs:
+def find_images(
+    arguments: Iterable[str], out: Path, known: Mapping[str, str], own: set[str]
+) -> Inputs:
     """Expand files, folders and globs.
 
-    Each file is used once, even if several names or links lead to it. Results of this command (in
-    ``out``, or in any folder that contains a results file) are never used as input. The name of an
-    image is its path below the given folder. If two files would have the same name, parent folders
-    are added until the names differ.
+    Each file is used once, even if several names or links lead to it. Results of this command, that
+    is what the results file of a folder lists, are never used as input; other images beside them
+    are. The name of an image is its path below the given folder, see :class:`Names`.
 
     Args:
         arguments: files, folders (searched recursively, without hidden files) and globs.
         out: real path of the folder of the results.
         known: real path to name, for the images already in ``out``, which keep their names.
+        own: paths of the results in ``out``.
 
     """
     problems: Problems = []
-    names = {_folded(name): source for source, name in known.items()}
+    names, earlier = Names(known), _Earlier(out, own, problems)
     images: dict[str, tuple[int, Found]] = {}
     repeated = results = 0
     for number, argument in enumerate(arguments):
@@ -53,47 +58,62 @@ def find_images(arguments: Iterable[str], out: Path, known: Mapping[str, str]) -
         for path, relative in expand(argument, problems):
             empty = False
             source = os.path.realpath(path)
-            if _is_result(Path(source), out):
+            if earlier.has(Path(source)):
                 results += 1
             elif source in images:
                 repeated += images[source][0] != number
             else:
-                name = known.get(source) or _unique_name(source, relative, names)
-                names[_folded(name)] = source
-                images[source] = number, Found(path, name)
+                images[source] = number, Found(path, names.of(source, relative))
         if empty and len(problems) == before:
             problems.append((argument, "a folder without images"))
     return Inputs([found for _, found in images.values()], problems, repeated, results)
 
 
-def _is_result(source: Path, out: Path) -> bool:
-    return source.name == RESULTS or any(
-        folder.name in FOLDERS and (folder.parent == out or (folder.parent / RESULTS).is_file())
-        for folder in source.parents
-    )
+class _Earlier:
+    """The results of this and of earlier runs, in any folder; each results file is read once."""
 
+    def __init__(self, out: Path, own: set[str], problems: Problems) -> None:
+        self._out, self._problems = out, problems
+        self._listed: dict[Path, set[str] | None] = {out: own}
+        self._started: dict[Path, set[str]] = {}
 
-def _folded(name: str) -> str:
-    # On some disks, names that differ only in case or in the encoding of accents are one file.
-    return unicodedata.normalize("NFC", name).casefold()
+    def has(self, source: Path) -> bool:
+        """Tell whether a file is a result."""
+        for folder in source.parents:
+            if folder.name not in FOLDERS:
+                continue
+            base, result = folder.parent, source.relative_to(folder).as_posix()
+            if base not in self._started:
+                self._started[base] = Journal(base).names()
+                if base not in self._listed:
+                    self._listed[base] = self._read(base)
+            listed = self._listed[base]
+            if listed is None or f"{folder.name}/{result}" in listed:
+                return True
+            if not self._started[base].isdisjoint(results_of(result)):
+                return True
+        return source.name == RESULTS
 
-
-def _unique_name(source: str, relative: str, names: Mapping[str, str]) -> str:
-    name, number = relative, 1
-    for folder in list(Path(source).parents)[relative.count("/") :]:
-        if _folded(name) not in names:
-            return name
-        name = f"{folder.name}/{name}" if folder.name else name
-    while _folded(name) in names:
-        number += 1
-        name = f"{number}/{relative}"
-    return name
+    def _read(self, base: Path) -> set[str] | None:
+        """Return what the results file of a folder lists; None if that cannot be known."""
+        try:
+            content = read_content(base / RESULTS)
+        except FileNotFoundError:
+            return set()
+        except BadResults as error:
+            what = ", ".join(FOLDERS)
+            self._problems.append((str(base), f"{what} are passed over, because of {error}"))
+            return None
+        return {file for image in content["images"] for file in image["files"]}
 
 
 def expand(argument: str, problems: Problems) -> Iterator[tuple[Path, str]]:
     """Yield each file of one argument with its path below the given folder."""
     if not argument.strip():  # an unset shell variable must not mean the current folder
         problems.append((repr(argument), "an empty name"))
+        return
+    if "\0" in argument:
+        problems.append((argument, "no such file or folder"))
         return
     path = Path(argument)
     if os.path.lexists(path):  # first, because a name may contain the characters of a pattern
@@ -107,7 +127,7 @@ def expand(argument: str, problems: Problems) -> Iterator[tuple[Path, str]]:
         problems.append((argument, "no such file or folder"))
     seen: set[str] = set()
     for match in matches:
-        kind = _kind(match)
+        kind = kind_of(match)
         if kind == "folder":
             for file in _walk(match, seen, problems):
                 yield file, file.relative_to(match).as_posix()
@@ -115,18 +135,6 @@ def expand(argument: str, problems: Problems) -> Iterator[tuple[Path, str]]:
             yield match, match.name
         else:
             problems.append((str(match), kind))
-
-
-def _kind(path: Path) -> str:
-    """Return "folder", "file", or what is wrong; unlike pathlib, this never raises."""
-    try:
-        if path.is_dir():
-            return "folder"
-        if path.is_file():
-            return "file"
-        return "not a file" if path.exists() else "a broken link"
-    except OSError as error:
-        return (error.strerror or str(error)).lower()
 
 
 def _glob(pattern: Path) -> list[Path]:
@@ -139,7 +147,7 @@ def _glob(pattern: Path) -> list[Path]:
         return []
     # A pattern such as photos/* means only the images there; *.txt is taken literally.
     if not pattern.suffix or glob.has_magic(pattern.suffix):
-        matches = [m for m in matches if m.suffix.lower() in SUFFIXES or _kind(m) == "folder"]
+        matches = [m for m in matches if m.suffix.lower() in SUFFIXES or kind_of(m) == "folder"]
     hidden = any(part.startswith(".") for part in parts[fixed:])
     return sorted(m for m in matches if hidden or not any(p[0] == "." for p in m.parts[fixed:]))
 
@@ -158,7 +166,7 @@ def _walk(folder: Path, seen: set[str], problems: Problems) -> Iterator[Path]:
         except OSError as error:
             problems.append((str(folder), (error.strerror or str(error)).lower()))
             continue
-        kinds = [(entry, _kind(entry)) for entry in entries]
+        kinds = [(entry, kind_of(entry)) for entry in entries]
         waiting.extend(entry for entry, kind in reversed(kinds) if kind == "folder")
         for entry, kind in kinds:
             if kind != "folder" and entry.suffix.lower() in SUFFIXES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
@@ -15,13 +15,21 @@ import typer
 
 from wsolrefine import Localizer
 from wsolrefine.cli.console import Problems, list_problems, progress_bar, stop
-from wsolrefine.cli.files import FolderInUse, lock_folder, termination_as_interrupt
+from wsolrefine.cli.files import (
+    FolderInUse,
+    foreign_message,
+    lock_folder,
+    termination_as_interrupt,
+)
 from wsolrefine.cli.images import quiet
 from wsolrefine.cli.options import check_out
 from wsolrefine.cli.refine.batch import Failed, Finished, Loaded, Plan, finish, load
 from wsolrefine.cli.refine.classes import parse_classes
-from wsolrefine.cli.refine.coco import RESULTS, BadResults, Results
+from wsolrefine.cli.refine.coco import RESULTS, Results
 from wsolrefine.cli.refine.inputs import Found, find_images
+from wsolrefine.cli.refine.journal import Journal, files_below
+from wsolrefine.cli.refine.names import folded
+from wsolrefine.cli.refine.stored import BadResults, results_of
 from wsolrefine.cli.refine.summary import summarize
 
 SAVE_EVERY = 30.0
@@ -49,10 +57,11 @@ def run(
 
     """
     check_out(folder)
-    out = Path(os.path.realpath(folder))
+    out = Path(os.path.realpath(folder))  # so that a link to the folder of results may be used
     version = _version(out)
-    results, outdated = _earlier(out, settings, overwrite)
-    inputs = find_images(arguments, out, results.sources())
+    results, outdated, damaged = _earlier(out, settings, overwrite)
+    own = results.files() | (outdated.files() if outdated else set())
+    inputs = find_images(arguments, out, results.sources(), own)
     problems = list(inputs.problems)
     if not inputs.images:
         list_problems(problems)
@@ -62,28 +71,36 @@ def run(
     code = 0
     if todo:
         localizer = load()
-        names, number = localizer.class_names, localizer.num_classes
+        names, number = localizer.class_names, localizer.num_classes or 0
         try:
-            plan = Plan(localizer, parse_classes(settings["classes"], names, number or 0), out)
+            plan = Plan(localizer, parse_classes(settings["classes"], names, number), out)
         except ValueError as error:
             stop(f"--{error}")
-        results.categories |= dict(enumerate(names or ()))
+        results.categories = dict(enumerate(names or (f"class {i}" for i in range(number))))
         try:
             out.mkdir(parents=True, exist_ok=True)
             with lock_folder(out), termination_as_interrupt():
                 if _version(out) != version:
                     raise FolderInUse
+                journal = Journal(out)
+                journal.settle(own)
+                _check_foreign(out, todo, own)
+                if damaged:
+                    _put_aside(out / RESULTS)
+                if outdated:
+                    journal.add(outdated.images)
                 results.write()  # now, to find out whether the folder is writable
                 if outdated:
                     outdated.delete_all()
                 try:
-                    _work(plan, todo, results, batch_size, problems, finished)
+                    _work(plan, todo, results, journal, batch_size, problems, finished)
                 except KeyboardInterrupt:
                     code = 130
                 except (RuntimeError, TypeError, ValueError) as error:
                     problems.append((plan.localizer.title, str(error)))
                 finally:
                     results.write()
+                    journal.settle(results.files())
         except FolderInUse:
             stop(f"another run is writing to {out}: wait for it, or choose another --out", 1)
         except OSError as error:
@@ -99,6 +116,14 @@ def run(
         raise typer.Exit(code or 1)
 
 
+def _put_aside(path: Path) -> None:
+    """Rename a file that may be the user's own, so that nothing replaces it."""
+    number = 1
+    while os.path.lexists(aside := path.with_name(f"{path.name}.{number}")):
+        number += 1
+    path.rename(aside)
+
+
 def _version(out: Path) -> tuple[int, int] | None:
     """Return what changes whenever the results file is written; None if there is none."""
     try:
@@ -110,16 +135,16 @@ def _version(out: Path) -> tuple[int, int] | None:
 
 def _earlier(
     out: Path, settings: dict[str, Any], overwrite: bool
-) -> tuple[Results, Results | None]:
-    """Return the results to continue, and those with other settings, which are to be deleted."""
+) -> tuple[Results, Results | None, bool]:
+    """Return the results to continue, those to delete, and whether a damaged file is in the way."""
     try:
         earlier = Results.read(out)
     except BadResults as error:
         if not overwrite:
-            stop(f"{error}; use --overwrite to replace it")
-        earlier = None
+            stop(f"{error}; choose another --out, or use --overwrite to put it aside")
+        return Results(out, settings), None, True
     if earlier is None or earlier.settings == settings:
-        return earlier or Results(out, settings), None
+        return earlier or Results(out, settings), None, False
     before = {key: earlier.settings.get(key) for key in settings}
     changes = [f"{k}: {before[k]} then, {v} now" for k, v in settings.items() if before[k] != v]
     if earlier.images and not overwrite:
@@ -128,13 +153,26 @@ def _earlier(
             f"others ({'; '.join(changes)}); choose another folder, or use --overwrite to delete "
             "these results"
         )
-    return Results(out, settings), earlier
+    return Results(out, settings), earlier, False
+
+
+def _check_foreign(out: Path, todo: Iterable[Found], own: set[str]) -> None:
+    """Stop if a file that is none of the results has the name of one that is to be written."""
+    names = {folded(found.name) for found in todo}
+    foreign = [
+        file
+        for file in files_below(out)
+        if file not in own and not names.isdisjoint(results_of(folded(file.split("/", 1)[1])))
+    ]
+    if foreign:
+        stop(foreign_message(out, sorted(foreign)))
 
 
 def _work(
     plan: Plan,
     todo: list[Found],
     results: Results,
+    journal: Journal,
     batch_size: int,
     problems: Problems,
     finished: list[str],
@@ -149,6 +187,7 @@ def _work(
             outcomes = list(pool.map(partial(load, plan), todo[start : start + batch_size]))
             good = [loaded for loaded in outcomes if isinstance(loaded, Loaded)]
             failed = [failure for failure in outcomes if isinstance(failure, Failed)]
+            journal.add(loaded.found.name for loaded in good)
             for outcome in chain(failed, finish(plan, good, pool) if good else ()):
                 name = outcome.found.name
                 if isinstance(outcome, Finished):
@@ -161,4 +200,5 @@ def _work(
             advance(len(outcomes))
             if time.monotonic() - saved > SAVE_EVERY:
                 results.write()
+                journal.clear()
                 saved = time.monotonic()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from wsolrefine.cli.loading import require_training
-from wsolrefine.cli.options import Dataset, Device, Metadata, Root
+from wsolrefine.cli.options import Dataset, Device, Metadata, Root, parse_path
 from wsolrefine.cli.train.options import Options, Precision, RecipeName
 from wsolrefine.cli.train.settings import (
     LARGEST_SEED,
@@ -26,7 +26,12 @@ def train(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", help="Folder of the run, created if missing.", show_default=False
+            "--out",
+            "-o",
+            parser=parse_path,
+            metavar="FOLDER",
+            help="Folder of the run, created if missing.",
+            show_default=False,
         ),
     ],
     dataset: Annotated[

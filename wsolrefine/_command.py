@@ -1,0 +1,53 @@
+"""The first lines of the ``wsolrefine`` command: nothing is imported from the working folder.
+
+``python -m`` puts the working folder in front of the search path, and so does a script that lies in
+it. A file there would be run instead of the library of that name, or for an optional library that
+is not installed. So this module is imported before all others, and itself imports only what Python
+has loaded already.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+NAMES = ("wsolrefine", "wsolrefine.exe", "wsolrefine.__main__", "-mwsolrefine")
+
+
+def is_command() -> bool:
+    """Tell whether this process is the command: its script, or ``python -m wsolrefine``."""
+    if not sys.argv:
+        return False
+    if sys.argv[0] == "-m":  # the module is being found, its name is not in sys.argv yet
+        return sys.orig_argv[-len(sys.argv)] in NAMES
+    return os.path.basename(sys.argv[0]) in NAMES  # noqa: PTH119 - pathlib is not loaded
+
+
+def forget_working_folder() -> None:
+    """Remove what leads to the working folder from the search path, in this process and its own.
+
+    That is what Python has put in front, and an empty or ``.`` entry of PYTHONPATH. A full path
+    there, or an installed project, stays, also if it happens to be the working folder.
+    """
+    here = os.path.realpath(os.curdir)
+    if not sys.flags.safe_path:
+        first = os.path.realpath(sys.path[0])
+        if sys.argv[0] == "-m" or first == here:
+            del sys.path[0]
+    variable = "" if sys.flags.ignore_environment else os.environ.get("PYTHONPATH", "")
+    if variable and not {"", ".", "./"}.isdisjoint(variable.split(os.pathsep)):
+        sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) != here]
+    os.environ["PYTHONSAFEPATH"] = "1"
+
+
+def stop_at_once(*_: object) -> None:
+    """End the process on Ctrl-C: while it starts and ends there is nothing to lose."""
+    os.write(2, b"Error: stopped\n")
+    os._exit(130)
+
+
+if is_command():
+    forget_working_folder()
+    import signal
+
+    signal.signal(signal.SIGINT, stop_at_once)

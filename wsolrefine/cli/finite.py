@@ -1,0 +1,55 @@
+"""Where values stop being finite: a map of NaN becomes zero, which looks like an empty one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wsolrefine import Localizer
+
+
+def not_finite(localizer: Localizer, images: Tensor, maps: Tensor) -> list[str | None]:
+    """Return for each image why its maps are not what the model sees; None if they are.
+
+    Only images with a constant map run a second time, one by one, while the output of every module
+    is checked.
+
+    Args:
+        localizer: a classifier with a method, or a recipe.
+        images: ``(B, 3, H, W)``.
+        maps: its maps of these images, ``(B, K, h, w)``.
+
+    """
+    constant = (maps.amax((-2, -1)) == maps.amin((-2, -1))).any(1)
+    suspect = constant | ~maps.isfinite().all(-1).all(-1).all(-1)
+    return [
+        _reason(localizer, images[i : i + 1]) if bad else None
+        for i, bad in enumerate(suspect.tolist())
+    ]
+
+
+def _reason(localizer: Localizer, image: Tensor) -> str | None:
+    modules = [(name, module) for name, module in localizer.named_modules() if name]
+    found: list[str] = []
+
+    def check(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            tensors = output if isinstance(output, list | tuple) else (output,)
+            if not all(torch.isfinite(t).all() for t in tensors if isinstance(t, Tensor)):
+                found.append(name)
+
+        return hook
+
+    with ExitStack() as hooks:
+        for name, module in modules:
+            hooks.callback(module.register_forward_hook(check(name)).remove)
+        maps = localizer.class_maps(image).maps
+    if found:
+        return f"map: expected finite numbers, got NaN or infinity in the output of {found[0]}"
+    if not maps.isfinite().all():
+        return "map: expected finite numbers, got NaN or infinity"
+    return None

@@ -1,0 +1,60 @@
+"""What every command does with Ctrl-C, errors of the system, and packages that are broken."""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from typing import Any
+
+from typer.core import TyperGroup
+
+from wsolrefine._command import stop_at_once
+from wsolrefine.cli.console import stop
+
+
+class Guarded(TyperGroup):
+    """The commands: what comes from the system or from a broken package is one line.
+
+    A traceback is left for errors of wsolrefine itself.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        started = signal.getsignal(signal.SIGINT) is stop_at_once  # else it is not the process
+        if started:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            stop("stopped", 130)
+        except BrokenPipeError:  # the reader of the output has ended
+            raise
+        except Exception as error:
+            if (package := broken_package(error)) is not None:
+                reason = (str(error).splitlines() or [""])[0]
+                kind = type(error).__name__
+                stop(f"the package {package} cannot be imported ({kind}: {reason})", 1)
+            if isinstance(error, OSError):
+                stop(system_error(error), 1)
+            raise
+        finally:
+            if started:
+                signal.signal(signal.SIGINT, stop_at_once)
+
+
+def broken_package(error: BaseException) -> str | None:
+    """Return the package whose import failed with this error; None if no import failed."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if frame.f_code.co_name == "<module>" and package not in ("wsolrefine", "__main__"):
+            return package
+    if isinstance(error, ImportError) and error.name:
+        package = error.name.partition(".")[0]
+        return None if package == "wsolrefine" else package
+    return None
+
+
+def system_error(error: OSError) -> str:
+    """Return an error of the system as ``file: reason``."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {reason}" if error.filename is not None else reason
