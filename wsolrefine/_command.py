@@ -3,10 +3,8 @@
 ``python -m`` puts the working folder in front of the search path, and so does a script that lies in
 it. A file there would be run instead of the library of that name, or for an optional library that
 is not installed. So this module is imported before all others, and itself imports only what Python
-has loaded already.
+has loaded already: that leaves out ``__future__``.
 """
-
-from __future__ import annotations
 
 import os
 import sys

@@ -357,11 +357,27 @@ def test_a_full_disk(evaluate, squares, tmp_path, monkeypatch):
 
 
 def test_plots_without_results_are_deleted(evaluate, squares, tmp_path):
-    (tmp_path / "out").mkdir()
+    evaluate(*squares)
+    index = tmp_path / "out/evaluation.json"
+    content = json.loads(index.read_text())
     for name in ("errors.png", "iou_threshold.png", "mine.png"):
         (tmp_path / "out" / name).write_text("of an earlier run")
+    index.write_text(
+        json.dumps({**content, "files": [*content["files"], "errors.png", "iou_threshold.png"]})
+    )
     evaluate(*squares)
     assert files_in(tmp_path / "out") == ["box_accuracy.png", "evaluation.json", "mine.png"]
+
+
+@pytest.mark.parametrize("name", ["errors.png", "box_accuracy.png", "evaluation.json"])
+def test_a_file_of_the_user_is_neither_replaced_nor_deleted(evaluate, squares, tmp_path, name):
+    (tmp_path / "out").mkdir()
+    for mine in ("mine", "{}", "[]", '{"files": 5}', '{"files": [[1]]}', "[" * 10**5):
+        (tmp_path / "out" / name).write_text(mine)
+        said = evaluate(*squares, code=2)
+        assert f"got {name} in {tmp_path / 'out'}, which this command has not written" in said
+        assert (tmp_path / "out" / name).read_text() == mine
+    assert files_in(tmp_path / "out") == [name]
 
 
 def test_the_settings_are_in_the_file(evaluate, squares, tmp_path):
@@ -758,10 +774,31 @@ def test_maps_of_the_predicted_class_on_request(evaluate, own_model):
     found = evaluate(*arguments)[1]
     honest = evaluate(*arguments, "--threshold-from", photo_lists(lists.parent / "same", labels))[1]
     assert honest["results"] == found["results"]
-    lists = photo_lists(lists.parent / "three", [0, 1, 2, 2])
-    arguments[3] = lists
+    arguments[3] = photo_lists(lists.parent / "nine", [0, 1, 2, 8])
     said = evaluate(*arguments, "--labels", "true", code=2)
-    assert "expected a classifier with the 3 classes of the data set, got one with 8" in said
+    assert "expected a classifier with the 9 classes of the data set, got one with 8" in said
+    assert "9 in the data set, 8 in the classifier: different" in evaluate(*arguments)[0]
+
+
+def test_lists_without_the_last_classes_are_those_of_the_classifier(evaluate, own_model, tmp_path):
+    _, labels, lists = own_model
+    arguments = [
+        *("-d", "wsolevaluation", "--metadata", lists, "--root", photographs.FOLDER),
+        *("--model", "own_evaluated:build"),
+    ]
+    arguments[3] = photo_lists(tmp_path / "most", [*labels[:3], 5])
+    found = evaluate(*arguments)[1]
+    assert {"classification", "localization", "errors"} <= set(found["results"])
+    assert found["protocol"]["class of the map"] == "true class"
+    assert found["protocol"]["classes"].startswith("labels up to ")
+    assert "taken for the 8 of the classifier" in found["protocol"]["classes"]
+    assert "--labels predicted" in found["protocol"]["classes"]
+    assert "localization" not in evaluate(*arguments, "--labels", "predicted")[1]["results"]
+    arguments[3] = photo_lists(tmp_path / "few", [0, 1, 2, 2])  # may be a data set of three classes
+    found = evaluate(*arguments)[1]
+    assert "localization" not in found["results"]
+    assert "if they are the same: --labels true" in found["protocol"]["classes"]
+    assert "gt_known" in evaluate(*arguments, "--labels", "true")[1]["results"]["localization"]
 
 
 def test_model_errors(evaluate, own_model, tmp_path, monkeypatch):

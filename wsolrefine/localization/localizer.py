@@ -24,7 +24,7 @@ from wsolrefine.localization.masks import (
     enlarge,
     masks_and_boxes,
 )
-from wsolrefine.localization.methods import DEFAULT, method_of, refined
+from wsolrefine.localization.methods import CAM_ALONE, DEFAULT, METHODS, method_of, refined
 from wsolrefine.localization.result import Localization
 from wsolrefine.models import Classifier, preprocess_of
 
@@ -249,7 +249,9 @@ class Localizer(nn.Module):
 
     @property
     def title(self) -> str:
-        """What makes the maps, for reports; with the layers once they are found."""
+        """What makes the maps, for reports; with the layers that are used, once they are found."""
+        if any(self.refine is METHODS[name].refine for name in CAM_ALONE):
+            return f"{self.name}, {self.method}"
         found = (
             self._given
             if isinstance(self._given, Layers)

@@ -79,6 +79,10 @@ there, and on the demo's photographs, whose objects are larger, the lower end is
 ``conv_crf`` is where its two labels are equally probable."""
 
 DEFAULT = "scg"
+
+CAM_ALONE = ("gppl", "confseg", "cam")
+"""Methods that do not use features, so layers make no difference to them."""
+
 OWN_THRESHOLD = 0.5
 """Of a refinement of the user's own, which has none in the table."""
 

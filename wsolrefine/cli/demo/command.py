@@ -26,6 +26,8 @@ PHOTOGRAPHS = (
     "rocket.jpg",  # hard: the towers resemble one another more than they resemble the rocket
     "hubble_deep_field.jpg",  # hard: no object
 )
+RECORDS = "demo.json"
+FILES = (RECORDS, "demo.png")
 STAGES = ("forward, CAM", "SEM", "SCG", "GPPL", "box")
 TITLES = ("photograph", "CAM", "SEM", "SCG", "GPPL", "box: SCG, dashed CAM")
 
@@ -77,8 +79,11 @@ def demo(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         stop(f"--out: cannot create the folder {out}: {error.strerror or error}")
+    from wsolrefine.cli.journal import check_names, writing
+
+    check_names(out, RECORDS, FILES)
     from wsolrefine.cli.demo.stages import run_stages
-    from wsolrefine.cli.files import replacing
+    from wsolrefine.cli.files import FolderInUse, replacing
     from wsolrefine.cli.loading import load_localizer
     from wsolrefine.viz import contact_sheet
 
@@ -92,15 +97,19 @@ def demo(
     rows, records = zip(*refined, strict=True)
     captions = [f"{r['class']}, {r['confidence']:.0%} ({r['image']})" for r in records]
     try:
-        with replacing(out / "demo.png") as temporary:
-            contact_sheet(rows, TITLES, temporary, captions=captions)
-        with replacing(out / "demo.json") as temporary:
-            content = {
-                "boxes": "x0 y0 x1 y1 in pixels, half-open",
-                "thresholds": thresholds,
-                "images": records,
-            }
-            temporary.write_text(json.dumps(content, indent=1), "utf-8")
+        with writing(out, RECORDS, FILES):
+            with replacing(out / "demo.png") as temporary:
+                contact_sheet(rows, TITLES, temporary, captions=captions)
+            with replacing(out / RECORDS) as temporary:
+                content = {
+                    "boxes": "x0 y0 x1 y1 in pixels, half-open",
+                    "thresholds": thresholds,
+                    "images": records,
+                    "files": FILES,
+                }
+                temporary.write_text(json.dumps(content, indent=1), "utf-8")
+    except FolderInUse:
+        stop(f"another run is writing to {out}: wait for it, or choose another --out", 1)
     except OSError as error:
         stop(f"cannot write to {out}: {error.strerror or error}", 1)
     _report(console, records)

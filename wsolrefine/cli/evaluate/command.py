@@ -172,7 +172,7 @@ def evaluate(
         localizer = load_localizer(model, recipe, method, layer, device)
         if not localizer.regions:
             check_edges(given, localizer.name, data.split.name, data.split.reader.has_masks)
-        source = ModelMaps(localizer, data.split.num_classes, labels, size or SIZE)
+        source = ModelMaps(localizer, data.split, labels, size or SIZE)
         true_class = source.true_class
     other = source if threshold_maps is None else MapFolder(threshold_maps, normalize)
     rule = make_rule(step, hit is Hit.above, true_class)

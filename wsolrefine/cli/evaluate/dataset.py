@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.options import Dataset
+from wsolrefine.cli.files import kind_of
+from wsolrefine.cli.options import Dataset, data_error, parse_path
 from wsolrefine.data import CUB, ILSVRC, OpenImages, WsolEvaluation
 
 SPLITS = {Dataset.cub: "test", Dataset.ilsvrc: "val", Dataset.openimages: "test"}
@@ -44,10 +45,16 @@ class Split:
 
     @property
     def num_classes(self) -> int:
-        """Return the number of classes of the data set."""
+        """Return the number of classes of the data set; without names, that of its labels."""
         if self.reader.class_names:
             return len(self.reader.class_names)
         return 1 + max(annotation.label for annotation in self.reader.annotations)
+
+    def may_have(self, classes: int) -> bool:
+        """Tell whether the data set may have that many classes; labels only say how many at least."""
+        if self.reader.class_names:
+            return self.num_classes == classes
+        return self.num_classes <= classes
 
     @property
     def description(self) -> str:
@@ -90,7 +97,7 @@ def open_data(
     evaluated = _open_split(folders, name, limit)
     if threshold_from is None:
         return Data(folders, evaluated, None)
-    if lists and not Path(threshold_from).is_dir():
+    if lists and kind_of(parse_path(threshold_from)) != "folder":
         stop(f"--threshold-from: expected a folder of lists, got {threshold_from}")
     same = threshold_from == name
     if lists:
@@ -112,7 +119,16 @@ def _open_split(folders: Folders, name: str, limit: int | None) -> Split:
     try:
         reader = _reader(folders, name)
     except (OSError, ValueError) as error:
-        stop(error, 2 if str(error).startswith("split:") else 1)  # the option, or else a file
+        lists = folders.dataset is Dataset.wsolevaluation
+        places = {
+            "threshold-from" if lists and Path(name) != folders.metadata else "metadata": (
+                Path(name) if lists else folders.metadata
+            ),
+            "root": folders.root,
+            "masks": folders.masks,
+        }
+        code = 2 if str(error).startswith("split:") else 1  # the option, or else a file
+        stop(data_error(error, places), code)
     if not len(reader):
         stop(f"the split {name} of --dataset {folders.dataset} has no image", 1)
     split = Split(reader, name, limit)

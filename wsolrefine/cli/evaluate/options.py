@@ -8,7 +8,7 @@ from typing import Any
 
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.options import NEEDED, Dataset, check_dataset, check_folders, refuse
-from wsolrefine.localization.methods import METHODS
+from wsolrefine.localization.methods import CAM_ALONE, METHODS
 
 MIN_STEP = 1e-5
 SIZE = 224
@@ -68,6 +68,8 @@ def check(given: Mapping[str, Any]) -> None:
     check_folders({name.replace("_", "-"): given[name] for name in folders}, given["out"])
     if given["method"] not in (None, *METHODS):
         stop(f"--method: expected one of {', '.join(METHODS)}, got {given['method']!r}")
+    if given["method"] in CAM_ALONE:
+        refuse({"layer": given["layer"]}, f"--method {given['method']} does not use it")
     if not MIN_STEP <= given["step"] < 1:
         stop(f"--step: expected a number from {MIN_STEP} to below 1, got {given['step']}")
 

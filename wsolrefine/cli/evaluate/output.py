@@ -13,9 +13,11 @@ import numpy as np
 import torch
 
 from wsolrefine import __version__
+from wsolrefine.cli.console import printable
 from wsolrefine.cli.evaluate.protocol import Protocol
 from wsolrefine.cli.evaluate.results import Results
 from wsolrefine.cli.files import replacing
+from wsolrefine.cli.journal import writing
 from wsolrefine.viz import plot_bars, plot_curves
 
 EVALUATION = "evaluation.json"
@@ -25,6 +27,7 @@ BOXES, LEVELS, PIXELS, ERRORS = (
     "precision_recall.png",
     "errors.png",
 )
+FILES = (EVALUATION, BOXES, LEVELS, PIXELS, ERRORS)
 
 
 def write(
@@ -35,16 +38,12 @@ def write(
     Plots of an earlier run are deleted if this run has no results for them.
 
     Raises:
+        FolderInUse: another run is writing to the folder.
         OSError: the folder cannot be written to.
 
     """
     plots = _plots(protocol, results, curves)
-    for name in (BOXES, LEVELS, PIXELS, ERRORS):
-        if name not in plots:
-            (out / name).unlink(missing_ok=True)
-            continue
-        with replacing(out / name) as temporary:
-            plots[name](temporary)
+    files = [EVALUATION, *plots]
     content = {
         "protocol": protocol,
         "results": results,
@@ -57,11 +56,19 @@ def write(
             "numpy": np.__version__,
             "opencv": cv2.__version__,
         },
+        "files": files,
     }
-    with replacing(out / EVALUATION) as temporary:
-        # With ASCII escapes, because a folder's name may contain bytes that UTF-8 cannot encode.
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False), "utf-8")
-    return [out / name for name in (EVALUATION, *plots)]
+    with writing(out, EVALUATION, FILES) as earlier:
+        for name in (BOXES, LEVELS, PIXELS, ERRORS):
+            if name in plots:
+                with replacing(out / name) as temporary:
+                    plots[name](temporary)
+            elif name in earlier:
+                (out / name).unlink(missing_ok=True)
+        with replacing(out / EVALUATION) as temporary:
+            # With ASCII escapes, because a folder's name may contain bytes that UTF-8 cannot encode
+            temporary.write_text(json.dumps(content, indent=1, allow_nan=False), "utf-8")
+    return [out / name for name in files]
 
 
 def _plain(value: Any) -> Any:
@@ -72,9 +79,8 @@ def _plots(
     protocol: Protocol, results: Results, curves: Results
 ) -> dict[str, Callable[[Path], None]]:
     """Return a function that draws the plot, for each plot that has results; all in percent."""
-    title = (
-        f"{protocol['data set'].split(' ')[0]} {Path(protocol['split']).name}, {protocol['images']}"
-    )
+    name = f"{protocol['data set'].split(' ')[0]} {Path(protocol['split']).name}"
+    title = printable(f"{name}, {protocol['images']}").plain  # a folder may have any name
     plots: dict[str, Callable[[Path], None]] = {}
     if "box_acc" in results:
         lines = {"one box, IoU 0.5": curves["box_acc"]}

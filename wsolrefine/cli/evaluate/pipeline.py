@@ -14,12 +14,13 @@ from wsolrefine.cli.evaluate.boundaries import edge_protocol, evaluate_edges
 from wsolrefine.cli.evaluate.counts import Rule
 from wsolrefine.cli.evaluate.dataset import Data
 from wsolrefine.cli.evaluate.loop import Unusable, count_split
-from wsolrefine.cli.evaluate.output import write
+from wsolrefine.cli.evaluate.output import EVALUATION, FILES, write
 from wsolrefine.cli.evaluate.protocol import Protocol, protocol
 from wsolrefine.cli.evaluate.results import Results, choose_thresholds, compute_results
 from wsolrefine.cli.evaluate.score_maps import ModelMaps, Sources
 from wsolrefine.cli.evaluate.table import show
-from wsolrefine.cli.files import termination_as_interrupt
+from wsolrefine.cli.files import FolderInUse, termination_as_interrupt
+from wsolrefine.cli.journal import check_names
 
 
 class Evaluated(NamedTuple):
@@ -48,6 +49,7 @@ def run(
         out.mkdir(parents=True, exist_ok=True)  # fails early if this is impossible
     except OSError as error:
         stop(f"--out: cannot create the folder {out}: {error.strerror or error}", 1)
+    check_names(out, EVALUATION, FILES)  # now, and not after an hour
     source = sources.split
     try:
         with termination_as_interrupt():
@@ -65,6 +67,8 @@ def run(
         list_problems(error.problems)
         more = "" if error.complete else " (there may be more)"
         stop(f"no results, because results over a subset would be inflated{more}", 1)
+    except FolderInUse:
+        stop(f"another run is writing to {out}: wait for it, or choose another --out", 1)
     except OSError as error:
         stop(f"cannot write to {out} ({error.strerror or error})", 1)
     except (RuntimeError, TypeError, ValueError) as error:

@@ -70,14 +70,23 @@ def protocol(
 
 
 def _model(split: Split, source: ModelMaps) -> Protocol:
-    if source.same_classes:
-        classes = f"{split.num_classes} in data set and classifier, matched by index"
-    else:
-        outputs = source.localizer.num_classes
+    number, outputs = split.num_classes, source.localizer.num_classes
+    named = bool(split.reader.class_names)
+    data = f"{number} in" if named else f"labels up to {number - 1} in"
+    if source.same_classes and number == outputs:
+        classes = f"{number} in data set and classifier, matched by index"
+    elif source.same_classes:
         classes = (
-            f"{split.num_classes} in the data set, {outputs} in the classifier: different classes, "
+            f"{data} the data set, taken for the {outputs} of the classifier, matched by index "
+            "(if they are others: --labels predicted)"
+        )
+    else:
+        classes = (
+            f"{number} in the data set, {outputs} in the classifier: different classes, "
             "so no Top-1, Top-5, GT-known or errors"
         )
+        if split.may_have(outputs or 0):
+            classes += " (if they are the same: --labels true)"
     return {
         "maps": source.localizer.title,
         "pixels": str(split.reader.policy),

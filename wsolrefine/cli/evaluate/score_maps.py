@@ -13,6 +13,7 @@ from wsolrefine import Localizer, minmax
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.evaluate.dataset import Split
 from wsolrefine.cli.evaluate.options import Labels
+from wsolrefine.cli.finite import not_finite
 from wsolrefine.data import ScoreMaps
 from wsolrefine.metrics import prepare_score_map
 
@@ -76,11 +77,13 @@ class MapFolder:
 class ModelMaps:
     """Score maps of a localizer: resized (bicubic), then min-max normalized.
 
-    If the localizer has as many classes as the data set, they are matched by index.
+    Classes of data set and localizer are matched by index, if they are the same: as many by name,
+    or, where lists only give labels, not fewer than the largest label says. Lists of few images
+    leave out classes, so without ``labels`` more than half of them must be there.
 
     Args:
         localizer: a classifier with a method, or a recipe.
-        num_classes: number of classes of the data set.
+        split: the split to evaluate.
         labels: map of the true or of the predicted class; None: of the true class if the localizer
             has the classes of the data set.
         size: side of the maps in pixels.
@@ -88,14 +91,15 @@ class ModelMaps:
     """
 
     def __init__(
-        self, localizer: Localizer, num_classes: int, labels: Labels | None, size: int
+        self, localizer: Localizer, split: Split, labels: Labels | None, size: int
     ) -> None:
-        outputs = localizer.num_classes
+        outputs, number = localizer.num_classes or 0, split.num_classes
         self.localizer, self.size = localizer, size
-        self.same_classes = outputs == num_classes
+        assumed = labels is Labels.true or (labels is None and 2 * number > outputs)
+        self.same_classes = number == outputs or (assumed and split.may_have(outputs))
         if labels is Labels.true and not self.same_classes:
             stop(
-                f"--labels true: expected a classifier with the {num_classes} classes of the data "
+                f"--labels true: expected a classifier with the {number} classes of the data "
                 f"set, got one with {outputs}"
             )
         self.true_class = self.same_classes and labels is not Labels.predicted
@@ -117,6 +121,8 @@ class ModelMaps:
         logits, maps = found.logits.float().cpu(), found.maps[:, 0].float().cpu()
         if not logits.isfinite().all():
             raise ValueError("the class scores are not finite")
+        if reasons := [r for r in not_finite(self.localizer, images, found.maps) if r is not None]:
+            raise ValueError(reasons[0])
         top5 = logits.topk(min(5, logits.shape[1])).indices.tolist()
         return [
             Prediction(
@@ -129,4 +135,7 @@ class ModelMaps:
     def edges(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Tensor]:
         """Return the edges ``(H, W)`` of each image of a batch, for an edge recipe."""
         images = self.localizer.prepare_batch(loaded)
-        return list(self.localizer.class_maps(images).maps[:, 0].float().cpu())
+        maps = self.localizer.class_maps(images).maps
+        if reasons := [r for r in not_finite(self.localizer, images, maps) if r is not None]:
+            raise ValueError(reasons[0])
+        return list(maps[:, 0].float().cpu())

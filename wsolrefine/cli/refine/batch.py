@@ -20,8 +20,9 @@ from torch import Tensor
 from wsolrefine import Localizer
 from wsolrefine.cli.files import replacing
 from wsolrefine.cli.finite import not_finite
-from wsolrefine.cli.refine.coco import Record, annotation
+from wsolrefine.cli.refine.coco import annotation
 from wsolrefine.cli.refine.inputs import Found
+from wsolrefine.cli.refine.stored import Record
 from wsolrefine.data import UnreadableImage, read_image
 from wsolrefine.localization.masks import enlarge, mask_size, masks_of
 from wsolrefine.viz import draw_boxes, overlay

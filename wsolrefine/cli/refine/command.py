@@ -12,7 +12,7 @@ from wsolrefine.cli.console import stop
 from wsolrefine.cli.loading import load_localizer, read_recipe
 from wsolrefine.cli.options import Device, Layer, Method, Model, RecipeFile, parse_path, refuse
 from wsolrefine.localization.masks import check_parts, check_threshold
-from wsolrefine.localization.methods import DEFAULT, METHODS
+from wsolrefine.localization.methods import CAM_ALONE, DEFAULT, METHODS
 from wsolrefine.models import DEFAULT_CLASSIFIER
 
 
@@ -114,6 +114,8 @@ def refine(
         name = DEFAULT if method is None else method
         if name not in METHODS:
             stop(f"--method: expected one of {', '.join(METHODS)}, got {name!r}")
+        if name in CAM_ALONE:
+            refuse({"layer": layer}, f"--method {name} does not use it")
         settings = {
             "model": DEFAULT_CLASSIFIER if model is None else model,
             "method": name,

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from wsolrefine.cli.console import Problems
 from wsolrefine.cli.files import kind_of
+from wsolrefine.cli.journal import Journal
 from wsolrefine.cli.refine.coco import RESULTS
-from wsolrefine.cli.refine.journal import Journal
 from wsolrefine.cli.refine.names import Names
 from wsolrefine.cli.refine.stored import FOLDERS, BadResults, read_content, results_of
 from wsolrefine.data.images import SUFFIXES

@@ -22,12 +22,13 @@ from wsolrefine.cli.files import (
     termination_as_interrupt,
 )
 from wsolrefine.cli.images import quiet
+from wsolrefine.cli.journal import Journal
 from wsolrefine.cli.options import check_out
 from wsolrefine.cli.refine.batch import Failed, Finished, Loaded, Plan, finish, load
 from wsolrefine.cli.refine.classes import parse_classes
 from wsolrefine.cli.refine.coco import RESULTS, Results
 from wsolrefine.cli.refine.inputs import Found, find_images
-from wsolrefine.cli.refine.journal import Journal, files_below
+from wsolrefine.cli.refine.journal import files_below, settle
 from wsolrefine.cli.refine.names import folded
 from wsolrefine.cli.refine.stored import BadResults, results_of
 from wsolrefine.cli.refine.summary import summarize
@@ -83,7 +84,7 @@ def run(
                 if _version(out) != version:
                     raise FolderInUse
                 journal = Journal(out)
-                journal.settle(own)
+                settle(journal, own)
                 _check_foreign(out, todo, own)
                 if damaged:
                     _put_aside(out / RESULTS)
@@ -100,7 +101,7 @@ def run(
                     problems.append((plan.localizer.title, str(error)))
                 finally:
                     results.write()
-                    journal.settle(results.files())
+                    settle(journal, results.files())
         except FolderInUse:
             stop(f"another run is writing to {out}: wait for it, or choose another --out", 1)
         except OSError as error:
