@@ -294,7 +294,7 @@ def test_epochs_and_seeds_have_orders_of_their_own():
         (["--epochs", "4", "--set", "cam_epochs=2"], "--epochs: expected either it or --set cam_epochs, got both"),
         (["--epochs", "1"], "--epochs: expected at least 2, one for each phase, got 1"),
         (["--lr", "1", "--set", "learning_rate=1"], "--lr: expected either it or --set learning_rate, got both"),
-        (["--lr", "0"], "--lr: expected a finite number > 0, got 0.0"),
+        (["--lr", "0"], "--lr: expected a number in (0, 1e+30], got 0.0"),
         (["--crop", "50"], "--crop: expected at most --size 40, got 50"),
         (["--batch-size", "1"], "--batch-size"),
         (["--metadata", "."], "--metadata: --dataset cub does not use it"),

@@ -11,6 +11,7 @@ import random
 import resource
 import signal
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -61,7 +62,8 @@ def run(arguments, folder, moment=NEVER, largest=None, **patches):
         patches: attributes to set first, by their full name with ``__`` instead of dots.
 
     """
-    log = folder.with_name(f"{folder.name}.log")
+    descriptor, log = tempfile.mkstemp(suffix=".log")  # not beside the folder: its disk may be full
+    os.close(descriptor)
     started, changes = PROCESSES.Event(), PROCESSES.Value("i", 0)
     process = PROCESSES.Process(
         target=_work, args=(arguments, folder, moment, largest, patches, log, started, changes)
@@ -74,7 +76,8 @@ def run(arguments, folder, moment=NEVER, largest=None, **patches):
         process.kill()
         process.join()
     assert process.exitcode is not None, f"still running after {LIMIT} s: {arguments}"
-    seconds, said = time.monotonic() - begin, log.read_text("utf-8", "replace")
+    seconds, said = time.monotonic() - begin, Path(log).read_text("utf-8", "replace")
+    Path(log).unlink()
     phase = said.rpartition("KILL ")[2] if "KILL " in said else f"after {seconds:.2f} s"
     return Ended(process.exitcode, said, seconds, changes.value, phase.strip())
 

@@ -147,7 +147,7 @@ class Recipe(Localizer, LightningModule):
             FloatingPointError: a weight, a statistic or a value of the optimizer is not finite.
 
         """
-        found = not_finite(self.state_dict()) or not_finite(self._optimizer_state())
+        found = not_finite(self._weights()) or not_finite(self._optimizer_state())
         if found is not None:
             name, value = found
             raise FloatingPointError(
@@ -160,6 +160,14 @@ class Recipe(Localizer, LightningModule):
         wrong = not_finite(self._terms)
         term = "" if wrong is None else f" ({wrong[0]})"
         return f"{self.name}: expected a finite loss, got {loss.item()} {place}{term}"
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Return all weights and statistics; other buffers may hold infinity, as masks do."""
+        return {
+            name: value
+            for name, value in self.state_dict(keep_vars=True).items()
+            if isinstance(value, nn.Parameter) or name.endswith(("running_mean", "running_var"))
+        }
 
     def _optimizer_state(self) -> dict[str, Tensor]:
         """Return what the optimizers keep of each parameter, such as its momentum."""

@@ -23,7 +23,10 @@ from wsolrefine.nn.mff import Fusion
 
 MOST_EPOCHS = 1_000_000
 MOST_CHANNELS = 65_536
+MOST_PIXELS = 4_096
 MOST_STAGES = 1_000
+LARGEST = 1e30
+"""Limits, far above what is of use and far below what float32 and the memory of a machine hold."""
 
 
 def check_settings(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,7 +74,7 @@ def _orders(name: str, value: Any) -> tuple[int, ...]:
 
 def _size(name: str, value: Any) -> tuple[int, int]:
     height, width = check_size(name, value)
-    check_counts(name, (height, width), high=MOST_CHANNELS)
+    check_counts(name, (height, width), high=MOST_PIXELS)
     return height, width
 
 
@@ -82,7 +85,8 @@ def _text_or_none(name: str, value: Any) -> str | None:
 _index = partial(check_count, low=-MOST_STAGES, high=MOST_STAGES)
 _epochs = partial(check_count, low=0, high=MOST_EPOCHS)
 _channels = partial(check_count, high=MOST_CHANNELS)
-_weight = partial(check_number, low=0)
+_weight = partial(check_number, low=0, high=LARGEST)
+_positive = partial(check_number, above=0, high=LARGEST)
 _fraction = partial(check_number, low=0, high=1)
 _below_one = partial(check_number, low=0, below=1)
 
@@ -104,7 +108,7 @@ SETTINGS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("entropy_weight", "area_weight", "negative_weight"), _weight),
     **dict.fromkeys(("restriction_gap", "gamma", "delta"), _weight),
     **dict.fromkeys(("restriction_threshold", "entropy_mean"), _fraction),
-    "entropy_std": partial(check_number, above=0),
+    "entropy_std": _positive,
     **dict.fromkeys(("erasing_threshold", "erasing_drop"), _fraction),
     **dict.fromkeys(("restriction_released", "confseg", "confseg_mean", "coaug"), check_flag),
     **dict.fromkeys(("weighted", "erasing", "suppression", "auxiliary", "distill"), check_flag),
@@ -117,12 +121,12 @@ SETTINGS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("threshold", "map_threshold"), _below_one),
     **dict.fromkeys(("cam_threshold", "segmentation_threshold"), _below_one),
     # the optimizer
-    "learning_rate": partial(check_number, above=0),
+    "learning_rate": _positive,
     "backbone_learning_rate": _weight,
     "momentum": _below_one,
     "weight_decay": _weight,
     "decay": partial(check_number, above=0, high=1),
-    "refinement_factor": partial(check_number, above=0),
+    "refinement_factor": _positive,
     "sgd": check_flag,
 }
 """The check of each setting by its name: it returns the value, or raises."""

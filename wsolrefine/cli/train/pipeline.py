@@ -83,11 +83,9 @@ def run(options: Options) -> None:
     except UnreadableImage as error:
         stop(f"{error}. Fix this image and continue: {again}", 1)
     except FloatingPointError as error:
-        stop(
-            f"{error}; choose a lower --lr or other settings, and another --out. The checkpoint of "
-            f"epoch {ready.saving.epochs} is whole",
-            1,
-        )
+        epochs = ready.saving.epochs
+        kept = f" The checkpoint after epoch {epochs} is kept." if epochs else ""
+        stop(f"{error}. Choose a lower --lr or other settings, and another --out.{kept}", 1)
     except OSError as error:
         reason = error.strerror or error
         stop(f"cannot write to {options.out} ({reason}). Mend this and continue: {again}", 1)

@@ -21,13 +21,14 @@ from wsolrefine.cli.options import NEEDED, Dataset, check_dataset, check_folders
 from wsolrefine.cli.train.options import Precision, RecipeName
 from wsolrefine.models import DEFAULT_CLASSIFIER
 
-MOST_PIXELS = 8192
+MOST_PIXELS = 4096
 MOST_CLASSES = 1_000_000
 MOST_EPOCHS = 1_000_000
 MOST_IMAGES = 65_536
 MOST_DEVICES = 1_024
 MOST_WORKERS = 1_024
 LARGEST_SEED = 2**64 - 1
+LARGEST_RATE = 1e30
 """Limits of the options, also for values from a file."""
 
 DEFAULTS: dict[str, Any] = {
@@ -72,7 +73,7 @@ KINDS: dict[str, Check] = {
     "backbone": check_text,
     "epochs": _or_none(partial(_count, high=MOST_EPOCHS)),
     "batch_size": partial(check_count, low=2, high=MOST_IMAGES),
-    "lr": _or_none(partial(check_number, above=0)),
+    "lr": _or_none(partial(check_number, above=0, high=LARGEST_RATE)),
     "size": partial(_count, high=MOST_PIXELS),
     "crop": partial(_count, high=MOST_PIXELS),
     "classes": _or_none(partial(check_count, low=2, high=MOST_CLASSES)),
