@@ -19,12 +19,15 @@ from typing import NamedTuple
 
 import torch
 
+import wsolrefine.cli.refine.loop
+import wsolrefine.cli.train.pipeline
+from tests.support.processes import ROOT
 from wsolrefine.cli import app
 
-# Of both commands, before the fork.
-
+# The server that forks the processes imports this module, and so all that a command needs.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload([__name__])
+COMMANDS = wsolrefine.cli.refine.loop, wsolrefine.cli.train.pipeline
 CHANGES = ("open", "os.rename", "os.remove", "os.mkdir", "os.symlink", "os.link", "os.truncate")
 LIMIT = 300
 """Seconds that one run may take."""
@@ -68,8 +71,9 @@ def run(arguments, folder, moment=NEVER, largest=None, **patches):
     process = PROCESSES.Process(
         target=_work, args=(arguments, folder, moment, largest, patches, log, started, changes)
     )
-    process.start()
-    assert started.wait(LIMIT)
+    start(process)
+    while not started.wait(0.1) and process.is_alive():
+        continue
     begin = time.monotonic()
     process.join(LIMIT if moment.seconds is None else moment.seconds)
     if moment.seconds is not None:
@@ -80,6 +84,16 @@ def run(arguments, folder, moment=NEVER, largest=None, **patches):
     Path(log).unlink()
     phase = said.rpartition("KILL ")[2] if "KILL " in said else f"after {seconds:.2f} s"
     return Ended(process.exitcode, said, seconds, changes.value, phase.strip())
+
+
+def start(process):
+    """Start a process, and the server before the first one, which must find this package."""
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([path] if path else [])])
+    try:
+        process.start()
+    finally:
+        os.environ.pop("PYTHONPATH") if path is None else os.environ.update(PYTHONPATH=path)
 
 
 def _work(arguments, folder, moment, largest, patches, log, started, changes):
