@@ -89,11 +89,13 @@ def read_recipe(path: Path, model: str | None) -> RecipeHeader:
     """
     require_training("--recipe")
     from wsolrefine.recipes import read_metadata
+    from wsolrefine.recipes.checkpoint import recipe_class
 
     if kind_of(path) != "file":
         stop(f"--recipe: expected a file from wsolrefine train, got {path} ({kind_of(path)})")
     try:
         metadata = read_metadata(path)
+        recipe_class(metadata.recipe)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:

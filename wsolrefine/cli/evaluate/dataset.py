@@ -51,7 +51,7 @@ class Split:
         return 1 + max(annotation.label for annotation in self.reader.annotations)
 
     def may_have(self, classes: int) -> bool:
-        """Tell whether the data set may have that many classes; labels only say how many at least."""
+        """Tell whether it may have so many classes; labels only say how many at least."""
         if self.reader.class_names:
             return self.num_classes == classes
         return self.num_classes <= classes
