@@ -103,7 +103,8 @@ class Reader(Dataset[tuple[Any, Annotation]]):
         if self._masks is None or not self.has_mask(index):
             got = self.annotations[index].image_id
             raise ValueError(f"mask: expected an image that has a mask, got {got}")
-        return to_mask(read_gray(self._mask_path(self._masks, index), size) > self._object_above)
+        gray = read_gray(self._mask_path(self._masks, index), size, above=self._object_above)
+        return to_mask(gray > self._object_above)
 
     def _mask_path(self, masks: Path, index: int) -> Path:
         return (masks / self.annotations[index].image_id).with_suffix(".png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from os import PathLike
 from pathlib import Path
 
@@ -78,10 +79,10 @@ def _annotations(folder: Path) -> list[Annotation]:
     ids, labels = labeled(folder)
     sizes: dict[str, Row] = {}
     boxes: dict[str, list[Row]] = {}
-    if (file := folder / "image_sizes.txt").exists():
+    if os.path.lexists(file := folder / "image_sizes.txt"):  # a broken link is not "no sizes"
         sizes = by_id(read_rows(file, "id,width,height"))
         check_same_ids(ids, sizes.values(), file.name)
-    if (file := folder / "localization.txt").exists():
+    if os.path.lexists(file := folder / "localization.txt"):
         rows = read_rows(file, "id,x0,y0,x1,y1")
         check_same_ids(ids, rows, file.name)
         boxes = grouped(rows)
