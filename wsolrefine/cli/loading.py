@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from wsolrefine import Classifier, Localizer, load_classifier
+from wsolrefine._files import open_regular
 from wsolrefine.cli.console import stop
 from wsolrefine.localization.methods import DEFAULT
 from wsolrefine.models import DEFAULT_CLASSIFIER
@@ -89,7 +90,7 @@ def read_recipe(path: Path, model: str | None) -> RecipeHeader:
         stop(f"--recipe: expected a file from wsolrefine train, got {path}")
     try:
         metadata = read_metadata(path)
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:
         stop(f"--recipe: {error}", 1)

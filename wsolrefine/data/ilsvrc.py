@@ -90,7 +90,8 @@ class ILSVRC(Reader):
         classes = _classes(base)
         labels = {synset: label for label, synset in enumerate(classes)}
         rows = by_id(read_rows(base / "ImageSets/CLS-LOC" / LISTS[split], "id number"))
-        annotations = [_annotation(base, split, row, labels) for row in rows.values()]
+        self._xml = base / "Annotations/CLS-LOC"
+        annotations = [_annotation(self._xml, split, row, labels) for row in rows.values()]
         names = [*classes.values()]
         super().__init__(
             base / "Data/CLS-LOC", annotations, names, transform, masks=folder, policy=policy
@@ -102,6 +103,9 @@ class ILSVRC(Reader):
         """Return whether this image has a mask."""
         # A broken link or a pipe is a mask that cannot be read, not a mask that is missing.
         return self._masks is not None and os.path.lexists(self._mask_path(self._masks, index))
+
+    def _size_source(self, index: int) -> str:
+        return str((self._xml / self.annotations[index].image_id).with_suffix(".xml"))
 
     def _mask_path(self, masks: Path, index: int) -> Path:
         return masks / f"{self.image_path(index).stem}.png"
@@ -119,9 +123,9 @@ def _classes(base: Path) -> dict[str, str]:
     return {name: name for name in sorted(path.name for path in train.iterdir() if path.is_dir())}
 
 
-def _annotation(base: Path, split: str, row: Row, labels: dict[str, int]) -> Annotation:
+def _annotation(folder: Path, split: str, row: Row, labels: dict[str, int]) -> Annotation:
     image_id = f"{split}/{row.path(0)}"
-    file = base / "Annotations/CLS-LOC" / f"{image_id}.xml"
+    file = folder / f"{image_id}.xml"
     size, objects = (
         read_objects(file) if split == "val" or os.path.lexists(file) else Objects(None, [])
     )

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
+from wsolrefine._files import open_regular
 from wsolrefine.models import DEFAULT_CLASSIFIER, Preprocess
 
 FORMAT = "wsolrefine trained recipe 1"
@@ -73,7 +73,7 @@ def read_metadata(path: str | PathLike[str]) -> RecipeMetadata:
     """
     from safetensors import SafetensorError, safe_open
 
-    with Path(path).open("rb"):  # for the usual OSError if it is missing or unreadable
+    with open_regular(path):  # for the usual OSError if it is missing, unreadable, or no file
         pass
     try:
         with safe_open(path, framework="pt") as file:
@@ -90,7 +90,7 @@ def read_metadata(path: str | PathLike[str]) -> RecipeMetadata:
         fields["class_names"] = None if names is None else list(names)
         fields["preprocess"] = None if preprocess is None else Preprocess(**preprocess)
         return RecipeMetadata(**fields)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path}: expected a complete header, got {reason}") from None
 

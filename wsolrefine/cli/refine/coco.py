@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pycocotools import mask as coco_mask  # type: ignore[import-untyped]
 
 from wsolrefine import __version__
+from wsolrefine._files import read_json
 from wsolrefine.cli.files import replacing
 
 RESULTS = "wsolrefine.json"
@@ -78,7 +79,7 @@ class Results:
         """
         path = out / RESULTS
         try:
-            content = json.loads(path.read_text("utf-8"))
+            content = read_json(path)
             results = cls(out, content["info"]["settings"])
             results.categories = {entry["id"]: entry["name"] for entry in content["categories"]}
             images = {image["id"]: {**image, "annotations": []} for image in content["images"]}
