@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import stat
+from io import BufferedReader
 from os import PathLike
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 MAX_TEXT = 2**31
 """Bytes of the largest text file that is read. Lists of ten million images are smaller."""
@@ -37,7 +38,7 @@ class NotAFile(OSError):  # noqa: N818 - nothing failed, the path leads to somet
         return type(self), (self.path, self.kind)
 
 
-def open_regular(path: str | PathLike[str]) -> BinaryIO:
+def open_regular(path: str | PathLike[str]) -> BufferedReader:
     """Open a regular file for reading, also through links.
 
     Opening a named pipe waits for a writer, and reading a device may never end, so that neither is

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-TILE = 2**18
+TILE = 2**16
 """Pixels converted at once."""
 
 Color = tuple[int, int, int]
