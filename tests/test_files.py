@@ -24,7 +24,7 @@ def test_a_pipe_that_takes_the_place_of_a_file_is_refused(tmp_path, monkeypatch)
     """The file is checked once more after it is open, without waiting for a writer."""
     path = tmp_path / "a.txt"
     path.write_text("whole")
-    regular = os.stat(path)
+    regular = path.stat()
     path.unlink()
     os.mkfifo(path)
     monkeypatch.setattr("wsolrefine._files.os.stat", lambda path: regular)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+from pathlib import Path
 
 KINDS = ("pipe", "link to a pipe", "folder", "device", "socket")
 
@@ -25,7 +26,7 @@ def make(path, kind):
         path.symlink_to("/dev/zero")
     else:
         short = socket.socket(socket.AF_UNIX)
-        before = os.getcwd()
+        before = Path.cwd()
         os.chdir(path.parent)  # the path of a socket is short
         short.bind(path.name)
         os.chdir(before)
