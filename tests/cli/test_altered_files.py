@@ -120,10 +120,10 @@ def test_a_results_file_that_is_a_pipe_a_folder_or_a_loop(refine, tmp_path):
     (tmp_path / "out").mkdir()
     path = tmp_path / "out/wsolrefine.json"
     os.mkfifo(path)
-    assert "expected a regular file" in refine(code=2)
+    assert "not a results file of wsolrefine (a named pipe)" in refine(code=2)
     path.unlink()
     path.mkdir()
-    assert "expected a regular file" in refine(code=2)
+    assert "not a results file of wsolrefine (a folder)" in refine(code=2)
     path.rmdir()
     path.symlink_to(path)
     assert "wsolrefine.json: " in refine(code=2)

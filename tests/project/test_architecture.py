@@ -16,7 +16,7 @@ PACKAGE = ROOT / "wsolrefine"
 # Who may import whom ------------------------------------------------------------------------------
 
 FLOORS = (
-    {"_check", "_command"},
+    {"_check", "_command", "_files"},
     {"functional"},
     {"losses", "metrics", "activation", "data", "viz", "models"},
     {"nn"},  # a backbone is a model whose layers are captured

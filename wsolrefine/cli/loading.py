@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from wsolrefine import Classifier, Localizer, load_classifier
+from wsolrefine._files import open_regular
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.files import kind_of
 from wsolrefine.localization.methods import DEFAULT
@@ -96,7 +97,7 @@ def read_recipe(path: Path, model: str | None) -> RecipeHeader:
     try:
         metadata = read_metadata(path)
         recipe_class(metadata.recipe)
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:
         stop(f"--recipe: {error}", 1)

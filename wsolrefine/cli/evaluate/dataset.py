@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsolrefine.cli.console import stop
+from wsolrefine.cli.evaluate.agreement import Agreement
 from wsolrefine.cli.files import kind_of
 from wsolrefine.cli.options import Dataset, data_error, parse_path
 from wsolrefine.data import CUB, ILSVRC, OpenImages, WsolEvaluation
@@ -37,6 +38,7 @@ class Split:
         self.reader, self.name = reader, name
         self.total = len(reader)
         self.count = self.total if limit is None else min(limit, self.total)
+        self.agreement = Agreement(reader, self.count)
 
     @property
     def has_boxes(self) -> bool:

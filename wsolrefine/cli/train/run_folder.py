@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wsolrefine import __version__
+from wsolrefine._files import read_json
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.files import replacing
 
@@ -20,7 +21,7 @@ def read_run(out: Path) -> dict[str, Any] | None:
     """Return the content of a run's file; None if the folder contains no run."""
     path = out / RUN
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = read_json(path)
         if not isinstance(content["settings"], dict) or not isinstance(content["data"], dict):
             raise TypeError("expected objects")
     except FileNotFoundError:
