@@ -157,6 +157,18 @@ def test_neither_with_python_m_nor_with_an_empty_entry_of_pythonpath(folder, tmp
     assert (tmp_path / "out").is_dir()
 
 
+def test_no_library_takes_settings_from_the_working_folder(folder, tmp_path):
+    for name in ("photos", "lists", "my_models.py", "helper_of_mine.py"):
+        (tmp_path / name).symlink_to(folder / name)
+    (tmp_path / "matplotlibrc").write_bytes(b"text.usetex: True\n\xff\xfe")
+    (tmp_path / ".numba_config.yaml").write_text("cache_dir: theirs\nnot_known: 1\n")
+    done = _python(["-m", "wsolrefine", *commands("out")[2]], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "numba is not used" in done.stderr
+    assert not (tmp_path / "theirs").exists()
+    assert (tmp_path / "out-evaluated/box_accuracy.png").is_file()
+
+
 def test_the_search_path_is_as_it_was_after_an_import(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))

@@ -1,16 +1,20 @@
-"""A recipe is measured on the pixels that it was trained on."""
+"""A recipe is measured, and refines, on the pixels that it was trained on."""
 
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
 from tests.support.odd_images import odd_images
 from wsolrefine.cli.evaluate.dataset import Split
 from wsolrefine.cli.evaluate.score_maps import ModelMaps
+from wsolrefine.cli.refine.batch import Plan, load
+from wsolrefine.cli.refine.inputs import Found
 from wsolrefine.cli.train.batches import SampleIndex, TrainingImages
 from wsolrefine.data import Annotation, ImageFolder, ImagePolicy, read_image
+from wsolrefine.data.images import AS_STORED, UPRIGHT
 from wsolrefine.data.reader import Reader, as_boxes
 
 
@@ -23,6 +27,38 @@ def both(reader, index):
     localizer = SimpleNamespace(num_classes=1, prepare_image=pixels)
     measured = ModelMaps(localizer, 1, None, 224)
     return trained[SampleIndex(0, index)][0], measured.load(Split(reader, "test", None), index)
+
+
+def refined(path):
+    """Return what ``refine`` hands to the model."""
+    plan = Plan(SimpleNamespace(prepare_image=pixels), 1, path.parent)
+    return load(plan, Found(path, path.name)).pixels
+
+
+def test_refine_train_and_evaluate_read_alike(tmp_path):
+    names = odd_images(tmp_path)
+    annotations = [Annotation(name, 0, None, as_boxes([])) for name in names]
+    reader = Reader(tmp_path, annotations, ["object"], None, policy=UPRIGHT)
+    for index, name in enumerate(names):
+        found = [*both(reader, index), refined(tmp_path / name)]
+        assert all(torch.equal(found[0], other) for other in found), name
+
+
+@pytest.mark.parametrize("command", ["refine", "train", "evaluate", "size"])
+def test_what_is_turned_is_turned_in_every_command_and_format(tmp_path, command):
+    """Pillow turns TIFF by itself, also where pixels are asked for as they are stored."""
+    names = [name for name in odd_images(tmp_path) if name.startswith("turned")]
+    annotations = [Annotation(name, 0, None, as_boxes([])) for name in names]
+    assert len(names) == 5
+    for policy, shape in ((UPRIGHT, (3, 60, 40)), (AS_STORED, (3, 40, 60))):
+        reader = Reader(tmp_path, annotations, ["object"], None, policy=policy)
+        for index, name in enumerate(names):
+            if command == "refine":
+                assert refined(tmp_path / name).shape == (3, 60, 40), name
+            elif command == "size":
+                assert (3, *reader.size(index)) == shape, name
+            else:
+                assert both(reader, index)[command == "evaluate"].shape == shape, name
 
 
 def test_train_and_evaluate_read_a_data_set_alike(tmp_path):

@@ -5,6 +5,7 @@
 
 import itertools
 import json
+import signal
 import subprocess
 
 import numpy as np
@@ -95,6 +96,18 @@ def test_train_is_killed_at_random_moments(train, go_on, tmp_path):
     kill_and_continue(train, go_on, tmp_path, equal_but_checkpoints, kills=20)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_refine_is_stopped_at_random_moments(refine, tmp_path, sent):
+    kill_and_continue(refine, refine, tmp_path, equal, kills=10, sent=sent, seed=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_train_is_stopped_at_random_moments(train, go_on, tmp_path, sent):
+    kill_and_continue(train, go_on, tmp_path, equal_but_checkpoints, kills=10, sent=sent, seed=2)
+
+
 def test_refine_is_killed_and_goes_on(refine, tmp_path):
     kill_and_continue(refine, refine, tmp_path, equal, kills=2, seed=1)
 
@@ -139,8 +152,11 @@ def assert_one_message(ended, folder):
 
 @pytest.mark.slow
 def test_refine_on_a_full_disk(refine, tmp_path, small_disk):
-    assert run(refine(tmp_path / "whole"), tmp_path / "whole").code == 0
-    whole = contents(tmp_path / "whole")
+    folder = (
+        tmp_path / "disk/whole"
+    )  # as deep as the other: the results name their images from there
+    assert run(refine(folder), folder).code == 0
+    whole = contents(folder)
     disk = small_disk(sum(map(len, whole.values())) * 2 + (1 << 20))
     out, filler = disk / "out", disk / "filler"
     for left in (0, 20_000, 100_000, 200_000):

@@ -39,6 +39,7 @@ class Moment(NamedTuple):
     seconds: float | None = None
     change: int | None = None
     delay: float = 0.0
+    sent: int = signal.SIGKILL
 
 
 class Ended(NamedTuple):
@@ -77,8 +78,8 @@ def run(arguments, folder, moment=NEVER, largest=None, **patches):
     begin = time.monotonic()
     process.join(LIMIT if moment.seconds is None else moment.seconds)
     if moment.seconds is not None:
-        process.kill()
-        process.join()
+        os.kill(process.pid, moment.sent)
+        process.join(LIMIT)
     assert process.exitcode is not None, f"still running after {LIMIT} s: {arguments}"
     seconds, said = time.monotonic() - begin, Path(log).read_text("utf-8", "replace")
     Path(log).unlink()
@@ -118,8 +119,8 @@ def _work(arguments, folder, moment, largest, patches, log, started, changes):
             name = os.path.relpath(os.fspath(values[0]), folder)
             os.write(descriptor, f"KILL at {event} {name} + {moment.delay:.4f} s".encode())
             if not moment.delay:
-                os.kill(os.getpid(), signal.SIGKILL)
-            threading.Timer(moment.delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+                os.kill(os.getpid(), moment.sent)
+            threading.Timer(moment.delay, os.kill, (os.getpid(), moment.sent)).start()
 
     sys.addaudithook(watch)
     started.set()
@@ -127,12 +128,12 @@ def _work(arguments, folder, moment, largest, patches, log, started, changes):
     app()
 
 
-def random_moment(generator, whole):
+def random_moment(generator, whole, sent):
     """Return a moment within a run like ``whole``, half of them while a file is changed."""
     if generator.random() < 0.5:
-        return Moment(seconds=generator.uniform(0, whole.seconds))
+        return Moment(seconds=generator.uniform(0, whole.seconds), sent=sent)
     delay = generator.choice((0, 0, generator.uniform(0, 0.003)))
-    return Moment(change=generator.randint(1, whole.changes), delay=delay)
+    return Moment(change=generator.randint(1, whole.changes), delay=delay, sent=sent)
 
 
 def contents(folder):
@@ -141,7 +142,9 @@ def contents(folder):
     return {name: path.read_bytes() for name, path in found.items() if not path.is_dir()}
 
 
-def kill_and_continue(begin, go_on, base, compare, *, kills, seed=0, in_a_row=3, **patches):
+def kill_and_continue(
+    begin, go_on, base, compare, *, kills, sent=signal.SIGKILL, seed=0, in_a_row=3, **patches
+):
     """Kill runs at random moments and continue them; compare each with an uninterrupted one.
 
     Args:
@@ -150,6 +153,7 @@ def kill_and_continue(begin, go_on, base, compare, *, kills, seed=0, in_a_row=3,
         base: an empty folder.
         compare: called with what is in the folders of the uninterrupted and of the killed run.
         kills: how many there are in all.
+        sent: the signal.
         seed: seed of the moments.
         in_a_row: how often one run is killed at most.
         patches: see :func:`run`.
@@ -159,24 +163,21 @@ def kill_and_continue(begin, go_on, base, compare, *, kills, seed=0, in_a_row=3,
     whole = run(begin(base / "whole"), base / "whole", **patches)
     assert whole.code == 0, whole.said
     sys.stdout.write(f"uninterrupted: {whole.seconds:.2f} s, {whole.changes} changes of files\n")
+    stopped = (-sent, 130)  # 130 if the command has heard the signal
     killed = 0
     for number in itertools.count():
         folder, command = base / str(number), begin
-        for _ in range(in_a_row):
-            ended = run(command(folder), folder, random_moment(generator, whole), **patches)
-            if ended.code != -signal.SIGKILL:  # it was done before
-                assert ended.code == 0, ended.said
+        for _ in range(min(in_a_row, kills - killed)):
+            moment = random_moment(generator, whole, sent)
+            ended = run(command(folder), folder, moment, **patches)
+            if ended.code not in stopped:  # it was done before
                 break
+            assert "Traceback" not in ended.said, ended.said
             killed += 1
-            sys.stdout.write(
-                f"kill {killed} of {kills}: {ended.phase}; left: {len(contents(folder))} files\n"
-            )
+            left = f"left: {len(contents(folder))} files"
+            sys.stdout.write(f"kill {killed} of {kills}: {ended.phase}; {left}\n")
             command = go_on
-            if killed == kills:
-                break
-        else:
-            ended = run(command(folder), folder, **patches)
-        if ended.code == -signal.SIGKILL:
+        if ended.code in stopped:
             ended = run(command(folder), folder, **patches)
         assert ended.code == 0, ended.said
         compare(contents(base / "whole"), contents(folder))

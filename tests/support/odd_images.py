@@ -19,6 +19,8 @@ def odd_images(folder):
     frames = [photo, photo.transpose(Image.Transpose.ROTATE_180)]
     turned = Image.Exif()
     turned[0x0112] = 6
+    holed = ramp.astype(np.float32)
+    holed[3, 3] = np.nan
     palette = photo.quantize(16)
     palette.info["transparency"] = 3
     saved = {
@@ -31,6 +33,11 @@ def odd_images(folder):
         "alpha.png": (alpha, {}),
         "gray alpha.png": (alpha.convert("LA"), {}),
         "turned.jpg": (photo, {"exif": turned}),
+        "turned.png": (photo, {"exif": turned}),
+        "turned.tif": (photo, {"exif": turned}),
+        "turned 16.tif": (Image.fromarray(ramp.astype(np.uint16)), {"exif": turned}),
+        "turned alpha.webp": (alpha, {"exif": turned}),
+        "not a number.tiff": (Image.fromarray(holed), {}),
         "one bit.png": (photo.convert("1"), {}),
         "UPPER.JPEG": (photo, {}),
         "[red]%s $HOME;é\u0301.png": (photo, {}),

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import sys
 import traceback
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from typer.core import TyperGroup
 
 from wsolrefine._command import stop_at_once
@@ -24,6 +30,7 @@ class Guarded(TyperGroup):
         if started:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
+            ignore_configuration()
             return super().invoke(ctx)
         except KeyboardInterrupt:
             stop("stopped", 130)
@@ -40,6 +47,21 @@ class Guarded(TyperGroup):
         finally:
             if started:
                 signal.signal(signal.SIGINT, stop_at_once)
+
+
+def ignore_configuration() -> None:
+    """Keep libraries from the settings that they would read in the working folder.
+
+    matplotlib reads ``matplotlibrc`` there when it is imported, which may make it call LaTeX. numba
+    reads ``.numba_config.yaml`` whenever it compiles, which may name a folder of compiled code.
+    """
+    if os.path.lexists("matplotlibrc") and "matplotlib" not in sys.modules:
+        with contextlib.chdir(Path(__file__).parent), contextlib.suppress(ImportError):
+            import_module("matplotlib")
+    if os.path.lexists(".numba_config.yaml") and "numba" not in sys.modules:
+        sys.modules["numba"] = None  # type: ignore[assignment]
+        note = "Note: numba is not used, because the working folder has a .numba_config.yaml"
+        Console(stderr=True, highlight=False, soft_wrap=True).print(note)
 
 
 def broken_package(error: BaseException) -> str | None:

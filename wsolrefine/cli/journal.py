@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from wsolrefine._files import read_json
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.files import foreign_files, foreign_message, lock_folder, remove_temporary
 from wsolrefine.data._lines import stays_below
@@ -71,12 +72,10 @@ def check_names(out: Path, index: str, names: Iterable[str]) -> set[str]:
 
 def _listed(index: Path) -> set[str]:
     """Return the files that the file of an earlier run lists, with itself; empty if it is none."""
-    if not index.is_file():
-        return set()
     try:
-        files = json.loads(index.read_bytes())["files"]
+        files = read_json(index)["files"]
         return set(files) if isinstance(files, list) and index.name in files else set()
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return set()
 
 

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from wsolrefine import Classifier, Localizer, load_classifier
+from wsolrefine._files import open_regular
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.files import kind_of
 from wsolrefine.localization.methods import DEFAULT
@@ -89,12 +90,14 @@ def read_recipe(path: Path, model: str | None) -> RecipeHeader:
     """
     require_training("--recipe")
     from wsolrefine.recipes import read_metadata
+    from wsolrefine.recipes.checkpoint import recipe_class
 
     if kind_of(path) != "file":
         stop(f"--recipe: expected a file from wsolrefine train, got {path} ({kind_of(path)})")
     try:
         metadata = read_metadata(path)
-        with path.open("rb") as file:
+        recipe_class(metadata.recipe)
+        with open_regular(path) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:
         stop(f"--recipe: {error}", 1)

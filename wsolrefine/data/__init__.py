@@ -1,11 +1,12 @@
 """Readers of real data sets and of score maps. Images need Pillow, which is imported when used."""
 
+from wsolrefine.data._opened import UnreadableImage
 from wsolrefine.data.annotation import Annotation
 from wsolrefine.data.augment import RandomCrop
 from wsolrefine.data.cub import CUB
 from wsolrefine.data.folder import ImageFolder
 from wsolrefine.data.ilsvrc import ILSVRC
-from wsolrefine.data.images import ImagePolicy, UnreadableImage, read_image
+from wsolrefine.data.images import ImagePolicy, read_image
 from wsolrefine.data.openimages import OpenImages
 from wsolrefine.data.score_maps import ScoreMaps
 from wsolrefine.data.wsolevaluation import WsolEvaluation

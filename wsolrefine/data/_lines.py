@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
+
+from wsolrefine._files import MAX_TEXT, read_bytes
 
 WHOLE = re.compile(r"[0-9]{1,9}")
 DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
@@ -61,9 +64,9 @@ def stays_below(path: str) -> bool:
     return not odd and all(part not in ("", ".", "..") for part in path.split("/"))
 
 
-def read_text(file: Path) -> str:
-    """Return the content of a UTF-8 file without its byte order mark."""
-    content = file.read_bytes()
+def read_text(file: Path, limit: int = MAX_TEXT) -> str:
+    """Return the content of a UTF-8 file of limited size, without its byte order mark."""
+    content = read_bytes(file, limit)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -134,8 +137,23 @@ def check_same_ids(first: dict[str, Row], rows: Iterable[Row], name: str) -> Non
     for row in rows:
         if row.fields[0] not in first:
             listing = next(iter(first.values())).file.name if first else "the list of ids"
-            raise row.error(f"an id that is in {listing}", row.fields[0])
+            raise row.error(f"an id that is in {listing}{_alike(first, row)}", row.fields[0])
         seen.add(row.fields[0])
     for key, row in first.items():
         if key not in seen:
             raise row.error(f"an id that is in {name}", key)
+
+
+def _alike(first: dict[str, Row], row: Row) -> str:
+    """Return a hint if an id that is not listed looks like one that is."""
+    wanted = _folded(row.fields[0])
+    for key, other in first.items():
+        if _folded(key) == wanted:
+            return (
+                f" (that of line {other.line} differs in case, blanks or the form of its accents)"
+            )
+    return ""
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text.strip()).casefold()

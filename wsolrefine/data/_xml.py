@@ -11,6 +11,7 @@ from wsolrefine.data.reader import Box
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 DEPTH = 8  # deeper than all elements that are read; the paths of deep ones would be long
+MAX_BYTES = 2**24  # of one image: enough for 50,000 objects
 
 
 class Element(NamedTuple):
@@ -30,7 +31,7 @@ def read_elements(file: Path) -> list[Element]:
             type, whose entities could grow without bound.
 
     """
-    text = read_text(file)
+    text = read_text(file, MAX_BYTES)
     if "<!DOCTYPE" in text:
         line = 1 + text.count("\n", 0, text.index("<!DOCTYPE"))
         raise broken(file, line, "XML without a document type", "<!DOCTYPE")
@@ -83,6 +84,8 @@ def read_objects(file: Path) -> Objects:
         if parent == "annotation/size" and name in ("width", "height"):
             sizes[name] = _whole(file, element)
         elif parent == "annotation/object/bndbox" or element.path == "annotation/object/name":
+            if name in fields:
+                raise broken(file, element.line, f"one {name} in an object", "another one")
             fields[name] = element
         elif element.path == "annotation/object":
             for wanted in ("name", *CORNERS):

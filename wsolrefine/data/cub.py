@@ -91,11 +91,15 @@ def _annotations(base: Path, split: str) -> tuple[list[Annotation], list[str]]:
             raise row.error(f"class {label}", number)
     by_id(row._replace(fields=[row.path(1)]) for row in images.values())  # paths must be unique
 
+    names = {row.fields[1] for row in classes.values()}
     found = []
     for number, image in images.items():
         kind, training, box = (tables[name][number] for name in FORMS)
         if kind.fields[1] not in classes:
             raise kind.error("a class that is in classes.txt", kind.fields[1])
+        folder, name = image.path(1).split("/")[0], classes[kind.fields[1]].fields[1]
+        if folder != name and folder in names:
+            raise kind.error(f"the class of the folder {folder}", name)
         if training.fields[1] not in ("0", "1"):
             raise training.error(f"{training.form} with 1 or 0", training.fields[1])
         if split in ("all", "train" if training.fields[1] == "1" else "test"):

@@ -76,7 +76,8 @@ class ImageFolder(Reader):
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    # A broken link or a pipe counts, so that whoever reads it says so: an image less is not silent.
+    return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 
 def _images(folder: Path) -> Iterator[Path]:

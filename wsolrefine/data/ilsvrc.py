@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from os import PathLike
 from pathlib import Path
 
@@ -89,7 +90,8 @@ class ILSVRC(Reader):
         classes = _classes(base)
         labels = {synset: label for label, synset in enumerate(classes)}
         rows = by_id(read_rows(base / "ImageSets/CLS-LOC" / LISTS[split], "id number"))
-        annotations = [_annotation(base, split, row, labels) for row in rows.values()]
+        self._xml = base / "Annotations/CLS-LOC"
+        annotations = [_annotation(self._xml, split, row, labels) for row in rows.values()]
         names = [*classes.values()]
         super().__init__(
             base / "Data/CLS-LOC", annotations, names, transform, masks=folder, policy=policy
@@ -99,7 +101,11 @@ class ILSVRC(Reader):
 
     def has_mask(self, index: int) -> bool:
         """Return whether this image has a mask."""
-        return self._masks is not None and self._mask_path(self._masks, index).is_file()
+        # A broken link or a pipe is a mask that cannot be read, not a mask that is missing.
+        return self._masks is not None and os.path.lexists(self._mask_path(self._masks, index))
+
+    def _size_source(self, index: int) -> str:
+        return str((self._xml / self.annotations[index].image_id).with_suffix(".xml"))
 
     def _mask_path(self, masks: Path, index: int) -> Path:
         return masks / f"{self.image_path(index).stem}.png"
@@ -108,7 +114,7 @@ class ILSVRC(Reader):
 def _classes(base: Path) -> dict[str, str]:
     """Return the names of the classes by synset, in alphabetical order of the synsets."""
     for folder in (base, base.parent):
-        if (file := folder / "LOC_synset_mapping.txt").is_file():
+        if os.path.lexists(file := folder / "LOC_synset_mapping.txt"):
             rows = by_id(read_rows(file, "synset name", open_end=True))
             return {synset: rows[synset].fields[1] for synset in sorted(rows)}
     train = base / "Data/CLS-LOC/train"
@@ -117,10 +123,12 @@ def _classes(base: Path) -> dict[str, str]:
     return {name: name for name in sorted(path.name for path in train.iterdir() if path.is_dir())}
 
 
-def _annotation(base: Path, split: str, row: Row, labels: dict[str, int]) -> Annotation:
+def _annotation(folder: Path, split: str, row: Row, labels: dict[str, int]) -> Annotation:
     image_id = f"{split}/{row.path(0)}"
-    file = base / "Annotations/CLS-LOC" / f"{image_id}.xml"
-    size, objects = read_objects(file) if split == "val" or file.exists() else Objects(None, [])
+    file = folder / f"{image_id}.xml"
+    size, objects = (
+        read_objects(file) if split == "val" or os.path.lexists(file) else Objects(None, [])
+    )
     synset = row.fields[0].split("/")[0]
     if split == "train":
         if synset not in labels:

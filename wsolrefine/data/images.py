@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
+from wsolrefine.data._opened import UnreadableImage, one_at_a_time, opened
+from wsolrefine.data._rgb import Deep, as_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,25 +24,19 @@ SUFFIXES = (
 listed too: better reported than passed over."""
 
 _ORIENTATION = 0x0112  # the EXIF tag
-_ON_ITS_SIDE = {5, 6, 7, 8}
-
-
-class UnreadableImage(ValueError):  # noqa: N818 - it is the image that is at fault
-    """A file holds no image that can be read.
-
-    Args:
-        path: the file.
-        got: what it holds instead, such as ``an empty file (0 bytes)``.
-        expected: what it should hold.
-
-    """
-
-    def __init__(self, path: str | PathLike[str], got: str, expected: str = "an image") -> None:
-        super().__init__(path, got, expected)
-        self.path, self.reason = Path(path), f"expected {expected}, got {got}"
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+"""How an image of each orientation is turned upright, in Pillow's names."""
+_BACK = {6: 8, 8: 6}
+"""What turns an upright image back; the other orientations undo themselves."""
+_ON_ITS_SIDE = (5, 6, 7, 8)
 
 
 @dataclass(frozen=True)
@@ -56,10 +51,12 @@ class ImagePolicy:
             refer to.
         deep_gray: ``"stretch"`` maps the darkest finite pixel of gray with more than 8 bits (also
             float) to 0 and the brightest to 255, because such files rarely use their whole range;
-            ``"scale"`` divides 16 bits by 257 and refuses more.
+            NaN and -inf become 0, inf 255, and a constant image is black. ``"scale"`` divides 16
+            bits by 257 and refuses more.
         background: color, 0 to 255, under transparent pixels.
 
     Raises:
+        TypeError: ``background`` is no sequence of integers.
         ValueError: a field is none of the values above.
 
     Example:
@@ -77,8 +74,11 @@ class ImagePolicy:
             if getattr(self, name) not in known:
                 expected = " or ".join(map(repr, known))
                 raise ValueError(f"{name}: expected {expected}, got {getattr(self, name)!r}")
-        if len(self.background) != 3 or not all(0 <= value <= 255 for value in self.background):
-            raise ValueError(f"background: expected 3 values 0 to 255, got {self.background}")
+        color = self.background
+        if not isinstance(color, Sequence) or not all(isinstance(value, int) for value in color):
+            raise TypeError(f"background: expected 3 integers, got {color!r}")
+        if len(color) != 3 or not all(0 <= value <= 255 for value in color):
+            raise ValueError(f"background: expected 3 values 0 to 255, got {color!r}")
 
     def __str__(self) -> str:
         turned = "upright (EXIF)" if self.orientation == "upright" else "as stored (EXIF ignored)"
@@ -94,6 +94,9 @@ AS_STORED = ImagePolicy(orientation="stored")
 def read_image(path: str | PathLike[str], policy: ImagePolicy = UPRIGHT) -> Image:
     """Read an image file as 8-bit RGB.
 
+    It takes at most about 12 bytes a pixel, and images of more than 33 megapixels are read one at a
+    time, in however many threads. Color profiles are not applied.
+
     Args:
         path: the file.
         policy: what is done to its pixels.
@@ -103,8 +106,8 @@ def read_image(path: str | PathLike[str], policy: ImagePolicy = UPRIGHT) -> Imag
 
     Raises:
         OSError: there is no such file, or it may not be read.
-        UnreadableImage: (a ValueError) the file is empty, truncated, damaged, not an image, has too
-            many pixels, or has deep gray that the policy does not scale.
+        UnreadableImage: (a ValueError) the file is empty, truncated, damaged, not an image or not a
+            regular file, has too many pixels, or has deep gray that the policy does not scale.
 
     Example:
         >>> import tempfile
@@ -115,15 +118,55 @@ def read_image(path: str | PathLike[str], policy: ImagePolicy = UPRIGHT) -> Imag
         (255, 255, 255)
 
     """
-    with opened(path) as image:
-        from PIL import ImageOps
+    with reading(path, policy) as image:
+        return image
 
-        image.load()  # the first frame; raises on a truncated file
-        format = image.format
-        if policy.orientation == "upright":
-            with contextlib.suppress(Exception):  # damaged EXIF data: the pixels are still good
-                ImageOps.exif_transpose(image, in_place=True)
-        return _rgb(image, Path(path), format, policy)
+
+@contextlib.contextmanager
+def reading(path: str | PathLike[str], policy: ImagePolicy = UPRIGHT) -> Iterator[Image]:
+    """Yield :func:`read_image`'s result; no other large image is read until the end of the context.
+
+    For threads that keep only a small version of each image.
+    """
+    with contextlib.ExitStack() as turn:
+        with opened(path) as image:
+            turn.enter_context(one_at_a_time(image.width * image.height))
+            pixels = _decoded(image, Path(path), policy)
+        yield pixels
+
+
+def _decoded(image: Image, path: Path, policy: ImagePolicy) -> Image:
+    from PIL import Image as Pillow
+
+    to_upright, to_stored = load(image)
+    rgb = _rgb(image, path, policy)
+    if rgb is not image:
+        image.close()  # its pixels are not needed any more, and turning takes as many again
+    turn = to_upright if policy.orientation == "upright" else to_stored
+    return rgb if turn is None else rgb.transpose(Pillow.Transpose[TURNS[turn]])
+
+
+def load(image: Image) -> tuple[int | None, int | None]:
+    """Decode an opened image: its first frame. A truncated file raises.
+
+    Returns:
+        The orientations that turn it upright, and as it is stored; None: it is that way.
+
+    """
+    before = orientation_of(image) if image.format == "TIFF" else None
+    image.load()
+    orientation = orientation_of(image)
+    if before is None or orientation == before:
+        return orientation, None
+    return None, _BACK.get(before, before)  # Pillow turns TIFF upright by itself
+
+
+def orientation_of(image: Image) -> int | None:
+    """Return an opened image's EXIF orientation, 2 to 8; None: upright, or damaged EXIF data."""
+    with contextlib.suppress(Exception):  # damaged EXIF data: the pixels are still good
+        found = image.getexif().get(_ORIENTATION)
+        return found if isinstance(found, int) and found in TURNS else None
+    return None
 
 
 def to_rgb(image: Image, policy: ImagePolicy = UPRIGHT) -> Image:
@@ -137,92 +180,23 @@ def to_rgb(image: Image, policy: ImagePolicy = UPRIGHT) -> Image:
     if pillow is None or not isinstance(image, pillow.Image):
         kind = type(image).__name__
         raise TypeError(f"images: expected a tensor or PIL images, got {kind}")
-    return _rgb(image, Path("image"), image.format, policy)
+    return _rgb(image, Path("image"), policy)
 
 
 def image_size(path: str | PathLike[str], policy: ImagePolicy = UPRIGHT) -> tuple[int, int]:
-    """Return (height, width) of :func:`read_image`'s result, from the head of the file alone."""
-    with opened(path) as image:
-        if policy.orientation == "upright":
-            with contextlib.suppress(Exception):  # damaged EXIF data turns nothing
-                if image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE:
-                    return image.width, image.height
-        return image.height, image.width
+    """Return (height, width) of :func:`read_image`'s result, without decoding if it can be."""
+    with opened(path) as image, one_at_a_time(image.width * image.height):
+        width, height = image.size
+        if image.format == "TIFF":  # whose size may be that of the image turned upright, or not
+            tags = image.tag_v2  # type: ignore[attr-defined]
+            width, height = tags[256], tags[257]
+        if policy.orientation == "upright" and orientation_of(image) in _ON_ITS_SIDE:
+            width, height = height, width
+        return height, width
 
 
-@contextlib.contextmanager
-def opened(path: str | PathLike[str], kind: str = "an image") -> Iterator[Image]:
-    """Open an image file with Pillow; whatever goes wrong with its content names the file.
-
-    Args:
-        path: the file.
-        kind: what it should hold, for errors.
-
-    Raises:
-        OSError: there is no such file, or it may not be read.
-        UnreadableImage: it is no image, or a damaged one, or one of far too many pixels.
-
-    """
+def _rgb(image: Image, path: Path, policy: ImagePolicy) -> Image:
     try:
-        from PIL import Image, UnidentifiedImageError
-    except ModuleNotFoundError as error:
-        raise ImportError("reading images needs Pillow: pip install pillow") from error
-
-    path = Path(path)
-
-    def unreadable(got: str) -> UnreadableImage:
-        return UnreadableImage(path, got, kind)
-
-    with path.open("rb") as file:
-        if path.stat().st_size == 0:
-            raise unreadable("an empty file (0 bytes)")
-        try:
-            with Image.open(file) as image:
-                yield image
-        except UnreadableImage:
-            raise
-        except UnidentifiedImageError:
-            raise unreadable("another kind of file, or a format that Pillow cannot read") from None
-        except Image.DecompressionBombError as error:
-            raise unreadable(f"too many pixels ({error})") from None
-        except MemoryError:
-            raise unreadable("more pixels than fit into memory") from None
-        except OSError as error:
-            if error.errno is not None:  # the system's own errors have a number, Pillow's none
-                raise
-            raise unreadable(f"a damaged or truncated file ({error})") from None
-        except Exception as error:  # decoders raise whatever a damaged file leads to
-            raise unreadable(f"a damaged file ({error or type(error).__name__})") from None
-
-
-def _rgb(image: Image, path: Path, format: str | None, policy: ImagePolicy) -> Image:
-    from PIL import Image as Pillow
-
-    if image.mode.startswith(("I", "F")):
-        if policy.deep_gray == "scale":
-            gray = _scaled(np.asarray(image), image.mode, format, path)
-        else:
-            gray = _stretched(np.asarray(image, dtype=np.float64))
-        return Pillow.fromarray(gray).convert("RGB")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        under = Pillow.new("RGBA", layer.size, (*policy.background, 255))
-        return Pillow.alpha_composite(under, layer).convert("RGB")
-    # An image of 100 megapixels is 300 MB: no copy where none is needed.
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _scaled(values: Any, mode: str, format: str | None, path: Path) -> Any:
-    # Pillow opens 16 bits as I;16, but PGM and, in older versions, PNG as I.
-    if not (mode.startswith("I;16") or (mode == "I" and format in ("PNG", "PPM"))):
-        raise UnreadableImage(path, f"mode {mode}", "an image of 8 or 16 bits")
-    return ((values.astype(np.int32) + 128) // 257).astype(np.uint8)
-
-
-def _stretched(values: Any) -> Any:
-    finite = np.isfinite(values)
-    if not finite.any():
-        return np.zeros(values.shape, np.uint8)
-    low, high = values[finite].min(), values[finite].max()
-    values = np.where(finite, values, low) - low
-    return (values * (255 / (high - low) if high > low else 0) + 0.5).astype(np.uint8)
+        return as_rgb(image, policy.deep_gray == "stretch", policy.background)
+    except Deep as error:
+        raise UnreadableImage(path, str(error), "an image of 8 or 16 bits") from None

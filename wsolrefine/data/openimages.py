@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -76,7 +77,7 @@ class OpenImages(Reader):
         super().__init__(images, annotations, None, transform, policy=policy)
         self._files: dict[str, _Files] = {}
         file = folder / "localization.txt"
-        if split != "train" or file.exists():
+        if split != "train" or os.path.lexists(file):
             rows = read_rows(file, "id,mask,ignore")
             check_same_ids(ids, rows, file.name)
             self._files = {image_id: _files(rows) for image_id, rows in grouped(rows).items()}

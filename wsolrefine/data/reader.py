@@ -75,6 +75,39 @@ class Reader(Dataset[tuple[Any, Annotation]]):
         """Return (height, width) of an image, from its file if the annotations do not give it."""
         return self.annotations[index].size or image_size(self.image_path(index), self.policy)
 
+    def disagreement(self, index: int, size: tuple[int, int] | None = None) -> str | None:
+        """Return how the size in the annotations differs from that of the image, or None.
+
+        Boxes are scaled by the size in the annotations, so a wrong one is a wrong result. A smaller
+        or larger copy of the image agrees: only the aspect counts, up to rounding to whole pixels.
+
+        Args:
+            index: number of the image.
+            size: (height, width) of the image if it is open already; None: read from its file.
+
+        Returns:
+            ``WHERE: expected 640 x 480, as in the image, got 480 x 640``; None if they agree, or if
+            the annotations give no size.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it holds no image.
+
+        """
+        listed = self.annotations[index].size
+        if listed is None:
+            return None
+        height, width = size or image_size(self.image_path(index), self.policy)
+        if _rounded(height, width, listed):
+            return None
+        got = f"{listed[1]} x {listed[0]}"
+        name = self.annotations[index].image_id
+        return f"{self._size_source(index)}: expected {width} x {height}, as in {name}, got {got}"
+
+    def _size_source(self, index: int) -> str:
+        """Return the file, and the line if it has one, that gives the size of an image."""
+        return "annotation"
+
     @property
     def has_masks(self) -> bool:
         """Whether the data set has pixel masks; :meth:`has_mask` says so for one image."""
@@ -103,7 +136,8 @@ class Reader(Dataset[tuple[Any, Annotation]]):
         if self._masks is None or not self.has_mask(index):
             got = self.annotations[index].image_id
             raise ValueError(f"mask: expected an image that has a mask, got {got}")
-        return to_mask(read_gray(self._mask_path(self._masks, index), size) > self._object_above)
+        gray = read_gray(self._mask_path(self._masks, index), size, above=self._object_above)
+        return to_mask(gray > self._object_above)
 
     def _mask_path(self, masks: Path, index: int) -> Path:
         return (masks / self.annotations[index].image_id).with_suffix(".png")
@@ -121,6 +155,12 @@ class Reader(Dataset[tuple[Any, Annotation]]):
             for image_id, label, size, boxes in packed
         ]
         self.__dict__.update(state | {"annotations": annotations})
+
+
+def _rounded(height: int, width: int, listed: tuple[int, int]) -> bool:
+    """Tell whether a size is a listed one, scaled and rounded."""
+    by_width, by_height = width * listed[0] / listed[1], height * listed[1] / listed[0]
+    return abs(height - by_width) <= 1 or abs(width - by_height) <= 1
 
 
 def as_boxes(boxes: Iterable[Box]) -> Tensor:

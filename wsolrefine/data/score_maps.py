@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import os
 from os import PathLike
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from wsolrefine._files import open_regular
 from wsolrefine.data._lines import stays_below
 from wsolrefine.data._masks import read_gray_map
+from wsolrefine.data._opened import MAX_PIXELS
 from wsolrefine.data.images import SUFFIXES
 from wsolrefine.data.reader import check_folder
 
@@ -72,18 +77,19 @@ class ScoreMaps:
         for suffix in (".npy", ".png"):
             for name in names:
                 path = self.folder / f"{name}{suffix}"
-                if path.is_file():
+                if os.path.lexists(path):  # a broken link or a pipe is not "no map"
                     return path
         raise FileNotFoundError(f"{self.folder / image_id}.npy: expected a score map, got no file")
 
 
 def _read_array(path: Path) -> Tensor:
     expected = f"{path}: expected an array of numbers (H, W)"
-    with path.open("rb") as file:
+    with open_regular(path) as file:
+        _check_header(file, expected)
         try:
             values = np.load(file, allow_pickle=False)
         except Exception as error:  # a damaged file can raise anything
-            raise ValueError(f"{expected}, got {error}") from None
+            raise ValueError(f"{expected}, got {error or type(error).__name__}") from None
     if not isinstance(values, np.ndarray):
         raise ValueError(f"{expected}, got an archive of arrays")
     if values.dtype.kind not in "biuf":
@@ -91,3 +97,21 @@ def _read_array(path: Path) -> Tensor:
     if values.ndim != 2 or not values.size:
         raise ValueError(f"{expected}, got shape {values.shape}")
     return torch.from_numpy(values.astype(np.float64))
+
+
+def _check_header(file: BinaryIO, expected: str) -> None:
+    """Raise if an array claims to be larger than its file, before memory is taken for it."""
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0
+        shape, _, dtype = (read if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+    except Exception:  # what is wrong with it, loading it will say
+        file.seek(0)
+        return
+    size, left = math.prod(shape), os.fstat(file.fileno()).st_size - file.tell()
+    if size > MAX_PIXELS:
+        raise ValueError(f"{expected} of at most {MAX_PIXELS:,} pixels, got shape {shape}")
+    if not dtype.hasobject and size * dtype.itemsize > left:
+        needed = size * dtype.itemsize
+        raise ValueError(f"{expected}, got a truncated file ({left:,} of {needed:,} bytes)")
+    file.seek(0)

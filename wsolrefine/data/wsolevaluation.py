@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from os import PathLike
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from wsolrefine.data._lines import Row, by_id, check_same_ids, grouped, read_row
 from wsolrefine.data.annotation import Annotation
 from wsolrefine.data.images import AS_STORED, ImagePolicy
 from wsolrefine.data.reader import Box, Reader, Transform, as_boxes, check_folder
+
+SIZES = "image_sizes.txt"
 
 
 class WsolEvaluation(Reader):
@@ -63,7 +66,12 @@ class WsolEvaluation(Reader):
         root = None if images is None else Path(images)
         if root is not None:
             check_folder("images", root)
-        super().__init__(root, _annotations(folder), None, transform, policy=policy)
+        annotations, self._lines = _annotations(folder)
+        super().__init__(root, annotations, None, transform, policy=policy)
+        self._sizes = folder / SIZES
+
+    def _size_source(self, index: int) -> str:
+        return f"{self._sizes}:{self._lines[self.annotations[index].image_id]}"
 
 
 def labeled(folder: Path) -> tuple[dict[str, Row], dict[str, int]]:
@@ -74,18 +82,19 @@ def labeled(folder: Path) -> tuple[dict[str, Row], dict[str, int]]:
     return ids, {row.path(0): labels[key].whole(1) for key, row in ids.items()}
 
 
-def _annotations(folder: Path) -> list[Annotation]:
+def _annotations(folder: Path) -> tuple[list[Annotation], dict[str, int]]:
+    """Return the annotations, and the line of each image in the list of sizes."""
     ids, labels = labeled(folder)
     sizes: dict[str, Row] = {}
     boxes: dict[str, list[Row]] = {}
-    if (file := folder / "image_sizes.txt").exists():
+    if os.path.lexists(file := folder / SIZES):  # a broken link is not "no sizes"
         sizes = by_id(read_rows(file, "id,width,height"))
         check_same_ids(ids, sizes.values(), file.name)
-    if (file := folder / "localization.txt").exists():
+    if os.path.lexists(file := folder / "localization.txt"):
         rows = read_rows(file, "id,x0,y0,x1,y1")
         check_same_ids(ids, rows, file.name)
         boxes = grouped(rows)
-    return [
+    annotations = [
         Annotation(
             image_id,
             label,
@@ -94,6 +103,7 @@ def _annotations(folder: Path) -> list[Annotation]:
         )
         for image_id, label in labels.items()
     ]
+    return annotations, {image_id: row.line for image_id, row in sizes.items()}
 
 
 def _size(row: Row) -> tuple[int, int]:

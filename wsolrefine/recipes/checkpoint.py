@@ -166,13 +166,14 @@ def load_recipe(path: str | PathLike[str], *, backbone: str | None = None) -> Re
         raise ValueError(
             f"backbone: expected {metadata.backbone!r}, because {reason} ({path}), got None"
         )
-    recipe_type, options = recipe_class(metadata.recipe), metadata.hyper_parameters
-    defaults = {
-        name: parameter.default
-        for name, parameter in signature(recipe_type).parameters.items()
-        if parameter.default is not Parameter.empty
-    }
+    options = metadata.hyper_parameters
     try:
+        recipe_type = recipe_class(metadata.recipe)
+        defaults = {
+            name: parameter.default
+            for name, parameter in signature(recipe_type).parameters.items()
+            if parameter.default is not Parameter.empty
+        }
         check_options(options, defaults)
         weights = load_file(path)
         classifier = _without_weights(metadata)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
+from wsolrefine._files import open_regular
 from wsolrefine.models import Preprocess
 from wsolrefine.recipes._header import parse
 
@@ -62,9 +61,7 @@ def read_metadata(path: str | PathLike[str]) -> RecipeMetadata:
     """
     from safetensors import SafetensorError, safe_open
 
-    if not stat.S_ISREG(Path(path).stat().st_mode):  # opening a pipe waits for its other end
-        raise ValueError(f"{path}: expected a safetensors file, got none (not a regular file)")
-    with Path(path).open("rb"):  # for the usual OSError if it is unreadable
+    with open_regular(path):  # for the usual OSError if it is missing, unreadable, or no file
         pass
     try:
         with safe_open(path, framework="pt") as file:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsolrefine.cli.console import stop
+from wsolrefine.cli.evaluate.agreement import Agreement
 from wsolrefine.cli.files import kind_of
 from wsolrefine.cli.options import Dataset, data_error, parse_path
 from wsolrefine.data import CUB, ILSVRC, OpenImages, WsolEvaluation
@@ -37,6 +38,7 @@ class Split:
         self.reader, self.name = reader, name
         self.total = len(reader)
         self.count = self.total if limit is None else min(limit, self.total)
+        self.agreement = Agreement(reader, self.count)
 
     @property
     def has_boxes(self) -> bool:
@@ -51,7 +53,7 @@ class Split:
         return 1 + max(annotation.label for annotation in self.reader.annotations)
 
     def may_have(self, classes: int) -> bool:
-        """Tell whether the data set may have that many classes; labels only say how many at least."""
+        """Tell whether it may have so many classes; labels only say how many at least."""
         if self.reader.class_names:
             return self.num_classes == classes
         return self.num_classes <= classes

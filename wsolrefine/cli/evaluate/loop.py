@@ -99,6 +99,7 @@ def each_image(
                         problems.append((split.image_id(i), str(found)))
                     elif not problems:
                         yield found
+            split.agreement.check()
             advance(len(batch))
             if len(problems) >= MAX_PROBLEMS:
                 raise Unusable(problems[:MAX_PROBLEMS], complete=False)
@@ -138,7 +139,10 @@ def _count(
     truth = reader.annotations[index]
     if len(truth.boxes) and truth.size is None:  # only then, because the image may be missing
         truth = truth._replace(size=reader.size(index))
+    if truth.size is not None:
+        split.agreement.see_boxes(index, truth.boxes, truth.size)
     size, masks = prediction.map.shape, None
     if reader.has_mask(index):
         masks = Masks(reader.mask(index), reader.mask(index, size))
+        split.agreement.see_mask(index, masks.stored.shape)
     return count_image(prediction, truth, masks, rule), (size[0], size[1])

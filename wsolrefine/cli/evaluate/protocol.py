@@ -53,6 +53,7 @@ def protocol(
         relation = ">" if rule.hit_iou > 0.5 else ">="
         lines["Top-1, Top-5, GT-known"] = f"IoU {relation} 0.5, boxes of MaxBoxAcc"
         lines["errors"] = "SPA's rules (correct: IoU > 0.5), boxes of MaxBoxAcc"
+    lines |= split.agreement.protocol()
     if masks:
         lines["masks"] = (
             f"of {int(counts['masks'])} images; PxAP: mask resized to the map (nearest); "

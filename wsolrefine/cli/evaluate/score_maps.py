@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -15,6 +16,7 @@ from wsolrefine.cli.evaluate.dataset import Split
 from wsolrefine.cli.evaluate.options import Labels
 from wsolrefine.cli.finite import not_finite
 from wsolrefine.data import ScoreMaps
+from wsolrefine.data.images import AS_STORED, image_size, reading
 from wsolrefine.metrics import prepare_score_map
 
 
@@ -56,6 +58,8 @@ class MapFolder:
             ValueError: the map contains NaN, or without ``normalize`` values outside [0, 1].
 
         """
+        with contextlib.suppress(OSError, ValueError):  # images are not needed for maps of files
+            split.agreement.see_image(index, image_size(split.reader.image_path(index), AS_STORED))
         map = self.files.maps(split.image_id(index)).double()
         if not map.isfinite().all():
             raise ValueError("map: expected finite numbers, got NaN or infinity")
@@ -106,7 +110,9 @@ class ModelMaps:
 
     def load(self, split: Split, index: int) -> Tensor:
         """Read and preprocess one image."""
-        return self.localizer.prepare_image(split.reader.image(index))
+        with reading(split.reader.image_path(index), split.reader.policy) as image:
+            split.agreement.see_image(index, (image.height, image.width))
+            return self.localizer.prepare_image(image)
 
     def predict(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Prediction]:
         """Localize in a batch.

@@ -23,7 +23,8 @@ from wsolrefine.cli.finite import not_finite
 from wsolrefine.cli.refine.coco import annotation
 from wsolrefine.cli.refine.inputs import Found
 from wsolrefine.cli.refine.stored import Record
-from wsolrefine.data import UnreadableImage, read_image
+from wsolrefine.data import UnreadableImage
+from wsolrefine.data.images import reading
 from wsolrefine.localization.masks import enlarge, mask_size, masks_of
 from wsolrefine.viz import draw_boxes, overlay
 
@@ -76,17 +77,17 @@ class Failed(NamedTuple):
 def load(plan: Plan, found: Found) -> Loaded | Failed:
     """Read and preprocess one image."""
     try:
-        image = read_image(found.path)
-        pixels = plan.localizer.prepare_image(image)
+        with reading(found.path) as image:
+            pixels, size = plan.localizer.prepare_image(image), image.size
+            image.thumbnail((PREVIEW_SIZE, PREVIEW_SIZE))
+            preview = np.asarray(image).copy()
     except UnreadableImage as error:
         return Failed(found, error.reason)
     except OSError as error:
         return Failed(found, (error.strerror or str(error)).lower())
     except Exception as error:  # preprocessing may be the user's code
         return Failed(found, f"preprocessing failed ({error or type(error).__name__})")
-    size = image.size
-    image.thumbnail((PREVIEW_SIZE, PREVIEW_SIZE))
-    return Loaded(found, pixels, size, np.asarray(image).copy())
+    return Loaded(found, pixels, size, preview)
 
 
 def finish(plan: Plan, batch: list[Loaded], pool: Executor) -> Iterator[Finished | Failed]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from wsolrefine._files import NotAFile, read_json
 from wsolrefine.data._lines import stays_below
 
 FORMAT = 1
@@ -30,20 +30,17 @@ def read_content(path: Path) -> Record:
 
     """
     try:
-        if not path.exists() and not path.is_symlink():
-            raise FileNotFoundError(path)
-        if not path.is_file():  # opening a pipe waits for its other end
-            raise ValueError("expected a regular file")
-        content = json.loads(path.read_text("utf-8"), parse_constant=_no_number)
+        content = read_json(path)
         _check(content)
-    except FileNotFoundError:
-        raise
-    except RecursionError:
-        raise BadResults(f"{path}: not a results file of wsolrefine (nested too deeply)") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(path) from None
+    except NotAFile as error:
+        raise BadResults(f"{path}: not a results file of wsolrefine ({error.kind})") from None
     except OSError as error:
         raise BadResults(f"{path}: cannot be read ({error.strerror or error})") from None
     except ValueError as error:
-        raise BadResults(f"{path}: not a results file of wsolrefine ({error})") from None
+        reason = str(error).removeprefix(f"{path}: ")
+        raise BadResults(f"{path}: not a results file of wsolrefine ({reason})") from None
     return dict(content)
 
 
@@ -146,7 +143,3 @@ def _finite(value: Any, where: str, depth: int) -> None:
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for part in parts:
         _finite(part, where, depth - 1)
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"expected finite numbers, got {name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from wsolrefine.data import UnreadableImage
+from wsolrefine.data._opened import share_turn
 from wsolrefine.data.augment import RandomCrop
+from wsolrefine.data.images import reading
 from wsolrefine.data.reader import Reader
 
 
@@ -57,9 +60,9 @@ class TrainingImages(Dataset[tuple[Tensor, int] | UnreadableImage]):
     def __getitem__(self, index: SampleIndex) -> tuple[Tensor, int] | UnreadableImage:
         path = self.reader.image_path(index.image)
         try:
-            image = self.reader.image(index.image)
             generator = torch.Generator().manual_seed(derive_seed(self.seed, *index))
-            pixels = self.preprocess(self.crop(image, generator))
+            with reading(path, self.reader.policy) as image:
+                pixels = self.preprocess(self.crop(image, generator))
         except UnreadableImage as error:
             return error
         except OSError as error:
@@ -119,12 +122,14 @@ class Loader(DataLoader[Any]):
     """A loader that raises the errors of unreadable images in the main process."""
 
     def __init__(self, images: TrainingImages, batches: Batches, workers: int, pinned: bool):
+        lock = torch.multiprocessing.get_context().RLock() if workers else None
         super().__init__(
             images,
             batch_sampler=batches,
             num_workers=workers,
             collate_fn=stack,
             pin_memory=pinned,
+            worker_init_fn=partial(_share_turn, lock) if lock else None,
         )
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
@@ -132,6 +137,10 @@ class Loader(DataLoader[Any]):
             if isinstance(batch, UnreadableImage):
                 raise batch
             yield batch
+
+
+def _share_turn(lock: Any, worker: int) -> None:
+    share_turn(lock)  # large images are read one at a time, in all workers together
 
 
 def stack(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wsolrefine import __version__
+from wsolrefine._files import read_json
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.files import foreign_files, foreign_message, replacing
 from wsolrefine.cli.train.settings import check_content
@@ -43,16 +44,15 @@ def read_run(out: Path) -> dict[str, Any] | None:
     try:
         if not path.is_file() or path.stat().st_size > LARGEST:
             raise ValueError("expected a file of settings")
-        content = json.loads(path.read_text("utf-8"))
+        content = read_json(path)
         check_content(content)
         if content["sha256"] != _hash(content):
             raise ValueError("expected what was written when the run began, got other values")
-    except RecursionError:
-        stop(f"{path}: not written by wsolrefine train (nested too deeply)")
     except OSError as error:
         stop(f"{path}: {error.strerror or error}", 1)
     except (ValueError, TypeError) as error:
-        stop(f"{path}: not written by wsolrefine train ({error})")
+        reason = str(error).removeprefix(f"{path}: ")
+        stop(f"{path}: not written by wsolrefine train ({reason})")
     return dict(content)
 
 

@@ -1,0 +1,263 @@
+"""``evaluate`` compares sizes, masks and boxes with the images, and names what does not agree."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from tests.support import miniature, odd_files, photographs
+from tests.support.odd_files import time_limit
+from wsolrefine.cli import app
+from wsolrefine.cli.evaluate.agreement import Agreement, same_aspect
+from wsolrefine.data import CUB, ILSVRC, WsolEvaluation
+from wsolrefine.data.images import UPRIGHT
+
+
+@pytest.fixture(autouse=True)
+def one_classifier(monkeypatch):
+    with photographs.shared(monkeypatch):
+        yield
+
+
+@pytest.fixture
+def evaluate(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+
+    def call(*arguments, code=0):
+        out = tmp_path / "out"
+        result = CliRunner().invoke(app, ["evaluate", *map(str, arguments), "--out", str(out)])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == code, result.output
+        return result.output, None if code else json.loads((out / "evaluation.json").read_text())
+
+    return call
+
+
+def write(folder, count, swapped=(), size=(20, 30), saved=(20, 30)):
+    """Write images, lists that swap width and height of some, and perfect maps; return options."""
+    truths = []
+    for n in range(count):
+        listed = size[::-1] if n in swapped else size
+        truths.append(miniature.Truth(f"{n:03}.png", 0, listed, [(2, 3, 12, 14)]))
+        Image.new("L", saved[::-1], n % 200).save(folder / f"{n:03}.png")
+        map = np.zeros((20, 30))
+        map[3:14, 2:12] = 1
+        (folder / "maps").mkdir(exist_ok=True)
+        np.save(folder / f"maps/{n:03}.png.npy", map)
+    miniature.write_metadata(folder / "lists", truths)
+    return ["-d", "wsolevaluation", "--metadata", folder / "lists", "--root", folder]
+
+
+@pytest.mark.parametrize("source", ["model", "maps"])
+def test_swapped_sizes_give_no_results(evaluate, tmp_path, source):
+    options = write(tmp_path, 4, swapped=(0, 1, 2, 3))
+    chosen = ("--maps", tmp_path / "maps")
+    if source == "model":
+        chosen = ("--model", "efficientnet-lite0", "--method", "cam", "--size", "32")
+    printed, _ = evaluate(*options, *chosen, code=1)
+    assert "annotated sizes: expected those of the images, up to rounding, got others" in printed
+    said = f"{tmp_path}/lists/image_sizes.txt:1: expected 30 x 20, as in 000.png, got 20 x 30"
+    assert said in printed
+    assert "for 4 of 4 images" in printed
+    assert "image_sizes.txt:3: " in printed
+    assert not (tmp_path / "out/evaluation.json").exists()
+
+
+def test_a_single_wrong_size_in_a_large_list_is_named_in_the_protocol(evaluate, tmp_path):
+    options = write(tmp_path, 100, swapped=(41,))
+    printed, found = evaluate(*options, "--maps", tmp_path / "maps")
+    said = found["protocol"]["wrong sizes"]
+    assert said.startswith("1 of 100 images: ")
+    assert "image_sizes.txt:42: expected 30 x 20, as in 041.png, got 20 x 30" in said
+    assert said in printed
+    evaluate(*write(tmp_path, 100, swapped=(41, 67)), "--maps", tmp_path / "maps", code=1)
+
+
+def test_a_smaller_copy_of_the_images_agrees_with_the_list(evaluate, tmp_path):
+    options = write(tmp_path, 3, size=(500, 749), saved=(100, 150))
+    _, found = evaluate(*options, "--maps", tmp_path / "maps")
+    assert "wrong sizes" not in found["protocol"]
+
+
+def test_images_that_are_not_there_are_not_needed_for_maps(evaluate, tmp_path):
+    options = write(tmp_path, 3)
+    for n in range(3):
+        (tmp_path / f"{n:03}.png").unlink()
+    _, found = evaluate(*options, "--maps", tmp_path / "maps")
+    assert found["results"]["box_acc"]["accuracy"] == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "listed", "agree"),
+    [
+        ((480, 640), (480, 640), True),
+        ((480, 640), (640, 480), False),
+        ((499, 500), (500, 499), False),
+        ((500, 500), (500, 500), True),
+        ((240, 320), (480, 640), True),
+        ((256, 341), (1000, 1333), True),  # floor and round
+        ((256, 342), (1000, 1333), True),
+        ((1333, 1000), (341, 256), True),
+        ((470, 640), (480, 640), False),
+        ((1, 700), (1, 700), True),
+        ((700, 1), (1, 700), False),
+        ((224, 224), (480, 640), False),
+    ],
+)
+def test_sizes_agree_up_to_rounding(tmp_path, image, listed, agree):
+    miniature.write_metadata(tmp_path, [miniature.Truth("a.jpg", 0, listed, [(0, 0, 1, 1)])])
+    found = WsolEvaluation(tmp_path).disagreement(0, image)
+    assert (found is None) == agree
+    if not agree:
+        assert found == (
+            f"{tmp_path}/image_sizes.txt:1: expected {image[1]} x {image[0]}, as in a.jpg, "
+            f"got {listed[1]} x {listed[0]}"
+        )
+
+
+def test_every_resized_copy_agrees_with_the_original(tmp_path):
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        height, width = rng.integers(200, 3000, 2).tolist()
+        scale = float(rng.uniform(0.05, 1))
+        miniature.write_metadata(
+            tmp_path, [miniature.Truth("a.jpg", 0, (height, width), [(0, 0, 1, 1)])]
+        )
+        for rounded in (round, int):
+            copy = rounded(scale * height), rounded(scale * width)
+            assert WsolEvaluation(tmp_path).disagreement(0, copy) is None
+
+
+def test_the_size_in_the_xml_of_ilsvrc_is_compared(tmp_path):
+    written = miniature.write_ilsvrc(tmp_path)
+    dataset = ILSVRC(written.root)
+    assert [dataset.disagreement(n) for n in range(len(dataset))] == [None] * len(dataset)
+    height, width = dataset.size(0)
+    found = dataset.disagreement(0, (width, height))
+    assert "val/ILSVRC2012_val_00000001.xml: expected " in found
+
+
+def test_an_image_turned_upright_disagrees_with_boxes_that_are_not(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg", exif=exif)
+    miniature.write_metadata(tmp_path, [miniature.Truth("a.jpg", 0, (20, 30), [(0, 0, 1, 1)])])
+    assert WsolEvaluation(tmp_path, images=tmp_path).disagreement(0) is None
+    upright = WsolEvaluation(tmp_path, images=tmp_path, policy=UPRIGHT)
+    assert "expected 20 x 30, as in a.jpg, got 30 x 20" in upright.disagreement(0)
+
+
+def test_a_data_set_without_sizes_agrees(tmp_path):
+    assert CUB(miniature.write_cub(tmp_path).root).disagreement(0) is None
+
+
+# Masks and boxes ----------------------------------------------------------------------------------
+
+
+def test_masks_of_another_aspect_give_no_results(evaluate, tmp_path):
+    written = miniature.write_ilsvrc(tmp_path / "data")
+    options = ["-d", "ilsvrc", "--root", written.root, "--masks", written.masks]
+    for truth in written.splits["val"]:
+        height, width = truth.size
+        path = tmp_path / f"maps/{truth.image_id}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.eye(24))
+        mask = written.masks / f"{truth.image_id.split('/')[1][:-5]}.png"
+        if mask.exists():
+            # Of another resolution, which is usual, and in a second run turned on its side.
+            Image.fromarray(np.full((3 * height, 3 * width), 255, np.uint8)).save(mask)
+    _, found = evaluate(*options, "--maps", tmp_path / "maps")
+    assert "wrong masks" not in found["protocol"]
+    sized = [
+        t
+        for t in written.splits["val"]
+        if t.mask is not None and not same_aspect(t.size, t.size[::-1])
+    ]
+    for truth in sized:
+        mask = written.masks / f"{truth.image_id.split('/')[1][:-5]}.png"
+        Image.fromarray(np.full(truth.size[::-1], 255, np.uint8)).save(mask)
+    printed, _ = evaluate(*options, "--maps", tmp_path / "maps", code=1)
+    assert "masks: expected those of the images, up to rounding, got others" in printed
+    assert sized[0].image_id in printed
+
+
+def test_a_box_outside_of_the_image_is_refused_and_one_that_ends_outside_is_named(
+    evaluate, tmp_path
+):
+    options = write(tmp_path, 3)
+    boxes = tmp_path / "lists/localization.txt"
+    lines = boxes.read_text().splitlines()
+    boxes.write_text("\n".join([*lines[:2], "002.png,2,3,35,13"]))
+    _, found = evaluate(*options, "--maps", tmp_path / "maps")
+    said = "1 of 3 images: 002.png (2 3 36 14 in 30 x 20), not clipped"
+    assert found["protocol"]["boxes outside"] == said
+    boxes.write_text("\n".join([*lines[:2], "002.png,2,3,30,20"]))  # one pixel, as in real lists
+    assert "boxes outside" not in evaluate(*options, "--maps", tmp_path / "maps")[1]["protocol"]
+    boxes.write_text("\n".join([*lines[:2], "002.png,30,3,31,13"]))
+    printed, _ = evaluate(*options, "--maps", tmp_path / "maps", code=1)
+    assert "002.png: boxes: expected boxes in 30 x 20, got 30 3 32 14" in printed
+
+
+def test_only_some_are_named(tmp_path):
+    write(tmp_path, 5, swapped=range(5))
+    agreement = Agreement(WsolEvaluation(tmp_path / "lists", images=tmp_path), 1000)
+    for index in range(5):
+        agreement.see_image(index, (20, 30))
+        agreement.see_boxes(index, torch.tensor([[0.0, 0.0, 99.0, 2.0]]), (20, 30))
+        agreement.see_mask(index, (30, 20))
+    agreement.check()
+    lines = agreement.protocol()
+    assert set(lines) == {"wrong sizes", "wrong masks", "boxes outside"}
+    for said in lines.values():
+        assert said.startswith("5 of 1000 images: ")
+        assert said.count("png") == 3
+        assert "; ..." in said
+
+
+# What is no file ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "folder", "device"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("lists/image_ids.txt", "lists/class_labels.txt", "lists/image_sizes.txt"),
+        *("lists/localization.txt", "maps/001.png.npy", "001.png"),
+    ],
+)
+def test_what_is_no_file_ends_evaluate_at_once(evaluate, tmp_path, name, kind):
+    options = write(tmp_path, 3)
+    said = odd_files.make(tmp_path / name, kind)
+    chosen = ("--maps", tmp_path / "maps")
+    if name == "001.png":
+        chosen = ("--model", "efficientnet-lite0", "--method", "cam", "--size", "32")
+    with time_limit(60):
+        printed, _ = evaluate(*options, *chosen, code=1)
+    assert name in printed
+    assert f"got {said}" in printed
+
+
+def test_pipes_end_evaluate_of_xml_and_masks_at_once(evaluate, tmp_path):
+    written = miniature.write_ilsvrc(tmp_path / "data")
+    options = ["-d", "ilsvrc", "--root", written.root, "--masks", written.masks]
+    for truth in written.splits["val"]:
+        path = tmp_path / f"maps/{truth.image_id}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.eye(24))
+    mask = written.masks / "ILSVRC2012_val_00000002.png"
+    mask.unlink()
+    os.mkfifo(mask)
+    with time_limit(30):
+        printed, _ = evaluate(*options, "--maps", tmp_path / "maps", code=1)
+    assert f"{mask}: expected a mask of 8 bits, got a named pipe" in printed
+    xml = written.root / "ILSVRC/Annotations/CLS-LOC/val/ILSVRC2012_val_00000003.xml"
+    xml.unlink()
+    os.mkfifo(xml)
+    with time_limit(30):
+        printed, _ = evaluate(*options, "--maps", tmp_path / "maps", code=1)
+    assert f"{xml}: expected a file, got a named pipe" in printed

@@ -1,0 +1,109 @@
+"""Every option of every command, with a table of wrong values: one line, and no traceback."""
+
+import os
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from torch import nn
+from typer.testing import CliRunner
+
+from tests.cli.test_evaluate import save_map, write_lists
+from tests.support import photographs
+from wsolrefine.cli import app
+
+COMMANDS = typer.main.get_command(app).commands
+MODEL = "tests.cli.test_wrong_values:model"
+WRONG = [
+    *("", " ", "\0", "x" * 300, "x/" * 2500, "None", "[]", "{}", "top0", "a,,b", "x=1", "=", "x"),
+    *("-1", "0", "1.5", "nan", "-inf", "1e400", "10000000", "9" * 400, "0x10", "1_0", "²"),
+    *(
+        "/dev/null",
+        "/dev/null/x",
+        "/proc/self/mem",
+        "file",
+        "file/x",
+        "link",
+        "..",
+        "~",
+        "*",
+        "pipe",
+    ),
+    *("\x1b[31mred", "\udcff", "[red]", "%s", "a:b", "timm:", ":", "no.such:thing", "json:loads"),
+]
+
+
+def model():
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch):
+    with photographs.shared(monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("wsolrefine.cli.demo.command.PHOTOGRAPHS", ("coffee.png",))
+        os.mkfifo("pipe")
+        (tmp_path / "link").symlink_to("link")
+        (tmp_path / "file").write_text("{}")
+        for name in ("a", "b"):
+            path = tmp_path / f"photos/{name}/{name}.png"
+            path.parent.mkdir(parents=True)
+            Image.new("RGB", (9, 9), name == "a" and "red").save(path)
+            save_map(tmp_path / "maps", f"{name}/{name}.png", np.eye(9))
+        truth = {"a/a.png": (0, (9, 9), [(1, 1, 5, 5)]), "b/b.png": (1, (9, 9), [(1, 1, 5, 5)])}
+        write_lists(tmp_path / "lists", truth)
+        yield
+
+
+LISTS = ("-d", "wsolevaluation", "--metadata", "lists", "--root", "photos")
+VALID = {
+    "demo": ["--out", "out"],
+    "refine": ["photos", "--out", "out", "--model", MODEL],
+    "evaluate": [*LISTS, "--out", "out", "--model", MODEL, "--size", "9", "--step", "0.5"],
+    "evaluate --maps": [*LISTS, "--out", "out", "--maps", "maps", "--step", "0.5"],
+}
+
+
+def options():
+    for call in VALID:
+        for option in COMMANDS[call.split()[0]].params:
+            if not getattr(option, "is_flag", False) and option.name not in ("help", "images"):
+                yield call, option.opts[0]
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, list(arguments))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert "Traceback" not in result.output
+    assert not {c for c in result.output if not c.isprintable()} - {"\n"}
+    return result
+
+
+@pytest.mark.parametrize("call", VALID)
+def test_the_values_around_a_wrong_one_are_right(call):
+    assert run(call.split()[0], *VALID[call]).exit_code == 0
+
+
+@pytest.mark.parametrize(("call", "option"), [*options()], ids=" ".join)
+def test_an_option_with_a_wrong_value(call, option, tmp_path):
+    before = set(tmp_path.iterdir())
+    for value in WRONG:
+        done = run(call.split()[0], *VALID[call], option, value)
+        assert done.exit_code in (0, 1, 2), (value, done.output)
+        if not value.strip():
+            assert done.exit_code == 2, (value, done.output)
+            assert set(tmp_path.iterdir()) <= {*before, tmp_path / "out"}
+        if done.exit_code:
+            said = [line for line in done.output.splitlines() if "rror" in line]
+            assert said or "could not be used" in done.output, (value, done.output)
+    assert (tmp_path / "file").read_text() == "{}"
+
+
+@pytest.mark.parametrize("value", WRONG)
+def test_an_image_with_a_wrong_name(value):
+    done = run("refine", "--out", "out", "--model", MODEL, "--", value)
+    assert done.exit_code in (0, 1, 2)
