@@ -481,7 +481,7 @@ def test_what_is_no_such_file(tmp_path):
     save_file(weights, path, {**said, "recipe": '"spoll"'})
     with pytest.raises(ValueError, match="recipe: expected one of spa, ornet"):
         load_recipe(path, backbone=BACKBONE)
-    save_file(weights, path, {**said, "num_classes": "5"})
+    save_file(weights, path, {**said, "num_classes": "5", "class_names": "null"})
     with pytest.raises(ValueError, match="expected weights that fit its header"):
         load_recipe(path, backbone=BACKBONE)
     weights.popitem()

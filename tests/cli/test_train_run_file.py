@@ -5,7 +5,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import shlex
 import shutil
 
@@ -286,11 +285,11 @@ def test_images_that_have_changed(resume, cub, out, tmp_path):
     image.unlink()
     assert f"{image}: expected an image, got no file" in resume(code=1)
     image.write_bytes(data)
-    labels = tmp_path / "cub/image_class_labels.txt"
-    text = labels.read_text()
-    labels.write_text(re.sub(r"^(\d+) 1$", r"\1 2", text, count=2, flags=re.M))
+    splits = tmp_path / "cub/train_test_split.txt"
+    text = splits.read_text()
+    splits.write_text(text.replace("1 0\n2 1\n", "1 1\n2 0\n", 1))  # another image of the class
     assert "got others of the same number" in resume(code=2)
-    labels.write_text(text)
+    splits.write_text(text)
     resume()
 
 

@@ -22,6 +22,7 @@ import torch
 import wsolrefine.cli.refine.loop
 import wsolrefine.cli.train.pipeline
 from tests.support.processes import ROOT
+from wsolrefine._command import stop_at_once
 from wsolrefine.cli import app
 
 # The server that forks the processes imports this module, and so all that a command needs.
@@ -123,6 +124,7 @@ def _work(arguments, folder, moment, largest, patches, log, started, changes):
             threading.Timer(moment.delay, os.kill, (os.getpid(), moment.sent)).start()
 
     sys.addaudithook(watch)
+    signal.signal(signal.SIGINT, stop_at_once)  # as in the command's own process
     started.set()
     sys.argv = ["wsolrefine", *map(str, arguments)]
     app()

@@ -181,7 +181,7 @@ def load_recipe(path: str | PathLike[str], *, backbone: str | None = None) -> Re
         with torch.device("meta"):  # first, so that a header cannot ask for any amount of memory
             planned = recipe_type(*arguments, metadata.num_classes, **options)
         _check_weights(planned, weights)
-    except ValueError as error:
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     recipe = recipe_type(*arguments, metadata.num_classes, **options)
     recipe.load_state_dict(weights, strict=True)

@@ -57,6 +57,8 @@ def check(given: Mapping[str, Any]) -> None:
         stop("expected one of --maps (a folder of score maps), --model and --recipe")
     source = next(f"--{name}" for name in ("maps", "recipe", "model") if name in names)
     refuse({name: given[name] for name in sorted(UNUSED[source])}, f"{source} does not use it")
+    if source == "--maps" and given["device"] != "auto":
+        stop("--device: --maps does not use it")
     if "threshold_maps" in names and "threshold_from" not in names:
         stop("--threshold-maps: expected --threshold-from too, got none")
     if source != "--maps" and "root" not in names:

@@ -1,0 +1,170 @@
+"""What cannot be loaded is one line, the same in all commands, and says which option to change."""
+
+import sys
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tests.cli.test_evaluate import save_map, write_lists
+from tests.cli.test_wrong_values import MODEL
+from tests.support import photographs
+from wsolrefine import Localizer
+from wsolrefine.cli import app, guard
+from wsolrefine.localization.methods import METHODS
+
+
+def call(*arguments, code):
+    result = CliRunner().invoke(app, [*map(str, arguments)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+# Packages -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def broken(tmp_path, monkeypatch):
+    """A package whose import fails as that of torchvision does without its operators."""
+    (tmp_path / "broken_package").mkdir()
+    (tmp_path / "broken_package/__init__.py").write_text(
+        "raise RuntimeError('operator torchvision::nms does not exist\\nand more')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        (["demo"], "wsolrefine.cli.demo.stages"),
+        (["refine", "x.png"], "wsolrefine.cli.refine.loop"),
+        (["evaluate", "-d", "cub", "--root", ".", "--maps", "."], "wsolrefine.cli.evaluate.counts"),
+    ],
+)
+def test_a_broken_package_is_named(broken, tmp_path, monkeypatch, command, module):
+    monkeypatch.chdir(tmp_path)
+    for name in list(sys.modules):
+        if name == module:
+            monkeypatch.delitem(sys.modules, name)
+    parent, _, name = module.rpartition(".")
+    monkeypatch.delattr(sys.modules[parent], name, raising=False)
+
+    class Finder:
+        @staticmethod
+        def find_spec(wanted, path=None, target=None):
+            if wanted == module:
+                import broken_package  # noqa: F401
+
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    said = call(*command, code=1)
+    expected = (
+        "Error: the package broken_package cannot be imported "
+        "(RuntimeError: operator torchvision::nms does not exist)\n"
+    )
+    assert said.endswith(expected)
+
+
+def test_an_error_of_this_package_keeps_its_traceback(monkeypatch):
+    def wrong(*_, **__):
+        raise KeyError("a mistake")
+
+    monkeypatch.setattr("wsolrefine.cli.demo.command.check_threshold", wrong)
+    with pytest.raises(KeyError, match="a mistake"):
+        call("demo", code=1)
+    assert guard.broken_package(ImportError("x", name="scipy.signal")) == "scipy"
+    assert guard.broken_package(ImportError("x", name="wsolrefine.nothing")) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero, own_broken.py line 1"),
+        ("def build(:", "SyntaxError: "),
+        ("import no_such_thing", "No module named 'no_such_thing'"),
+        ("build = 5", "own_broken:build: "),
+        ("def build():\n    raise KeyError('x')", "KeyError: 'x', own_broken.py line 2"),
+        ("def build():\n    raise SystemExit(0)", "SystemExit"),
+        ("def build():\n    return [][1]", "IndexError"),
+        ("def build():\n    import later_on", "No module named 'later_on'"),
+    ],
+)
+def test_an_error_of_the_users_code_is_one_line_with_its_place(
+    tmp_path, monkeypatch, code, message
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_broken", raising=False)
+    (tmp_path / "own_broken.py").write_text(code)
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    for start in (
+        ["refine", "a.png"],
+        ["evaluate", "-d", "wsolevaluation", "--metadata", "lists", "--root", "."],
+    ):
+        write_lists(tmp_path / "lists", {"a.png": (0, (9, 9), [(1, 1, 5, 5)])})
+        result = CliRunner().invoke(app, [*start, "--model", "own_broken:build"])
+        assert result.exit_code in (1, 2)
+        assert isinstance(result.exception, SystemExit), result.exception
+        assert message in result.output
+        assert result.output.count("\n") == 1
+        sys.modules.pop("own_broken", None)
+
+
+# Data sets ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options", "missing"),
+    [
+        ("cub", {"root": "wrong"}, "images.txt"),
+        ("ilsvrc", {"root": "wrong"}, None),
+        ("wsolevaluation", {"metadata": "wrong"}, "image_ids.txt"),
+    ],
+)
+def test_the_wrong_folder_of_a_data_set_names_its_option(
+    tmp_path, monkeypatch, dataset, options, missing
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wrong").mkdir()
+    (tmp_path / "maps").mkdir()
+    given = [text for name, value in options.items() for text in (f"--{name}", value)]
+    said = call("evaluate", "-d", dataset, "--maps", "maps", *given, code=1)
+    (option,) = options
+    if missing:
+        assert f"--{option}: expected a folder of this data set, got wrong" in said
+        assert f"has no {missing}" in said
+    else:
+        assert "root: expected a folder with LOC_synset_mapping.txt, got wrong" in said
+
+
+def test_the_wrong_folder_of_the_other_split_names_its_option(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_lists(tmp_path / "lists", {"a.png": (0, (9, 9), [(1, 1, 5, 5)])})
+    (tmp_path / "wrong").mkdir()
+    arguments = ["-d", "wsolevaluation", "--metadata", "lists", "--maps", "lists"]
+    said = call("evaluate", *arguments, "--threshold-from", "wrong", code=1)
+    assert "--threshold-from: expected a folder of this data set, got wrong" in said
+
+
+# The protocol -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_only_layers_that_are_used_are_named(name):
+    localizer = Localizer(photographs.classifier(), refine=name)
+    import torch
+
+    localizer.class_maps(torch.rand(1, 3, 64, 64))
+    assert (" on " in localizer.title) == (name in ("scg", "sem", "conv_crf"))
+
+
+@pytest.mark.parametrize("method", ["cam", "gppl", "confseg"])
+def test_layers_without_effect_are_refused(tmp_path, monkeypatch, method):
+    monkeypatch.chdir(tmp_path)
+    save_map(tmp_path, "a.png", [[1.0]])
+    options = ["--method", method, "--layer", "0", "--model", MODEL]
+    message = f"--layer: --method {method} does not use it"
+    assert message in call("refine", "a.png", *options, code=2)
+    evaluate = ["evaluate", "-d", "cub", "--root", ".", *options]
+    assert message in call(*evaluate, code=2)

@@ -1,0 +1,244 @@
+"""A user's files are neither replaced, nor deleted, nor passed over; a killed run can be continued."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tests.cli.test_wrong_values import MODEL
+from tests.support import photographs
+from tests.support.processes import ROOT
+from wsolrefine.cli import app, files
+from wsolrefine.cli.journal import JOURNAL, Journal
+from wsolrefine.cli.refine.names import LONGEST, Names
+from wsolrefine.cli.refine.stored import FOLDERS
+
+
+def picture(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.linear_gradient("L").resize((20, 20)).save(path)
+    return path
+
+
+def below(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def call(*arguments, code=0):
+    result = CliRunner().invoke(app, [*map(str, arguments)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.fixture
+def refine(tmp_path):
+    def run(*arguments, out=tmp_path / "out", code=0):
+        options = ["--model", MODEL, "--threshold", "0", "--out", out]
+        return call("refine", *arguments, *options, code=code)
+
+    return run
+
+
+# Files of the user --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mine", ["maps/a.jpg.png", "masks/a.jpg.png", "overlays/a.jpg.7.png"])
+@pytest.mark.parametrize("option", [[], ["--overwrite"]])
+def test_files_that_refine_has_not_written_are_named_and_kept(refine, tmp_path, mine, option):
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "out" / mine).parent.mkdir(parents=True)
+    (tmp_path / "out" / mine).write_text("mine")
+    said = refine(tmp_path / "a.jpg", *option, code=2)
+    assert f"got {mine} in {tmp_path / 'out'}, which this command has not written there" in said
+    assert below(tmp_path / "out") == [mine]
+    assert (tmp_path / "out" / mine).read_text() == "mine"
+
+
+def test_other_files_beside_the_results_stay(refine, tmp_path):
+    picture(tmp_path / "a.jpg")
+    mine = ["maps/holiday.png", "maps/.tmp-1-2.png", "notes.txt", "masks/a.jpg.png.bak"]
+    for name in mine:
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_text("mine")
+    refine(tmp_path / "a.jpg")
+    refine(tmp_path / "a.jpg", "--overwrite", "--parts", "all")
+    for name in mine:
+        assert (tmp_path / "out" / name).read_text() == "mine"
+
+
+def test_photographs_in_folders_named_like_those_of_results_are_refined(refine, tmp_path):
+    for name in ("a.jpg", *(f"{folder}/atlas.jpg" for folder in FOLDERS)):
+        picture(tmp_path / "in" / name)
+    assert "4 refined" in refine(tmp_path / "in", out=tmp_path / "in")  # both are one folder
+    assert "0 refined; 4 skipped" in refine(tmp_path / "in", out=tmp_path / "in")
+    picture(tmp_path / "in/masks/new.jpg")
+    assert "1 refined; 4 skipped" in refine(tmp_path / "in", out=tmp_path / "in")
+    assert "5 refined" in refine(tmp_path / "in")  # and not the results, either
+
+
+def test_results_of_a_damaged_file_are_passed_over_aloud(refine, tmp_path):
+    picture(tmp_path / "in/a.jpg")
+    refine(tmp_path / "in", out=tmp_path / "in")
+    (tmp_path / "in/wsolrefine.json").write_text("{")
+    said = refine(tmp_path / "in", code=1)
+    assert "1 refined" in said
+    assert f"{tmp_path / 'in'}: maps, masks, overlays are passed over" in said
+
+
+@pytest.mark.parametrize("name", ["demo.json", "demo.png"])
+def test_the_demo_keeps_files_of_these_names(tmp_path, name, monkeypatch):
+    (tmp_path / name).write_text("mine")
+    said = call("demo", "--out", tmp_path, code=2)
+    assert f"got {name} in {tmp_path}" in said
+    assert below(tmp_path) == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_the_demo_replaces_its_own_files(tmp_path, monkeypatch):
+    with photographs.shared(monkeypatch):
+        monkeypatch.setattr("wsolrefine.cli.demo.command.PHOTOGRAPHS", ("coffee.png",))
+        call("demo", "--out", tmp_path)
+        call("demo", "--out", tmp_path, "--threshold", "0.9")
+    assert json.loads((tmp_path / "demo.json").read_text())["thresholds"]["scg"] == 0.9
+    assert below(tmp_path) == ["demo.json", "demo.png"]
+
+
+# Names --------------------------------------------------------------------------------------------
+
+
+def test_a_result_is_never_where_a_folder_of_results_is_needed(refine, tmp_path):
+    for name in ("a.jpg", "a.jpg.png/b.jpg", "a.jpg.3.png/c.jpg", "d.png", "D.png.PNG/e.jpg"):
+        picture(tmp_path / "in" / name)
+    assert "5 refined" in refine(tmp_path / "in")
+    assert "5 refined" in refine(tmp_path / "in", "--classes", "top3", out=tmp_path / "three")
+    assert "0 refined; 5 skipped" in refine(tmp_path / "in")
+
+
+def test_names_are_possible_on_every_disk_and_differ():
+    names = Names({})
+    odd = ["a\nb.png", "a\\b.png", "C:b.png", "x" * 255, "x" * 254 + "y", "dir./z.png", "a_b.png"]
+    found = [names.of(f"/in/{name}", name) for name in odd]
+    assert len(set(found)) == len(odd)
+    assert max(len(part) for name in found for part in name.split("/")) <= LONGEST
+    assert [names.of(f"/in/{name}", name) for name in odd] == found
+    assert not {"\n", "\\", ":"} & set("".join(found))
+
+
+# Killed runs --------------------------------------------------------------------------------------
+
+
+def test_what_a_killed_run_left_is_removed_and_nothing_else(refine, tmp_path):
+    for name in ("a.jpg", "b.jpg"):
+        picture(tmp_path / "in" / name)
+    refine(tmp_path / "in/a.jpg")
+    before = below(tmp_path / "out")
+    out = tmp_path / "out"
+    for name in ("maps/b.jpg.png", "masks/b.jpg.png", "maps/c.jpg.1.png"):
+        (out / name).write_text("half")
+    (out / "maps/.wsolrefine-tmp-1-2.png").write_text("half")
+    (out / ".wsolrefine-tmp-1-3.json").write_text("half")
+    (out / "maps/mine.png").write_text("mine")
+    assert "which this command has not written" in refine(tmp_path / "in", code=2)
+    Journal(out).add(["a.jpg", "b.jpg", "c.jpg"])
+    with (out / JOURNAL).open("a") as file:
+        file.write('"mine')  # a line that was not written to its end
+    assert "1 refined; 1 skipped" in refine(tmp_path / "in")
+    assert sorted([*before, *(f"{f}/b.jpg.png" for f in FOLDERS), "maps/mine.png"]) == below(out)
+
+
+@pytest.mark.parametrize("line", ['"../../victim"', "5", "[" * 10**5, "\x00", '"/victim"', "null"])
+def test_a_journal_deletes_nothing_outside(refine, tmp_path, line):
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "victim.png").write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / JOURNAL).write_text(line + "\n")
+    assert "1 refined" in refine(tmp_path / "a.jpg")
+    assert (tmp_path / "victim.png").read_text() == "mine"
+    assert JOURNAL not in below(tmp_path / "out")
+
+
+def test_a_temporary_file_is_never_that_of_a_user(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_numbers", iter(range(9)))
+    taken = tmp_path / f".wsolrefine-tmp-{os.getpid()}-0.png"
+    taken.write_text("mine")
+    with files.replacing(tmp_path / "x.png") as temporary:
+        assert temporary != taken
+        temporary.write_text("new")
+    assert taken.read_text() == "mine"
+
+
+def _started(*arguments, folder):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "wsolrefine", *map(str, arguments)],
+        cwd=folder,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1.0, 2.5, 4.5])
+def test_ctrl_c_is_one_line_in_every_phase(tmp_path, seconds):
+    for number in range(200):
+        picture(tmp_path / f"in/{number}.jpg")
+    running = _started("refine", "in", "--model", MODEL, "--batch-size", "1", folder=tmp_path)
+    try:
+        time.sleep(seconds)
+        running.send_signal(signal.SIGINT)
+        said = running.communicate(timeout=60)[1]
+    finally:
+        running.kill()
+    if running.returncode == -signal.SIGINT:  # Python itself had not started
+        assert seconds < 1
+        return
+    assert running.returncode == 130, said
+    assert "Traceback" not in said
+    assert not [path for path in below(tmp_path) if "tmp-" in path or JOURNAL in path]
+
+
+# A full disk --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 300 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)]
+    if sys.platform != "linux" or os.geteuid() or subprocess.run(mount, check=False).returncode:
+        pytest.skip("needs the right to mount a disk")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_leaves_what_the_next_run_continues(refine, small_disk, tmp_path):
+    for number in range(6):
+        Image.effect_noise((200, 200), 90).save(picture(tmp_path / f"in/{number}.png"))
+    said = refine(tmp_path / "in", out=small_disk / "out", code=1)
+    assert "No space left on device" in said
+    found = json.loads((small_disk / "out/wsolrefine.json").read_text())
+    listed = [file for image in found["images"] for file in image["files"]]
+    assert below(small_disk / "out") == sorted([*listed, "wsolrefine.json"])
+    for file in listed:
+        with Image.open(small_disk / "out" / file) as image:
+            image.load()
+    done = len(found["images"])
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    said = refine(tmp_path / "in", out=small_disk / "out")
+    assert f"{6 - done} refined" in said
+    refine(tmp_path / "in", out=tmp_path / "at once")
+    names = below(tmp_path / "at once")
+    assert names == below(small_disk / "out")
+    for name in names:
+        if name.startswith("maps"):
+            content = (small_disk / "out" / name).read_bytes()
+            assert content == (tmp_path / "at once" / name).read_bytes()
