@@ -78,7 +78,7 @@ def run(arguments, folder, moment=NEVER, largest=None, **patches):
         continue
     begin = time.monotonic()
     process.join(LIMIT if moment.seconds is None else moment.seconds)
-    if moment.seconds is not None:
+    if moment.seconds is not None and process.exitcode is None:
         os.kill(process.pid, moment.sent)
         process.join(LIMIT)
     assert process.exitcode is not None, f"still running after {LIMIT} s: {arguments}"

@@ -1,0 +1,146 @@
+"""What ``train`` does before it writes anything: settings, data, recipe and trainer are tried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning.fabric.utilities import rank_zero
+from lightning.pytorch import Trainer
+
+from wsolrefine.cli.console import stop
+from wsolrefine.cli.loading import choose_device
+from wsolrefine.cli.options import Dataset, check_out
+from wsolrefine.cli.train.batches import Batches
+from wsolrefine.cli.train.build import Built, build
+from wsolrefine.cli.train.checkpoints import SaveEveryEpoch, find_checkpoints
+from wsolrefine.cli.train.dataset import fingerprint, open_reader
+from wsolrefine.cli.train.options import Options, command_to_resume, settings_of
+from wsolrefine.cli.train.run_folder import (
+    RUN,
+    check_places,
+    identify,
+    read_run,
+    resumed_settings,
+)
+from wsolrefine.cli.train.settings import DEFAULTS, SPLITS, check
+from wsolrefine.cli.train.trainer import make_trainer, quiet_lightning
+from wsolrefine.data.reader import Reader
+from wsolrefine.models import DEFAULT_CLASSIFIER
+
+
+class Run(NamedTuple):
+    """A run that is ready: everything has been tried, and nothing was written yet."""
+
+    options: Options
+    settings: dict[str, Any]
+    data: dict[str, Any]
+    reader: Reader
+    built: Built
+    trainer: Trainer
+    saving: SaveEveryEpoch
+
+    @property
+    def name(self) -> str:
+        """What tells this run from others."""
+        return identify(self.settings, self.data)
+
+
+def is_first_process() -> bool:
+    """Tell whether the user started this process; it starts the others with the same command."""
+    return int(getattr(rank_zero.rank_zero_only, "rank", 0) or 0) == 0
+
+
+def prepare(options: Options, first: bool) -> Run:
+    """Try everything that can go wrong before training, or stop; nothing is written."""
+    settings = _settings(options, first)
+    check_places(options.out, options.recipe.value, resumed=options.resume or not first)
+    reader = open_reader(settings)
+    device = choose_device(options.device)
+    data = fingerprint(reader, settings["classes"])
+    if options.resume:
+        _check_images(options.out, data)
+    torch.manual_seed(settings["seed"])
+    built = build(settings, reader)
+    saving = SaveEveryEpoch(options.out, keep_all=options.keep_all)
+    trainer = _trainer(options, settings, data, reader, device, built, saving)
+    return Run(options, settings, data, reader, built, trainer, saving)
+
+
+def _settings(options: Options, first: bool) -> dict[str, Any]:
+    """Return all settings of the run: the given ones, those of a resumed run, and defaults."""
+    given, out = settings_of(options), options.out
+    check_out(out)
+    before = read_run(out)
+    if options.resume and before is None:
+        stop(f"--resume: expected a folder with a run, got {out}")
+    if options.resume and before is not None:
+        settings = resumed_settings(before, given, out)
+        _check_backbone(options, settings["backbone"])
+    else:
+        if before is not None and first:
+            name, found = before["settings"]["recipe"], find_checkpoints(out)
+            finished = found[0][0] + 1 if found else 0
+            stop(
+                f"--out: expected a folder without a run, got {out} ({name}, {finished} epochs "
+                f"done); choose another one, or continue: {command_to_resume(options)}"
+            )
+        settings = {**DEFAULTS, **given}
+        if settings["split"] is None and "dataset" in given:
+            settings["split"] = SPLITS.get(Dataset(given["dataset"]))
+    check(settings, out)
+    return settings
+
+
+def _check_backbone(options: Options, backbone: str) -> None:
+    """Stop if only the folder of the run names the backbone, which may be code or a download."""
+    if options.backbone is None and backbone != DEFAULT_CLASSIFIER:
+        command = command_to_resume(options._replace(backbone=backbone))
+        stop(
+            f"--backbone: expected {backbone}, the backbone of {options.out / RUN}, because a file "
+            f"must not choose which code runs or what is downloaded; got none. If you trust it: "
+            f"{command}"
+        )
+
+
+def _check_images(out: Path, data: dict[str, Any]) -> None:
+    """Stop if a resumed run would train on other images."""
+    before = read_run(out)
+    if before is not None and before["data"] != data:
+        then, now = (f"{d['images']} of {d['classes']} classes" for d in (before["data"], data))
+        now = now if then != now else "others of the same number"
+        stop(f"--resume: expected the images of the run in {out}: {then}, got {now}")
+
+
+def _trainer(
+    options: Options,
+    settings: dict[str, Any],
+    data: dict[str, Any],
+    reader: Reader,
+    device: torch.device,
+    built: Built,
+    saving: SaveEveryEpoch,
+) -> Trainer:
+    """Return the trainer, or stop if devices or precision are not available."""
+    devices, precision = settings["devices"], settings["precision"]
+    batch_size, seed = settings["batch_size"], settings["seed"]
+    steps = len(Batches(len(reader), batch_size, seed=seed, epoch=0, processes=devices))
+    if steps == 0:
+        stop(f"--devices: expected at most one for every 2 images, got {devices}")
+    try:
+        with quiet_lightning():
+            return make_trainer(
+                options.out,
+                epochs=built.recipe.epochs,
+                steps=steps,
+                seed=seed,
+                device=device,
+                devices=devices,
+                precision=precision,
+                saving=saving,
+                run=identify(settings, data),
+            )
+    except Exception as error:  # Lightning raises exceptions of its own
+        line = (str(error).splitlines() or [""])[0]
+        stop(f"--device {options.device}, --devices {devices}, --precision {precision}: {line}")
