@@ -16,7 +16,8 @@ PACKAGE = ROOT / "wsolrefine"
 # Who may import whom ------------------------------------------------------------------------------
 
 FLOORS = (
-    {"_check", "_command", "_files"},
+    {"_options", "_command", "_files"},
+    {"_check"},
     {"functional"},
     {"losses", "metrics", "activation", "data", "viz", "models"},
     {"nn"},  # a backbone is a model whose layers are captured

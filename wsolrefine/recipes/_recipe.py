@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +13,7 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors
+from wsolrefine._options import check_count, check_counts, check_kind
 from wsolrefine.activation.hooks import evaluation
 from wsolrefine.activation.labels import choose_labels
 from wsolrefine.localization import Localization
@@ -52,10 +55,15 @@ class Recipe(Localizer, LightningModule):
         num_classes: int,
         **hyper_parameters: Any,
     ) -> None:
+        check_kind("backbone", backbone, nn.Module, "an nn.Module")
+        check_counts("channels", channels)
+        # Of one class the cross entropy is 0 whatever the weights are: nothing would be learned.
+        check_count("num_classes", num_classes, low=2)
         # Not Localizer.__init__, because a recipe is its own model.
         LightningModule.__init__(self)
         self.backbone = backbone
         self.num_classes = num_classes
+        self._terms: dict[str, Tensor] = {}
         self.method, self.parts = self.name, "largest"
         self.preprocess, self.class_names = None, None
 
@@ -87,6 +95,11 @@ class Recipe(Localizer, LightningModule):
     def prepare(self, epoch: int) -> None:
         """Freeze what is not trained in the phase of this epoch; call it before each epoch."""
 
+    def total(self, **terms: Tensor) -> Tensor:
+        """Return the sum of the terms of a loss; the names are for the message if one is NaN."""
+        self._terms = {name: term.detach() for name, term in terms.items()}
+        return reduce(add, terms.values())
+
     def user_modules(self) -> Mapping[str, nn.Module]:
         """Return the user's networks by name; a file of the recipe cannot contain them."""
         return {}
@@ -109,15 +122,63 @@ class Recipe(Localizer, LightningModule):
         return found
 
     def training_step(self, batch: Sequence[Tensor], batch_index: int) -> Tensor:
-        """Compute and log the loss of a batch."""
+        """Compute and log the loss of a batch.
+
+        Raises:
+            FloatingPointError: the loss is NaN or infinite. A trainer stops, before the optimizer
+                changes a weight.
+
+        """
         images, labels = batch
         loss = self.loss(images, labels, epoch=self.current_epoch)
+        if not loss.isfinite():
+            raise FloatingPointError(self._not_finite(loss, batch_index))
         self.log("loss", loss, prog_bar=True, batch_size=len(labels))
         return loss
 
     def on_train_epoch_start(self) -> None:
         """Freeze what is not trained in the phase of this epoch."""
         self.prepare(self.current_epoch)
+
+    def on_train_epoch_end(self) -> None:
+        """Check the weights and the optimizer, before a checkpoint is written.
+
+        Raises:
+            FloatingPointError: a weight, a statistic or a value of the optimizer is not finite.
+
+        """
+        found = not_finite(self._weights()) or not_finite(self._optimizer_state())
+        if found is not None:
+            name, value = found
+            raise FloatingPointError(
+                f"{self.name}: expected finite weights after epoch {self.current_epoch + 1}, got "
+                f"{value} in {name}"
+            )
+
+    def _not_finite(self, loss: Tensor, batch_index: int) -> str:
+        place = f"in epoch {self.current_epoch + 1}, step {batch_index + 1}"
+        wrong = not_finite(self._terms)
+        term = "" if wrong is None else f" ({wrong[0]})"
+        return f"{self.name}: expected a finite loss, got {loss.item()} {place}{term}"
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Return all weights and statistics; other buffers may hold infinity, as masks do."""
+        return {
+            name: value
+            for name, value in self.state_dict(keep_vars=True).items()
+            if isinstance(value, nn.Parameter) or name.endswith(("running_mean", "running_var"))
+        }
+
+    def _optimizer_state(self) -> dict[str, Tensor]:
+        """Return what the optimizers keep of each parameter, such as its momentum."""
+        names = {id(parameter): name for name, parameter in self.named_parameters()}
+        return {
+            f"{key} of {names.get(id(parameter), 'a parameter')}": value
+            for optimizer in self.trainer.optimizers
+            for parameter, state in optimizer.state.items()
+            for key, value in state.items()
+            if isinstance(value, Tensor)
+        }
 
     def parameter_groups(self, pretrained: Iterable[nn.Module]) -> list[dict[str, Any]]:
         """Return two groups of parameters: pretrained modules, with a lower rate, and the rest."""
@@ -132,6 +193,21 @@ class Recipe(Localizer, LightningModule):
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
         )
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> tuple[str, float] | None:
+    """Return the name of the first tensor with a value that is not finite, and the value.
+
+    Example:
+        >>> not_finite({"head.weight": torch.ones(2), "head.bias": torch.tensor([1, torch.inf])})
+        ('head.bias', inf)
+
+    """
+    for name, tensor in tensors.items():
+        finite = tensor.isfinite()  # of integers too
+        if not finite.all():
+            return name, tensor[~finite][0].item()
+    return None
 
 
 def map_of(class_maps: Tensor, labels: Tensor) -> Tensor:

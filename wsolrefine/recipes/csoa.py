@@ -18,6 +18,7 @@ from wsolrefine.losses import coaug_loss, confseg_loss
 from wsolrefine.nn import ConvolutionalHead
 from wsolrefine.recipes._recipe import MapsOf, Recipe, map_of
 from wsolrefine.recipes._schedule import check_stages, freeze
+from wsolrefine.recipes._settings import check_settings
 
 
 class Csoa(Recipe):
@@ -54,7 +55,9 @@ class Csoa(Recipe):
         weight_decay: weight decay of SGD (5e-4: Sec. 4.1).
 
     Raises:
-        ValueError: a stage is not an index of the backbone's feature maps.
+        TypeError: a setting is of the wrong kind.
+        ValueError: a stage is not an index of the backbone's feature maps, or a setting is out of
+            its range.
 
     Example:
         >>> import torch
@@ -97,11 +100,12 @@ class Csoa(Recipe):
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
     ) -> None:
+        settings = check_settings(locals())
         super().__init__(backbone, channels, num_classes)
-        check_stages(
-            channels, stage=stage, auxiliary_stage=auxiliary_stage, embedding_stage=embedding_stage
-        )
+        named = ("stage", "auxiliary_stage", "embedding_stage")
+        check_stages(channels, **{name: settings[name] for name in named})
         self.save_hyperparameters(ignore=["backbone", "channels", "num_classes", "embedding"])
+        self.hparams.update(settings)
         self.head = ConvolutionalHead(channels[stage], num_classes, width=width, dropout=dropout)
         self.auxiliary_head = ConvolutionalHead(
             channels[auxiliary_stage], num_classes, width=width, dropout=dropout
@@ -114,17 +118,20 @@ class Csoa(Recipe):
         settings = self.settings
         stages = self.backbone(images)
         class_maps, auxiliary_maps = self._class_maps(stages)
-        loss: Tensor = cross_entropy(class_maps.mean((2, 3)), labels)
-        loss = loss + cross_entropy(auxiliary_maps.mean((2, 3)), labels)
+        terms = {
+            "cross_entropy": cross_entropy(class_maps.mean((2, 3)), labels),
+            "auxiliary_cross_entropy": cross_entropy(auxiliary_maps.mean((2, 3)), labels),
+        }
         cam, auxiliary = map_of(class_maps, labels), map_of(auxiliary_maps, labels)
         if settings.confseg:
             ramp = min(1.0, (epoch + 1) / self.epochs)  # the paper only states that it increases
             scale = cam[0].numel() if settings.confseg_mean else 1
-            loss = loss + ramp * settings.confseg_weight * confseg_loss(auxiliary, cam) / scale
+            confidence = confseg_loss(auxiliary, cam)
+            terms["confseg_loss"] = ramp * settings.confseg_weight * confidence / scale
         if settings.coaug:
             source = images if self.embedding is not None else stages[settings.embedding_stage]
-            loss = loss + settings.coaug_weight * self._coaug_loss(source, cam, labels)
-        return loss
+            terms["coaug_loss"] = settings.coaug_weight * self._coaug_loss(source, cam, labels)
+        return self.total(**terms)
 
     def _class_maps(self, stages: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Return the class maps of the last classifier and of the first, on one grid."""

@@ -22,6 +22,7 @@ from wsolrefine.nn import ActivationGenerator, FeatureList
 from wsolrefine.nn.generator import Activation
 from wsolrefine.recipes._recipe import MapsOf, Recipe
 from wsolrefine.recipes._schedule import check_stages, cosine, freeze, phase_at
+from wsolrefine.recipes._settings import check_settings, check_total
 
 
 class Ornet(Recipe):
@@ -57,10 +58,10 @@ class Ornet(Recipe):
         refinement_factor: factor of the learning rates in stage two (0.0001 / 0.001: Sec. 4.1).
 
     Raises:
-        TypeError: (in ``generator_loss``) the layer does not return a tensor, or a tuple or list
-            that contains one.
-        ValueError: ``stage`` is not an index of the backbone's feature maps, or ``layer`` is
-            missing.
+        TypeError: a setting is of the wrong kind, or (in ``generator_loss``) the layer does not
+            return a tensor, or a tuple or list that contains one.
+        ValueError: ``stage`` is not an index of the backbone's feature maps, ``layer`` is missing,
+            a setting is out of its range, or there is no epoch.
 
     Example:
         >>> import torch
@@ -101,9 +102,11 @@ class Ornet(Recipe):
         backbone_learning_rate: float = 0.001,
         refinement_factor: float = 0.1,
     ) -> None:
+        settings = check_settings(locals())
         super().__init__(backbone, channels, num_classes)
-        check_stages(channels, stage=stage)
+        check_stages(channels, stage=settings["stage"])
         self.save_hyperparameters(ignore=["backbone", "channels", "num_classes", "evaluator"])
+        self.hparams.update(settings)
         self.layer = layer if layer is not None else _name(backbone, stage)
         self.shallow = FeatureList(backbone, [self.layer])
         self.generator = ActivationGenerator(channels[stage], num_classes, width=width)
@@ -112,12 +115,14 @@ class Ornet(Recipe):
         if evaluator is None:
             evaluator = _Pooled(deepcopy(backbone), nn.Linear(channels[-1], num_classes))
         self.evaluator = evaluator
-        self.phases = (
-            evaluator_epochs if self.own_evaluator else 0,
-            generator_epochs,
-            refinement_epochs,
+        first = evaluator_epochs if self.own_evaluator else 0
+        self.phases = (first, generator_epochs, refinement_epochs)
+        self.epochs = check_total(
+            evaluator_epochs=first,
+            generator_epochs=generator_epochs,
+            refinement_epochs=refinement_epochs,
         )
-        self.epochs, self.threshold = sum(self.phases), threshold
+        self.threshold = threshold
 
     def loss(self, images: Tensor, labels: Tensor, *, epoch: int) -> Tensor:
         """Return the loss of a batch: images ``(B, 3, H, W)``, labels int64 ``(B,)``."""
@@ -126,7 +131,7 @@ class Ornet(Recipe):
 
     def evaluator_loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of the evaluator, which is trained first."""
-        return cross_entropy(self.evaluator(images), labels)
+        return self.total(evaluator_cross_entropy=cross_entropy(self.evaluator(images), labels))
 
     def generator_loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of stage one, Eqs. 5 and 6: shallow features are multiplied by the map.
@@ -146,7 +151,10 @@ class Ornet(Recipe):
         with hooked(self.backbone, [(self.layer, mask)]):
             deep = self.backbone(images)[-1]
         logits = self.head(deep.mean((2, 3)))
-        return cross_entropy(logits, labels) + cross_entropy(found[-1].auxiliary_logits, labels)
+        return self.total(
+            cross_entropy=cross_entropy(logits, labels),
+            auxiliary_cross_entropy=cross_entropy(found[-1].auxiliary_logits, labels),
+        )
 
     def refinement_loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of stage two, Eq. 10: evaluation, entropy and area."""
@@ -158,7 +166,7 @@ class Ornet(Recipe):
                 probability, threshold=settings.erasing_threshold, drop=settings.erasing_drop
             )
         mask = resize(shown, (images.shape[-2], images.shape[-1]))[:, None]
-        loss: Tensor = cross_entropy(self.evaluator(images * mask), labels)
+        terms = {"cross_entropy": cross_entropy(self.evaluator(images * mask), labels)}
         if settings.entropy_weight:
             entropy = (
                 weighted_entropy_loss(
@@ -167,9 +175,9 @@ class Ornet(Recipe):
                 if settings.weighted
                 else entropy_loss(probability)
             )
-            loss = loss + settings.entropy_weight * entropy
-        weight: float = settings.area_weight
-        return loss + weight * area_loss(probability)
+            terms["entropy_loss"] = settings.entropy_weight * entropy
+        terms["area_loss"] = settings.area_weight * area_loss(probability)
+        return self.total(**terms)
 
     def activation(self, images: Tensor) -> Tensor:
         """Return the map ``(B, h, w)``, from the shallow layers and the generator only."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from wsolrefine._options import check_number
 from wsolrefine.functional._colors import to_colors
 from wsolrefine.functional._grid import resize
 from wsolrefine.functional.conv_crf import coarse_to_fine
@@ -24,6 +25,7 @@ from wsolrefine.losses import hard_negative_suppression_loss
 from wsolrefine.nn import EdgeHead
 from wsolrefine.recipes._recipe import MapsOf, Recipe, map_of
 from wsolrefine.recipes._schedule import check_stages, freeze, phase_at
+from wsolrefine.recipes._settings import check_settings, check_total
 
 
 class SemEdges(Recipe):
@@ -57,8 +59,9 @@ class SemEdges(Recipe):
             The paper's learning rates for SGD are 0.01 and 0.001 (Sec. 4.1.3).
 
     Raises:
-        ValueError: ``sem_stage`` is not an index of the backbone's feature maps, ``edge_stages`` is
-            below 1, or ``edge_size`` is not two numbers >= 1.
+        TypeError: a setting is of the wrong kind.
+        ValueError: ``sem_stage`` is not an index of the backbone's feature maps, a setting is out
+            of its range, or there is no epoch.
 
     Example:
         >>> import torch
@@ -97,20 +100,23 @@ class SemEdges(Recipe):
         decay: float = 0.1,
         sgd: bool = False,
     ) -> None:
+        settings = check_settings(locals())
         super().__init__(backbone, channels, num_classes)
-        check_stages(channels, sem_stage=sem_stage)
-        if edge_stages < 1:
-            raise ValueError(f"edge_stages: expected a number >= 1, got {edge_stages}")
+        check_stages(channels, sem_stage=settings["sem_stage"])
+        check_number("map_threshold", map_threshold, above=0, below=1)  # as coarse_to_fine has it
         self.save_hyperparameters(ignore=["backbone", "channels", "num_classes"])
+        self.hparams.update(settings)
         self.classes = nn.Conv2d(channels[-1], num_classes, 1)
         self.edges = EdgeHead(channels[:edge_stages], width=width, size=edge_size)
         self.phases = (classifier_epochs, edge_epochs)
-        self.epochs, self.threshold = sum(self.phases), threshold
+        self.epochs = check_total(classifier_epochs=classifier_epochs, edge_epochs=edge_epochs)
+        self.threshold = threshold
 
     def loss(self, images: Tensor, labels: Tensor, *, epoch: int) -> Tensor:
         """Return the loss of a batch: images ``(B, 3, H, W)``, labels int64 ``(B,)``."""
         if not phase_at(epoch, self.phases):
-            return cross_entropy(self.classes(self.backbone(images)[-1]).mean((2, 3)), labels)
+            logits = self.classes(self.backbone(images)[-1]).mean((2, 3))
+            return self.total(cross_entropy=cross_entropy(logits, labels))
         with torch.no_grad():
             features = self.backbone(images)
         maps = self.maps(features, labels)
@@ -140,13 +146,14 @@ class SemEdges(Recipe):
     def edge_loss(self, features: Sequence[Tensor], maps: Tensor, boundary: Tensor) -> Tensor:
         """Return the loss of the edge head for boundaries ``(B, H, W)``."""
         settings = self.settings
-        return hard_negative_suppression_loss(
+        loss = hard_negative_suppression_loss(
             self._logits(features, maps, (boundary.shape[-2], boundary.shape[-1])),
             boundary,
             negative_weight=settings.negative_weight,
             suppression=settings.suppression,
             logits=True,
         )
+        return self.total(hard_negative_suppression_loss=loss)
 
     def probability(
         self, features: Sequence[Tensor], maps: Tensor, size: tuple[int, int]

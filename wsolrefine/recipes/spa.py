@@ -18,6 +18,7 @@ from wsolrefine.losses import restricted_activation_loss
 from wsolrefine.nn import ConvolutionalHead
 from wsolrefine.recipes._recipe import MapsOf, Recipe, map_of
 from wsolrefine.recipes._schedule import check_stages
+from wsolrefine.recipes._settings import check_settings
 
 
 class Spa(Recipe):
@@ -53,7 +54,9 @@ class Spa(Recipe):
         weight_decay: weight decay of SGD.
 
     Raises:
-        ValueError: ``stage`` or ``scg_stages`` is not an index of the backbone's feature maps.
+        TypeError: a setting is of the wrong kind.
+        ValueError: ``stage`` or ``scg_stages`` is not an index of the backbone's feature maps, or a
+            setting is out of its range.
 
     Example:
         >>> import torch
@@ -94,9 +97,11 @@ class Spa(Recipe):
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
     ) -> None:
+        settings = check_settings(locals())
         super().__init__(backbone, channels, num_classes)
-        check_stages(channels, stage=stage, scg_stages=scg_stages)
+        check_stages(channels, stage=settings["stage"], scg_stages=settings["scg_stages"])
         self.save_hyperparameters(ignore=["backbone", "channels", "num_classes"])
+        self.hparams.update(settings)
         self.head = ConvolutionalHead(channels[stage], num_classes, width=width, dropout=dropout)
         self.epochs, self.threshold = epochs, threshold
 
@@ -104,9 +109,9 @@ class Spa(Recipe):
         """Return the loss of a batch: images ``(B, 3, H, W)``, labels int64 ``(B,)``."""
         settings = self.settings
         class_maps = self.head(self.backbone(images)[settings.stage])
-        loss: Tensor = cross_entropy(class_maps.mean((2, 3)), labels)
+        entropy = cross_entropy(class_maps.mean((2, 3)), labels)
         if epoch < settings.warmup_epochs or not settings.restriction_weight:
-            return loss
+            return self.total(cross_entropy=entropy)
         restriction = restricted_activation_loss(
             class_maps,
             labels,
@@ -114,8 +119,10 @@ class Spa(Recipe):
             gap=settings.restriction_gap,
             released=settings.restriction_released,
         )
-        weight: float = settings.restriction_weight
-        return loss + weight * restriction
+        return self.total(
+            cross_entropy=entropy,
+            restricted_activation_loss=settings.restriction_weight * restriction,
+        )
 
     def activate(self, images: Tensor) -> tuple[Tensor, MapsOf]:
         """Return class scores, and a function from labels to refined maps."""

@@ -19,6 +19,7 @@ from wsolrefine.nn import MFFMaps, MFFNet
 from wsolrefine.nn.mff import Fusion
 from wsolrefine.recipes._recipe import MapsOf, Recipe, map_of
 from wsolrefine.recipes._schedule import freeze, phase_at
+from wsolrefine.recipes._settings import check_settings, check_total
 
 
 class Spol(Recipe):
@@ -53,7 +54,9 @@ class Spol(Recipe):
         weight_decay: weight decay of SGD (our choice).
 
     Raises:
-        ValueError: ``stages`` exceeds the number of feature maps, or ``fusion`` is unknown.
+        TypeError: a setting is of the wrong kind.
+        ValueError: ``stages`` exceeds the number of feature maps, a setting is out of its range, or
+            there is no epoch.
 
     Example:
         >>> import torch
@@ -94,8 +97,14 @@ class Spol(Recipe):
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
     ) -> None:
+        settings = check_settings(locals())
+        if foreground < background:
+            raise ValueError(
+                f"foreground: expected at least background={background}, got {foreground}"
+            )
         super().__init__(backbone, channels, num_classes)
         self.save_hyperparameters(ignore=["backbone", "channels", "num_classes", "classifier"])
+        self.hparams.update(settings)
 
         def network(num_outputs: int) -> MFFNet:
             return MFFNet(
@@ -110,7 +119,7 @@ class Spol(Recipe):
 
         self.cam_network = network(num_classes)
         self.classifier = classifier
-        self.epochs = cam_epochs + segmentation_epochs
+        self.epochs = check_total(cam_epochs=cam_epochs, segmentation_epochs=segmentation_epochs)
         self.threshold = cam_threshold
         if segmentation_epochs:
             self.segmentation_backbone = deepcopy(backbone)
@@ -128,8 +137,9 @@ class Spol(Recipe):
         maps = self._class_maps(images)
         deep, fused = maps.deep.mean((2, 3)), maps.fused.mean((2, 3))
         if not self.settings.auxiliary:
-            return cross_entropy(fused, labels)
-        return multiplicative_loss(deep, fused, labels, distill=self.settings.distill)
+            return self.total(cross_entropy=cross_entropy(fused, labels))
+        loss = multiplicative_loss(deep, fused, labels, distill=self.settings.distill)
+        return self.total(multiplicative_loss=loss)
 
     @torch.no_grad()
     def pseudo_labels(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -147,7 +157,7 @@ class Spol(Recipe):
         logits = self.segmentation_network(self.segmentation_backbone(images)).fused
         size = (target.shape[-2], target.shape[-1])
         enlarged = interpolate(logits, size, mode="bilinear", align_corners=True)
-        return masked_bce_loss(enlarged[:, 0], target)
+        return self.total(masked_bce_loss=masked_bce_loss(enlarged[:, 0], target))
 
     def _class_maps(self, images: Tensor) -> MFFMaps:
         """Return class maps after a ReLU, as in the released code; their means are the scores."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -38,17 +38,15 @@ def build(settings: dict[str, Any], reader: Reader) -> Built:
     preprocess = classifier.preprocess
     if isinstance(preprocess, Preprocess):
         preprocess = replace(preprocess, size=(crop, crop))
-    classes = number_of_classes(reader)
+    classes = number_of_classes(reader, settings["classes"])
     try:
         trial = preprocess(Image.new("RGB", (crop, crop), "gray"))[None]
         layers = find_stages(classifier.model, trial)
         backbone = FeatureList(classifier.model, layers)
         channels = stage_channels(backbone, trial)
         built = recipe(backbone, channels, classes, **keywords)
-    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
-        stop(error)
-    if built.epochs < 1:
-        stop(f"--set: expected at least one epoch, got {built.epochs}")
+    except Exception as error:  # the backbone may be the user's code
+        stop(_as_option(error, keywords, settings["lr"]))
     metadata = RecipeMetadata(
         backbone=settings["backbone"],
         layers=tuple(layers),
@@ -58,3 +56,12 @@ def build(settings: dict[str, Any], reader: Reader) -> Built:
         preprocess=preprocess if isinstance(preprocess, Preprocess) else None,
     )
     return Built(built.train(), metadata, preprocess)
+
+
+def _as_option(error: Exception, keywords: Mapping[str, Any], lr: float | None) -> str:
+    """Return an error in one line; if it is of a hyper-parameter, with the option that set it."""
+    line = (str(error).splitlines() or [""])[0] or type(error).__name__
+    name = line.partition(":")[0]
+    if name not in keywords:
+        return line
+    return f"--lr: {line}" if lr is not None and name.endswith("learning_rate") else f"--set {line}"

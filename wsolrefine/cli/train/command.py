@@ -10,6 +10,15 @@ import typer
 from wsolrefine.cli.loading import require_training
 from wsolrefine.cli.options import Dataset, Device, Metadata, Root, parse_path
 from wsolrefine.cli.train.options import Options, Precision, RecipeName
+from wsolrefine.cli.train.settings import (
+    LARGEST_SEED,
+    MOST_CLASSES,
+    MOST_DEVICES,
+    MOST_EPOCHS,
+    MOST_IMAGES,
+    MOST_PIXELS,
+    MOST_WORKERS,
+)
 
 
 def train(
@@ -51,6 +60,7 @@ def train(
         int | None,
         typer.Option(
             min=1,
+            max=MOST_EPOCHS,
             help="Total number of epochs; all phases of the recipe, and its warm-up, are scaled "
             "in proportion. Default: the paper's.",
         ),
@@ -58,7 +68,11 @@ def train(
     batch_size: Annotated[
         int | None,
         typer.Option(
-            "--batch-size", "-b", min=2, help="Images per step, on each device. Default 32."
+            "--batch-size",
+            "-b",
+            min=2,
+            max=MOST_IMAGES,
+            help="Images per step, on each device. Default 32.",
         ),
     ] = None,
     lr: Annotated[
@@ -70,11 +84,24 @@ def train(
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(min=1, help="Side in pixels that images are resized to. Default 256."),
+        typer.Option(
+            min=1, max=MOST_PIXELS, help="Side in pixels that images are resized to. Default 256."
+        ),
     ] = None,
     crop: Annotated[
         int | None,
-        typer.Option(min=1, help="Side of the random crop used for training. Default 224."),
+        typer.Option(
+            min=1, max=MOST_PIXELS, help="Side of the random crop used for training. Default 224."
+        ),
+    ] = None,
+    classes: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=MOST_CLASSES,
+            help="Number of classes, for lists without class names. Default: the largest label and "
+            "one; then every class must have an image.",
+        ),
     ] = None,
     set: Annotated[
         list[str] | None,
@@ -87,17 +114,24 @@ def train(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, help="Random seed of weights, order, crops and dropout. Default 0."),
+        typer.Option(
+            min=0,
+            max=LARGEST_SEED,
+            help="Random seed of weights, order, crops and dropout. Default 0.",
+        ),
     ] = None,
     precision: Annotated[
         Precision | None, typer.Option(help="Numerical precision. Default 32-true.")
     ] = None,
     devices: Annotated[
-        int | None, typer.Option(min=1, help="Number of devices. Default 1.")
+        int | None, typer.Option(min=1, max=MOST_DEVICES, help="Number of devices. Default 1.")
     ] = None,
     device: Device = "auto",
     workers: Annotated[
-        int, typer.Option("--workers", "-w", min=0, help="Processes that read images.")
+        int,
+        typer.Option(
+            "--workers", "-w", min=0, max=MOST_WORKERS, help="Processes that read images."
+        ),
     ] = 0,
     keep_all: Annotated[
         bool,
@@ -107,7 +141,10 @@ def train(
     ] = False,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Continue the run in --out with its stored settings."),
+        typer.Option(
+            "--resume",
+            help="Continue the run in --out with its stored settings; repeat --backbone.",
+        ),
     ] = False,
 ) -> None:
     """Train a recipe from image-level labels and save everything in one file.
@@ -127,12 +164,13 @@ def train(
     [bold]Results[/bold]
 
     In the folder --out: RECIPE.safetensors, the trained recipe, for
-    refine --recipe and evaluate --recipe; also checkpoints/, log/ (losses by
+    refine --recipe and evaluate --recipe; also checkpoints/, losses.csv (by
     step) and run.json (settings).
 
     [bold]Exit codes[/bold]
 
-    0 done; 1 something could not be read or written; 2 an invalid option;
+    0 done; 1 something could not be read or written, or the loss is NaN or
+    infinite; 2 an invalid option;
     130 stopped by Ctrl-C, use --resume to continue after the last finished
     epoch.
     """

@@ -27,33 +27,55 @@ def open_reader(settings: dict[str, Any]) -> Reader:
         reader = readers[kind]()
     except (OSError, ValueError) as error:
         stop(error, 2 if str(error).startswith("split:") else 1)
-    count, classes = len(reader), number_of_classes(reader)
+    count = len(reader)
     if count < 2:
         stop(f"--dataset {kind}: expected at least 2 images to train on, got {count}", 1)
-    for annotation in reader.annotations:
-        if not 0 <= annotation.label < classes:
-            name, got = annotation.image_id, annotation.label
-            stop(f"{name}: label: expected 0 to {classes - 1}, got {got}", 1)
+    check_classes(reader, settings["classes"])
     missing = next((p for i in range(count) if not (p := reader.image_path(i)).is_file()), None)
     if missing is not None:
         stop(f"{missing}: expected an image, got no file", 1)
     return reader
 
 
-def number_of_classes(reader: Reader) -> int:
-    """Return the number of classes of a data set: of its names, or else by its largest label."""
+def number_of_classes(reader: Reader, classes: int | None) -> int:
+    """Return the number of classes: of the names, else as told, else by the largest label."""
     if reader.class_names:
         return len(reader.class_names)
-    return 1 + max((annotation.label for annotation in reader.annotations), default=0)
+    return classes or 1 + max((annotation.label for annotation in reader.annotations), default=0)
 
 
-def fingerprint(reader: Reader) -> dict[str, Any]:
-    """Return what identifies the images, independent of their folder."""
-    digest = hashlib.sha256()
+def check_classes(reader: Reader, told: int | None) -> None:
+    """Stop if a label is no class, or, where only labels tell the classes, one has no image."""
+    classes = number_of_classes(reader, told)
+    if told is not None and told != classes:
+        stop(f"--classes: expected {classes} as the data set has names, got {told}")
+    if classes < 2:
+        stop(f"--dataset: expected at least 2 classes, got {classes}", 1)
     for annotation in reader.annotations:
-        digest.update(f"{annotation.image_id}\0{annotation.label}\n".encode("utf-8", "replace"))
+        if not 0 <= annotation.label < classes:
+            name, got = annotation.image_id, annotation.label
+            stop(f"{name}: label: expected 0 to {classes - 1}, got {got}", 1)
+    used = {annotation.label for annotation in reader.annotations}
+    if reader.class_names or told is not None or len(used) == classes:
+        return
+    first = next(label for label in range(classes) if label not in used)
+    stop(
+        f"--dataset: expected images of every class from 0 to {classes - 1}, the largest label, "
+        f"got none of class {first} ({classes - len(used)} classes have none); if that is right, "
+        "give the number of classes with --classes",
+        1,
+    )
+
+
+def fingerprint(reader: Reader, classes: int | None) -> dict[str, Any]:
+    """Return what identifies the images, independent of their folder: names, labels, sizes."""
+    digest = hashlib.sha256()
+    for index, annotation in enumerate(reader.annotations):
+        size = reader.image_path(index).stat().st_size
+        line = f"{annotation.image_id}\0{annotation.label}\0{size}\n"
+        digest.update(line.encode("utf-8", "backslashreplace"))
     return {
         "images": len(reader),
-        "classes": number_of_classes(reader),
+        "classes": number_of_classes(reader, classes),
         "sha256": digest.hexdigest(),
     }

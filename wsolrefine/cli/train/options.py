@@ -1,4 +1,4 @@
-"""The options of ``train``, and checks of their combinations."""
+"""The options of ``train``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wsolrefine.cli.console import stop
-from wsolrefine.cli.options import NEEDED, Dataset, check_dataset, check_folders
+from wsolrefine.cli.options import Dataset
 from wsolrefine.models import DEFAULT_CLASSIFIER
 
 
@@ -30,25 +29,6 @@ class Precision(StrEnum):
     bfloat = "bf16-mixed"
 
 
-DEFAULTS: dict[str, Any] = {
-    "split": None,
-    "metadata": None,
-    "backbone": DEFAULT_CLASSIFIER,
-    "epochs": None,
-    "batch_size": 32,
-    "lr": None,
-    "size": 256,
-    "crop": 224,
-    "precision": Precision.full.value,
-    "devices": 1,
-    "seed": 0,
-    "set": [],
-}
-"""The settings that neither the user nor a resumed run gives."""
-
-SPLITS = {Dataset.cub: "train", Dataset.ilsvrc: "train", Dataset.openimages: "train"}
-
-
 class Options(NamedTuple):
     """The options of one run; None if not given."""
 
@@ -64,6 +44,7 @@ class Options(NamedTuple):
     lr: float | None
     size: int | None
     crop: int | None
+    classes: int | None
     precision: Precision | None
     devices: int | None
     seed: int | None
@@ -90,26 +71,14 @@ def settings_of(options: Options) -> dict[str, Any]:
     return settings
 
 
-def check(settings: dict[str, Any], out: Path) -> None:
-    """Stop if settings are missing, have no effect, or are out of range."""
-    if "dataset" not in settings:
-        kinds = ", ".join(kind.value for kind in Dataset)
-        stop(f"--dataset: expected one of {kinds}, got none")
-    kind = Dataset(settings["dataset"])
-    given = {name for name, value in settings.items() if value not in (None, False)}
-    needed = NEEDED[kind] | ({"root"} if kind is Dataset.wsolevaluation else set())
-    check_dataset(kind, given, needed)
-    folders = {name: settings.get(name) for name in ("root", "metadata")}
-    check_folders({name: Path(path) if path else None for name, path in folders.items()}, out)
-    if settings["crop"] > settings["size"]:
-        stop(f"--crop: expected at most --size {settings['size']}, got {settings['crop']}")
-    if settings["lr"] is not None and not 0 < settings["lr"] < float("inf"):
-        stop(f"--lr: expected a number above 0, got {settings['lr']:g}")
-
-
 def command_to_resume(options: Options) -> str:
-    """Return the command that resumes a run; all other options are stored in its folder."""
+    """Return the command that resumes a run; all other options are stored in its folder.
+
+    The backbone is stored too, but it is the user who chooses which code runs.
+    """
     words = ["wsolrefine", "train", options.recipe.value, "--out", str(options.out), "--resume"]
+    if options.backbone not in (None, DEFAULT_CLASSIFIER):
+        words += ["--backbone", str(options.backbone)]
     if options.device != "auto":
         words += ["--device", options.device]
     if options.workers:

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wsolrefine.cli.console import printable
+from wsolrefine.cli.console import Problems, list_problems, printable
 from wsolrefine.cli.train.build import Built
+from wsolrefine.cli.train.checkpoints import Whole
 from wsolrefine.cli.train.options import Options, command_to_resume
-from wsolrefine.cli.train.run_folder import last_checkpoint
 from wsolrefine.data.reader import Reader
 
 
@@ -40,10 +40,15 @@ def print_file(path: Path) -> None:
     console.print(Text.assemble("Wrote ", printable(path, console)), soft_wrap=True)
 
 
-def exit_interrupted(options: Options, epochs: int) -> NoReturn:
+def print_resumed(whole: Whole | None, problems: Problems) -> None:
+    """Print which checkpoints cannot be used, and where the run continues."""
+    list_problems(problems)
+    after = f"after epoch {whole.epochs}" if whole else "from the beginning"
+    Console(highlight=False).print(f"Continuing {after}.")
+
+
+def exit_interrupted(options: Options, finished: int, epochs: int) -> NoReturn:
     """Print how far an interrupted run came and how to resume it, and exit."""
-    checkpoint = last_checkpoint(options.out)
-    finished = checkpoint[1] if checkpoint else 0
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(f"Stopped after {finished} of {epochs} epochs.")
     console.print(Text.assemble("To continue: ", printable(command_to_resume(options), console)))

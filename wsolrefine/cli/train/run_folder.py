@@ -1,33 +1,58 @@
-"""The folder of a training run: its settings and its checkpoints."""
+"""The folder of a training run: what is written there, and its file of settings."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
-import re
+import os
 from pathlib import Path
 from typing import Any
 
 from wsolrefine import __version__
 from wsolrefine._files import read_json
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.files import replacing
+from wsolrefine.cli.files import foreign_files, foreign_message, replacing
+from wsolrefine.cli.train.settings import check_content
 
 RUN = "run.json"
 CHECKPOINTS = "checkpoints"
-CHECKPOINT = re.compile(r"epoch-(\d+)\.ckpt")
+LOSSES = "losses.csv"
+LARGEST = 1 << 26
+"""Bytes of the largest file of settings that is read."""
+
+
+def check_places(out: Path, recipe: str, *, resumed: bool) -> None:
+    """Stop if files of the user are where a run is to write."""
+    names = (f"{recipe}.safetensors", LOSSES, CHECKPOINTS)
+    if not resumed and (foreign := foreign_files(out, names, ())):
+        stop(foreign_message(out, foreign))
+    for name in names:
+        path, folder = out / name, name == CHECKPOINTS
+        if path.exists() and (not path.is_dir() if folder else not path.is_file()):
+            stop(f"{path}: expected a {'folder' if folder else 'file'}, got something else", 1)
 
 
 def read_run(out: Path) -> dict[str, Any] | None:
-    """Return the content of a run's file; None if the folder contains no run."""
+    """Return the content of a run's file; None if the folder contains no run.
+
+    The file may come from somebody else, so every value of it is checked.
+    """
     path = out / RUN
-    try:
-        content = read_json(path)
-        if not isinstance(content["settings"], dict) or not isinstance(content["data"], dict):
-            raise TypeError("expected objects")
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        stop(f"{path}: not written by wsolrefine train ({type(error).__name__}: {error})")
+    try:
+        if not path.is_file() or path.stat().st_size > LARGEST:
+            raise ValueError("expected a file of settings")
+        content = read_json(path)
+        check_content(content)
+        if content["sha256"] != _hash(content):
+            raise ValueError("expected what was written when the run began, got other values")
+    except OSError as error:
+        stop(f"{path}: {error.strerror or error}", 1)
+    except (ValueError, TypeError) as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        stop(f"{path}: not written by wsolrefine train ({reason})")
     return dict(content)
 
 
@@ -38,36 +63,40 @@ def write_run(out: Path, settings: dict[str, Any], data: dict[str, Any]) -> None
         OSError: the folder cannot be written to.
 
     """
-    content = {"settings": settings, "data": data, "version": __version__}
-    with replacing(out / RUN) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), "utf-8")
+    content: dict[str, Any] = {"settings": settings, "data": data, "version": __version__}
+    content["sha256"] = _hash(content)
+    write_durably(out / RUN, json.dumps(content, indent=1).encode())
 
 
-def last_checkpoint(out: Path) -> tuple[Path, int] | None:
-    """Return the last checkpoint and the number of epochs before it; None if there is none.
+def identify(settings: dict[str, Any], data: dict[str, Any]) -> str:
+    """Return what tells runs apart: all that determines the result, but not where images are."""
+    what = {key: value for key, value in settings.items() if key not in ("root", "metadata")}
+    return _hash({"settings": what, "data": data})
 
-    Example:
-        >>> from pathlib import Path
-        >>> from tempfile import mkdtemp
-        >>> out = Path(mkdtemp())
-        >>> (out / "checkpoints").mkdir()
-        >>> for name in ("epoch-002.ckpt", "epoch-010.ckpt", "last.ckpt"):
-        ...     (out / "checkpoints" / name).touch()
-        >>> path, epochs = last_checkpoint(out)
-        >>> path.name, epochs
-        ('epoch-010.ckpt', 11)
+
+def _hash(content: dict[str, Any]) -> str:
+    """Return the SHA-256 of a content without its own ``sha256``, independent of the layout."""
+    rest = {key: value for key, value in content.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def write_durably(path: Path, data: bytes | memoryview) -> None:
+    """Replace a file once the new content is on the disk, so that even a power cut loses nothing.
+
+    Raises:
+        OSError: it cannot be written; then the old file is unchanged.
 
     """
-    folder = out / CHECKPOINTS
-    found = [
-        (int(match[1]), path)
-        for path in (folder.iterdir() if folder.is_dir() else ())
-        if (match := CHECKPOINT.fullmatch(path.name))
-    ]
-    if not found:
-        return None
-    epoch, path = max(found)
-    return path, epoch + 1  # epochs are counted from 0
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    with contextlib.suppress(OSError):  # not every system can do that with a folder
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def resumed_settings(run: dict[str, Any], given: dict[str, Any], out: Path) -> dict[str, Any]:

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
 from wsolrefine.cli.train.batches import Batches, Loader, TrainingImages, derive_seed
-from wsolrefine.cli.train.run_folder import CHECKPOINTS
+from wsolrefine.cli.train.checkpoints import DurableFiles, SaveEveryEpoch
+from wsolrefine.cli.train.losses import LossTable
+from wsolrefine.cli.train.run_folder import LOSSES
 
 
 class TrainingData(LightningDataModule):
@@ -75,22 +76,19 @@ class ProgressBar(RichProgressBar):
 
 def make_trainer(
     out: Path, *, epochs: int, steps: int, seed: int, device: torch.device, devices: int,
-    precision: str, keep_all: bool,
+    precision: str, saving: SaveEveryEpoch, run: str,
 ) -> Trainer:  # fmt: skip
     """Return a trainer that saves a checkpoint after every epoch and logs to a table.
+
+    Nothing is written yet, so that devices and precision are tried before a run is begun.
 
     Raises:
         Exception: Lightning's own, if the devices or the precision are not available.
 
     """
-    checkpoints = ModelCheckpoint(
-        out / CHECKPOINTS,
-        filename="epoch-{epoch:03d}",
-        auto_insert_metric_name=False,
-        save_top_k=-1 if keep_all else 1,
-        save_last="link",
-        save_on_train_epoch_end=True,
-    )
+    if precision == "16-mixed" and device.type == "cpu":  # Lightning would take bfloat16
+        raise ValueError("expected 32-true or bf16-mixed on a CPU")
+    every = max(1, min(50, steps))
     numbers = [device.index] if device.index is not None and devices == 1 else devices
     return Trainer(
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
@@ -98,11 +96,11 @@ def make_trainer(
         strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
         precision=precision,  # type: ignore[arg-type]
         max_epochs=epochs,
-        logger=CSVLogger(out, name="log"),
-        callbacks=[checkpoints, EpochLog(seed), ProgressBar()],
+        logger=False,
+        callbacks=[EpochLog(seed), LossTable(out / LOSSES, every), ProgressBar(), saving],
+        plugins=[DurableFiles(run)],
         default_root_dir=out,
         enable_model_summary=False,
-        log_every_n_steps=max(1, min(50, steps)),
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,

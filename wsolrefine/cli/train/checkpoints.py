@@ -1,0 +1,225 @@
+"""Checkpoints of ``train``: written whole or not at all, and used only if whole."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import stat
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import CheckpointIO
+from torch import Tensor
+
+from wsolrefine.cli.console import Problems
+from wsolrefine.cli.train.run_folder import CHECKPOINTS, write_durably
+from wsolrefine.recipes import Recipe
+
+NAME = re.compile(r"epoch-(\d{3,9})\.ckpt")
+SIGNATURE = "wsolrefine"
+"""Key of a checkpoint under which its run and the hash of its content are."""
+
+
+class Whole(NamedTuple):
+    """A checkpoint that can be used; ``epochs`` are finished in it."""
+
+    path: Path
+    epochs: int
+
+
+def checkpoint_name(epoch: int) -> str:
+    """Return the name of the file written after an epoch, counted from 0.
+
+    Example:
+        >>> checkpoint_name(2)
+        'epoch-002.ckpt'
+
+    """
+    return f"epoch-{epoch:03d}.ckpt"
+
+
+def find_checkpoints(out: Path) -> list[tuple[int, Path]]:
+    """Return the epochs and paths of all that is named like a checkpoint, the last one first."""
+    folder = out / CHECKPOINTS
+    entries = folder.iterdir() if folder.is_dir() else ()
+    named = [(match, path) for path in entries if (match := NAME.fullmatch(path.name))]
+    found = [(int(match[1]), path) for match, path in named]
+    return sorted(((e, p) for e, p in found if p.name == checkpoint_name(e)), reverse=True)
+
+
+def last_whole(out: Path, run: str, recipe: Recipe) -> tuple[Whole | None, Problems]:
+    """Return the last checkpoint that is whole, and those after it with what is wrong with them.
+
+    Args:
+        out: folder of the run.
+        run: what identifies the run, its settings and its data.
+        recipe: the recipe whose weights are restored.
+
+    """
+    problems: Problems = []
+    for epoch, path in find_checkpoints(out):
+        try:
+            check_checkpoint(path, run, epoch, recipe)
+        except OSError as error:
+            problems.append((str(path), error.strerror or str(error)))
+        except ValueError as error:
+            problems.append((str(path), str(error)))
+        else:
+            return Whole(path, epoch + 1), problems
+    return None, problems
+
+
+def check_checkpoint(path: Path, run: str, epoch: int, recipe: Recipe) -> None:
+    """Raise unless a file is what ``train`` wrote after an epoch of this run.
+
+    Nothing in the file is run: it is read with ``weights_only``.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is something else.
+
+    """
+    mode = path.lstat().st_mode  # a link would lead outside, opening a FIFO would wait for ever
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"expected a file, got {_kind(mode)}")
+    content = _load(path)
+    signature = content.pop(SIGNATURE, None) if isinstance(content, dict) else None
+    if not isinstance(signature, dict):
+        raise ValueError("expected a checkpoint of wsolrefine train, got another file")
+    if signature.get("run") != run:
+        raise ValueError("expected a checkpoint of this run, got one of another run")
+    if signature.get("sha256") != digest(content):
+        raise ValueError("expected the content that was written, got a changed one")
+    if content["epoch"] != epoch:
+        raise ValueError(f"expected epoch {epoch} as in its name, got {content['epoch']}")
+    shapes = {key: value.shape for key, value in recipe.state_dict().items()}
+    if {key: value.shape for key, value in content["state_dict"].items()} != shapes:
+        raise ValueError("expected the weights of this recipe on this backbone, got others")
+
+
+def _load(path: Path) -> Any:
+    data = path.read_bytes()  # apart, because torch.load raises OSError for damaged files too
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except Exception:  # a damaged file may fail anywhere in the unpickler
+            got = "a damaged file, or another one" if data else "an empty file"
+            raise ValueError(f"expected a checkpoint, got {got}") from None
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFLNK: "a link"}
+    return kinds.get(stat.S_IFMT(mode), "a device or a socket")
+
+
+def digest(content: object) -> str:
+    """Return the SHA-256 of nested mappings and sequences of tensors and plain values.
+
+    Example:
+        >>> one, other = torch.tensor([1.0]), torch.tensor([[1.0]])
+        >>> digest({"a": one}) == digest({"a": one.clone()}), digest([one]) == digest([other])
+        (True, False)
+
+    """
+    sha256 = hashlib.sha256()
+    _feed(sha256, content)
+    return sha256.hexdigest()
+
+
+def _feed(sha256: Any, value: object) -> None:
+    """Add a value to a hash, with its kind and its length, so that different values differ."""
+    if isinstance(value, Tensor):
+        sha256.update(f"tensor {value.dtype} {tuple(value.shape)};".encode())
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        sha256.update(flat.view(torch.uint8).numpy())
+    elif isinstance(value, Mapping):
+        sha256.update(f"mapping {len(value)};".encode())
+        for key, item in value.items():
+            _feed(sha256, key)
+            _feed(sha256, item)
+    elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        sha256.update(f"{type(value).__name__} {len(value)};".encode())
+        for item in value:
+            _feed(sha256, item)
+    else:
+        text = repr(value).encode()
+        sha256.update(f"value {len(text)};".encode() + text)
+
+
+class DurableFiles(CheckpointIO):
+    """Writes a checkpoint beside its final name and renames it, signed with its run and hash."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint; if that fails, nothing has changed.
+
+        Raises:
+            OSError: the file cannot be written.
+
+        """
+        signature = {"run": self.run, "sha256": digest(checkpoint)}
+        buffer = io.BytesIO()  # on a full disk, torch.save of a path raises no OSError
+        torch.save({**checkpoint, SIGNATURE: signature}, buffer)
+        write_durably(Path(path), buffer.getbuffer())
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint that :func:`check_checkpoint` has accepted."""
+        content: dict[str, Any] = _load(Path(path))
+        return content
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a checkpoint."""
+        Path(path).unlink(missing_ok=True)
+
+
+class SaveEveryEpoch(Checkpoint):
+    """Saves a checkpoint after every epoch, and removes the one before once the new one is whole.
+
+    Args:
+        out: folder of the run.
+        keep_all: keep the checkpoints of all epochs.
+
+    """
+
+    def __init__(self, out: Path, *, keep_all: bool) -> None:
+        self.out, self.keep_all = out, keep_all
+        self.epochs = 0
+
+    def resume(self, whole: Whole | None) -> None:
+        """Remember how far the run has come."""
+        if whole is not None:
+            self.epochs = whole.epochs
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remove what a run left that was killed before it removed the last checkpoint but one."""
+        self._remove_earlier(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save a checkpoint. A folder of its name is the user's, and stays."""
+        path = self.out / CHECKPOINTS / checkpoint_name(trainer.current_epoch)
+        if path.is_dir():
+            return
+        trainer.save_checkpoint(path)
+        self.epochs = trainer.current_epoch + 1
+        self._remove_earlier(trainer)
+
+    def _remove_earlier(self, trainer: Trainer) -> None:
+        if self.keep_all or not trainer.is_global_zero:
+            return
+        for epoch, path in find_checkpoints(self.out):
+            # Not those before: they are of a part of the run that kept all.
+            if self.epochs - 3 <= epoch < self.epochs - 1 and path.is_file():
+                path.unlink()
