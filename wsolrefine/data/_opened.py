@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -122,8 +123,9 @@ def opened(path: str | PathLike[str], kind: str = "an image") -> Iterator[Image]
         except MemoryError:
             raise unreadable("more pixels than fit into memory") from None
         except OSError as error:
-            if error.errno is not None:  # the system's own errors have a number, Pillow's none
-                raise
+            # The system's own errors have a number, Pillow's none. A damaged file may lead outside.
+            if error.errno not in (None, errno.EINVAL):
+                raise OSError(error.errno, error.strerror, str(path)) from None
             raise unreadable(f"a damaged or truncated file ({error})") from None
         except Exception as error:  # decoders raise whatever a damaged file leads to
             raise unreadable(f"a damaged file ({error or type(error).__name__})") from None
