@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -56,9 +58,26 @@ class UnreadableImage(ValueError):  # noqa: N818 - it is the image that is at fa
         return f"{self.path}: {self.reason}"
 
 
-def one_at_a_time(pixels: int) -> AbstractContextManager[Any]:
-    """Return a context that only one thread at a time enters with a large image."""
-    return _turn if pixels > LARGE else contextlib.nullcontext()
+@contextlib.contextmanager
+def one_at_a_time(pixels: int) -> Iterator[None]:
+    """Let only one thread at a time into the context with a large image."""
+    if pixels <= LARGE:
+        yield
+        return
+    with _turn:
+        _give_memory_back()  # what the thread before has freed since it left
+        try:
+            yield
+        finally:
+            _give_memory_back()
+
+
+def _give_memory_back() -> None:
+    """Return freed memory to the system: glibc keeps it, for each thread anew, as gigabytes."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:  # not in other libraries than glibc
+            trim(0)
 
 
 def share_turn(lock: AbstractContextManager[Any]) -> None:

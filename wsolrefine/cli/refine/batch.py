@@ -21,6 +21,7 @@ from wsolrefine.cli.files import replacing
 from wsolrefine.cli.refine.coco import Record, annotation
 from wsolrefine.cli.refine.inputs import Found
 from wsolrefine.data import UnreadableImage
+from wsolrefine.data._opened import one_at_a_time
 from wsolrefine.data.images import reading
 from wsolrefine.localization.masks import enlarge, mask_size, masks_of
 from wsolrefine.viz import draw_boxes, overlay
@@ -94,7 +95,16 @@ def finish(plan: Plan, batch: list[Loaded], pool: Executor) -> Iterator[Finished
     logits, maps = found.logits.float().cpu(), found.maps.float().cpu()
     labels = found.labels.cpu()
     scores = logits.softmax(-1).gather(1, labels)
-    yield from pool.map(partial(_write, plan), batch, maps, labels.tolist(), scores.tolist())
+    yield from pool.map(
+        partial(_write_in_turn, plan), batch, maps, labels.tolist(), scores.tolist()
+    )
+
+
+def _write_in_turn(
+    plan: Plan, loaded: Loaded, maps: Tensor, labels: list[int], scores: list[float]
+) -> Finished | Failed:
+    with one_at_a_time(loaded.size[0] * loaded.size[1]):  # as for reading
+        return _write(plan, loaded, maps, labels, scores)
 
 
 def _write(
