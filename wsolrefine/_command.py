@@ -27,7 +27,10 @@ def forget_working_folder() -> None:
     That is what Python has put in front, and an empty or ``.`` entry of PYTHONPATH. A full path
     there, or an installed project, stays, also if it happens to be the working folder.
     """
-    here = os.path.realpath(os.curdir)
+    try:
+        here = os.path.realpath(os.curdir)
+    except OSError as error:
+        raise SystemExit(f"Error: the working folder cannot be used ({error.strerror})") from None
     if not sys.flags.safe_path:
         first = os.path.realpath(sys.path[0])
         if sys.argv[0] == "-m" or first == here:

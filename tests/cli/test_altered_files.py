@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shutil
+from itertools import islice
 
 import pytest
 import torch
@@ -203,9 +204,8 @@ def test_any_altered_value_of_a_header_is_named(recipe):
     path, said, _, write = recipe
     content = {key: json.loads(text) for key, text in said.items() if key != "format"}
     loaded = 0
-    for place, changed in altered(content):
-        if not place:
-            continue
+    every = 1 if os.getenv("HYPOTHESIS_PROFILE") == "search" else 5
+    for place, changed in islice(altered(content), len(OTHER), None, every):
         value = changed.get(place[0])
         write({place[0]: json.dumps(value)})
         try:
@@ -213,7 +213,7 @@ def test_any_altered_value_of_a_header_is_named(recipe):
             loaded += 1
         except ValueError as error:
             assert str(path) in str(error), place  # noqa: PT017
-    assert loaded < 300  # numbers like the ones before
+    assert loaded < 300 / every  # numbers like the ones before
 
 
 @pytest.mark.parametrize(
@@ -352,6 +352,6 @@ def test_maps_that_are_not_finite_are_named(recipe, photos, tmp_path):
 def test_a_header_asks_for_no_amount_of_memory(recipe):
     path, said, _, write = recipe
     options = json.loads(said["hyper_parameters"])
-    write({"hyper_parameters": json.dumps({**options, "width": 1_000_000})})
+    write({"hyper_parameters": json.dumps({**options, "width": 60_000})})
     with pytest.raises(ValueError, match="expected weights that fit its header"):
         load_recipe(path, backbone=BACKBONE)

@@ -169,6 +169,17 @@ def test_no_library_takes_settings_from_the_working_folder(folder, tmp_path):
     assert (tmp_path / "out-evaluated/box_accuracy.png").is_file()
 
 
+def test_a_working_folder_that_was_deleted_is_one_line(tmp_path):
+    (tmp_path / "gone").mkdir()
+    code = (
+        "import os, runpy, sys\nos.rmdir(os.getcwd())\nsys.argv[0] = 'wsolrefine'\n"
+        "import wsolrefine.cli"
+    )
+    done = _python(["-c", code], tmp_path / "gone")
+    assert done.returncode == 1
+    assert done.stderr == "Error: the working folder cannot be used (No such file or directory)\n"
+
+
 def test_the_search_path_is_as_it_was_after_an_import(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))

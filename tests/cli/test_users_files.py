@@ -15,9 +15,12 @@ from tests.cli.test_wrong_values import MODEL
 from tests.support import photographs
 from tests.support.processes import ROOT
 from wsolrefine.cli import app, files
-from wsolrefine.cli.journal import JOURNAL, Journal
+from wsolrefine.cli.journal import Journal
+from wsolrefine.cli.refine.coco import RESULTS
 from wsolrefine.cli.refine.names import LONGEST, Names
 from wsolrefine.cli.refine.stored import FOLDERS
+
+JOURNAL = f".{RESULTS}.started"
 
 
 def picture(path):
@@ -147,7 +150,7 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(refine, tmp_path):
     (out / ".wsolrefine-tmp-1-3.json").write_text("half")
     (out / "maps/mine.png").write_text("mine")
     assert "which this command has not written" in refine(tmp_path / "in", code=2)
-    Journal(out).add(["a.jpg", "b.jpg", "c.jpg"])
+    Journal(out, RESULTS).add(["a.jpg", "b.jpg", "c.jpg"])
     with (out / JOURNAL).open("a") as file:
         file.write('"mine')  # a line that was not written to its end
     assert "1 refined; 1 skipped" in refine(tmp_path / "in")

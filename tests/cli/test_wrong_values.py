@@ -54,7 +54,13 @@ def working_folder(tmp_path, monkeypatch):
 
 
 LISTS = ("-d", "wsolevaluation", "--metadata", "lists", "--root", "photos")
+TRAIN = [
+    *("spol", "--out", "out", "--backbone", MODEL, "-d", "folder", "--root", "photos"),
+    *("--size", "9", "--crop", "9", "--set", "width=4", "--set", "cam_epochs=1"),
+    *("--set", "segmentation_epochs=1", "--set", "stages=1"),
+]
 VALID = {
+    "train": TRAIN,
     "demo": ["--out", "out"],
     "refine": ["photos", "--out", "out", "--model", MODEL],
     "evaluate": [*LISTS, "--out", "out", "--model", MODEL, "--size", "9", "--step", "0.5"],

@@ -12,8 +12,6 @@ from wsolrefine.cli.console import stop
 from wsolrefine.cli.files import foreign_files, foreign_message, lock_folder, remove_temporary
 from wsolrefine.data._lines import stays_below
 
-JOURNAL = ".wsolrefine-started"
-
 
 class Journal:
     """Names of what is being written to a folder and may be there without being listed yet.
@@ -23,11 +21,12 @@ class Journal:
 
     Args:
         out: the folder.
+        index: name of the file of the results; another command may write to the folder too.
 
     """
 
-    def __init__(self, out: Path) -> None:
-        self.path = out / JOURNAL
+    def __init__(self, out: Path, index: str) -> None:
+        self.path = out / f".{index}.started"
 
     def names(self) -> set[str]:
         """Return the names that an interrupted run has started."""
@@ -64,7 +63,7 @@ def check_names(out: Path, index: str, names: Iterable[str]) -> set[str]:
 
     """
     known = set(names)
-    own = known & (_listed(out / index) | Journal(out).names())
+    own = known & (_listed(out / index) | Journal(out, index).names())
     if foreign := foreign_files(out, sorted(known), own):
         stop(foreign_message(out, foreign))
     return own
@@ -97,7 +96,7 @@ def writing(out: Path, index: str, names: Iterable[str]) -> Iterator[set[str]]:
     names = list(names)
     with lock_folder(out):
         remove_temporary(out)
-        own, journal = check_names(out, index, names), Journal(out)
+        own, journal = check_names(out, index, names), Journal(out, index)
         journal.add(names)
         try:
             yield own

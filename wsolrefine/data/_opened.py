@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -55,9 +58,26 @@ class UnreadableImage(ValueError):  # noqa: N818 - it is the image that is at fa
         return f"{self.path}: {self.reason}"
 
 
-def one_at_a_time(pixels: int) -> AbstractContextManager[Any]:
-    """Return a context that only one thread at a time enters with a large image."""
-    return _turn if pixels > LARGE else contextlib.nullcontext()
+@contextlib.contextmanager
+def one_at_a_time(pixels: int) -> Iterator[None]:
+    """Let only one thread at a time into the context with a large image."""
+    if pixels <= LARGE:
+        yield
+        return
+    with _turn:
+        _give_memory_back()  # what the thread before has freed since it left
+        try:
+            yield
+        finally:
+            _give_memory_back()
+
+
+def _give_memory_back() -> None:
+    """Return freed memory to the system: glibc keeps it, for each thread anew, as gigabytes."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:  # not in other libraries than glibc
+            trim(0)
 
 
 def share_turn(lock: AbstractContextManager[Any]) -> None:
@@ -122,8 +142,9 @@ def opened(path: str | PathLike[str], kind: str = "an image") -> Iterator[Image]
         except MemoryError:
             raise unreadable("more pixels than fit into memory") from None
         except OSError as error:
-            if error.errno is not None:  # the system's own errors have a number, Pillow's none
-                raise
+            # The system's own errors have a number, Pillow's none. A damaged file may lead outside.
+            if error.errno not in (None, errno.EINVAL):
+                raise OSError(error.errno, error.strerror, str(path)) from None
             raise unreadable(f"a damaged or truncated file ({error})") from None
         except Exception as error:  # decoders raise whatever a damaged file leads to
             raise unreadable(f"a damaged file ({error or type(error).__name__})") from None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from wsolrefine.cli.refine.coco import annotation
 from wsolrefine.cli.refine.inputs import Found
 from wsolrefine.cli.refine.stored import Record
 from wsolrefine.data import UnreadableImage
+from wsolrefine.data._opened import one_at_a_time
 from wsolrefine.data.images import reading
 from wsolrefine.localization.masks import enlarge, mask_size, masks_of
 from wsolrefine.viz import draw_boxes, overlay
@@ -104,7 +105,14 @@ def finish(plan: Plan, batch: list[Loaded], pool: Executor) -> Iterator[Finished
     logits, maps = found.logits.float().cpu(), found.maps.float().cpu()
     labels = found.labels.cpu()
     scores = logits.softmax(-1).gather(1, labels)
-    yield from pool.map(partial(_write, plan), batch, maps, labels.tolist(), scores.tolist(), wrong)
+    yield from pool.map(
+        partial(_write_in_turn, plan), batch, maps, labels.tolist(), scores.tolist(), wrong
+    )
+
+
+def _write_in_turn(plan: Plan, loaded: Loaded, *found: Any) -> Finished | Failed:
+    with one_at_a_time(loaded.size[0] * loaded.size[1]):  # as for reading
+        return _write(plan, loaded, *found)
 
 
 def _write(

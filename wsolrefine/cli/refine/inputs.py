@@ -84,7 +84,7 @@ class _Earlier:
                 continue
             base, result = folder.parent, source.relative_to(folder).as_posix()
             if base not in self._started:
-                self._started[base] = Journal(base).names()
+                self._started[base] = Journal(base, RESULTS).names()
                 if base not in self._listed:
                     self._listed[base] = self._read(base)
             listed = self._listed[base]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
@@ -15,22 +15,16 @@ import typer
 
 from wsolrefine import Localizer
 from wsolrefine.cli.console import Problems, list_problems, progress_bar, stop
-from wsolrefine.cli.files import (
-    FolderInUse,
-    foreign_message,
-    lock_folder,
-    termination_as_interrupt,
-)
+from wsolrefine.cli.files import FolderInUse, lock_folder, termination_as_interrupt
 from wsolrefine.cli.images import quiet
 from wsolrefine.cli.journal import Journal
 from wsolrefine.cli.options import check_out
 from wsolrefine.cli.refine.batch import Failed, Finished, Loaded, Plan, finish, load
 from wsolrefine.cli.refine.classes import parse_classes
 from wsolrefine.cli.refine.coco import RESULTS, Results
+from wsolrefine.cli.refine.earlier import check_foreign, earlier_results, put_aside, version
 from wsolrefine.cli.refine.inputs import Found, find_images
-from wsolrefine.cli.refine.journal import files_below, settle
-from wsolrefine.cli.refine.names import folded
-from wsolrefine.cli.refine.stored import BadResults, results_of
+from wsolrefine.cli.refine.journal import settle
 from wsolrefine.cli.refine.summary import summarize
 
 SAVE_EVERY = 30.0
@@ -59,8 +53,8 @@ def run(
     """
     check_out(folder)
     out = Path(os.path.realpath(folder))  # so that a link to the folder of results may be used
-    version = _version(out)
-    results, outdated, damaged = _earlier(out, settings, overwrite)
+    before = version(out)
+    results, outdated, damaged = earlier_results(out, settings, overwrite)
     own = results.files() | (outdated.files() if outdated else set())
     inputs = find_images(arguments, out, results.sources(), own)
     problems = list(inputs.problems)
@@ -81,13 +75,13 @@ def run(
         try:
             out.mkdir(parents=True, exist_ok=True)
             with lock_folder(out), termination_as_interrupt():
-                if _version(out) != version:
+                if version(out) != before:
                     raise FolderInUse
-                journal = Journal(out)
+                journal = Journal(out, RESULTS)
                 settle(journal, own)
-                _check_foreign(out, todo, own)
+                check_foreign(out, todo, own)
                 if damaged:
-                    _put_aside(out / RESULTS)
+                    put_aside(out / RESULTS)
                 if outdated:
                     journal.add(outdated.images)
                 results.write()  # now, to find out whether the folder is writable
@@ -115,58 +109,6 @@ def run(
     list_problems(problems)
     if code or problems:
         raise typer.Exit(code or 1)
-
-
-def _put_aside(path: Path) -> None:
-    """Rename a file that may be the user's own, so that nothing replaces it."""
-    number = 1
-    while os.path.lexists(aside := path.with_name(f"{path.name}.{number}")):
-        number += 1
-    path.rename(aside)
-
-
-def _version(out: Path) -> tuple[int, int] | None:
-    """Return what changes whenever the results file is written; None if there is none."""
-    try:
-        status = (out / RESULTS).stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size
-
-
-def _earlier(
-    out: Path, settings: dict[str, Any], overwrite: bool
-) -> tuple[Results, Results | None, bool]:
-    """Return the results to continue, those to delete, and whether a damaged file is in the way."""
-    try:
-        earlier = Results.read(out)
-    except BadResults as error:
-        if not overwrite:
-            stop(f"{error}; choose another --out, or use --overwrite to put it aside")
-        return Results(out, settings), None, True
-    if earlier is None or earlier.settings == settings:
-        return earlier or Results(out, settings), None, False
-    before = {key: earlier.settings.get(key) for key in settings}
-    changes = [f"{k}: {before[k]} then, {v} now" for k, v in settings.items() if before[k] != v]
-    if earlier.images and not overwrite:
-        stop(
-            f"--out: expected the settings of the {len(earlier.images)} results in {out}, got "
-            f"others ({'; '.join(changes)}); choose another folder, or use --overwrite to delete "
-            "these results"
-        )
-    return Results(out, settings), earlier, False
-
-
-def _check_foreign(out: Path, todo: Iterable[Found], own: set[str]) -> None:
-    """Stop if a file that is none of the results has the name of one that is to be written."""
-    names = {folded(found.name) for found in todo}
-    foreign = [
-        file
-        for file in files_below(out)
-        if file not in own and not names.isdisjoint(results_of(folded(file.split("/", 1)[1])))
-    ]
-    if foreign:
-        stop(foreign_message(out, sorted(foreign)))
 
 
 def _work(

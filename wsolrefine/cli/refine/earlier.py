@@ -1,0 +1,68 @@
+"""What is in the folder of the results before a run of ``refine``: its own results, and others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from wsolrefine.cli.console import stop
+from wsolrefine.cli.files import foreign_message
+from wsolrefine.cli.refine.coco import RESULTS, Results
+from wsolrefine.cli.refine.inputs import Found
+from wsolrefine.cli.refine.journal import files_below
+from wsolrefine.cli.refine.names import folded
+from wsolrefine.cli.refine.stored import BadResults, results_of
+
+
+def put_aside(path: Path) -> None:
+    """Rename a file that may be the user's own, so that nothing replaces it."""
+    number = 1
+    while os.path.lexists(aside := path.with_name(f"{path.name}.{number}")):
+        number += 1
+    path.rename(aside)
+
+
+def version(out: Path) -> tuple[int, int] | None:
+    """Return what changes whenever the results file is written; None if there is none."""
+    try:
+        status = (out / RESULTS).stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def earlier_results(
+    out: Path, settings: dict[str, Any], overwrite: bool
+) -> tuple[Results, Results | None, bool]:
+    """Return the results to continue, those to delete, and whether a damaged file is in the way."""
+    try:
+        earlier = Results.read(out)
+    except BadResults as error:
+        if not overwrite:
+            stop(f"{error}; choose another --out, or use --overwrite to put it aside")
+        return Results(out, settings), None, True
+    if earlier is None or earlier.settings == settings:
+        return earlier or Results(out, settings), None, False
+    before = {key: earlier.settings.get(key) for key in settings}
+    changes = [f"{k}: {before[k]} then, {v} now" for k, v in settings.items() if before[k] != v]
+    if earlier.images and not overwrite:
+        stop(
+            f"--out: expected the settings of the {len(earlier.images)} results in {out}, got "
+            f"others ({'; '.join(changes)}); choose another folder, or use --overwrite to delete "
+            "these results"
+        )
+    return Results(out, settings), earlier, False
+
+
+def check_foreign(out: Path, todo: Iterable[Found], own: set[str]) -> None:
+    """Stop if a file that is none of the results has the name of one that is to be written."""
+    names = {folded(found.name) for found in todo}
+    foreign = [
+        file
+        for file in files_below(out)
+        if file not in own and not names.isdisjoint(results_of(folded(file.split("/", 1)[1])))
+    ]
+    if foreign:
+        stop(foreign_message(out, sorted(foreign)))
