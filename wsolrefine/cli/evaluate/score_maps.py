@@ -15,6 +15,7 @@ from wsolrefine.cli.evaluate.dataset import Split
 from wsolrefine.cli.evaluate.options import Labels
 from wsolrefine.data import ScoreMaps
 from wsolrefine.metrics import prepare_score_map
+from wsolrefine.metrics._inputs import unit_interval
 
 
 class Prediction(NamedTuple):
@@ -52,7 +53,8 @@ class MapFolder:
         """Read one map.
 
         Raises:
-            ValueError: the map contains NaN, or without ``normalize`` values outside [0, 1].
+            ValueError: the map contains NaN, or without ``normalize`` values outside [0, 1] by more
+                than rounding.
 
         """
         map = self.files.maps(split.image_id(index)).double()
@@ -60,13 +62,13 @@ class MapFolder:
             raise ValueError("map: expected finite numbers, got NaN or infinity")
         if self.normalize:
             return minmax(map)
-        low, high = map.min().item(), map.max().item()
-        if low < 0 or high > 1:
-            raise ValueError(
-                f"map: expected values in [0, 1], got {low:.4g} to {high:.4g}"
-                " (--normalize applies min-max normalization to every map)"
-            )
-        return map
+        # The reader returns float64, but the file may hold fewer digits.
+        half = torch.equal(map.half().double(), map)
+        try:
+            return unit_interval("map", map, torch.float16 if half else torch.float32)
+        except ValueError as error:
+            hint = "--normalize applies min-max normalization to every map"
+            raise ValueError(f"{error} ({hint})") from None
 
     def predict(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Prediction]:
         """Return the maps of the files."""
