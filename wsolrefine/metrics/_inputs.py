@@ -70,7 +70,8 @@ def check_values(**tensors: Any) -> None:
     """Raise unless all are dense tensors that hold values.
 
     Raises:
-        TypeError: one is not a tensor, or not a dense one.
+        TypeError: one is not a tensor, not a dense one, or has floats of 8 bits, whose rounding is
+            as large as the differences that are measured.
         ValueError: one is on the meta device.
 
     """
@@ -78,6 +79,8 @@ def check_values(**tensors: Any) -> None:
         check_kind(name, tensor, Tensor, "a torch.Tensor")
         if tensor.layout != torch.strided:
             raise TypeError(f"{name}: expected a dense tensor, got {tensor.layout}")
+        if tensor.is_floating_point() and tensor.dtype.itemsize < 2:
+            raise TypeError(f"{name}: expected a dtype of 16 bits or more, got {tensor.dtype}")
         if tensor.is_meta:
             raise ValueError(f"{name}: expected a tensor with values, got one on the meta device")
 

@@ -92,6 +92,7 @@ class CountMetric(Metric, Generic[Details]):
             expected = "incoming_state: expected a metric of the same class and settings"
             raise ValueError(f"{expected}, got others")
         super().merge_state(incoming_state)
+        self._computed = None  # torchmetrics would return the result from before
 
     def set_dtype(self, dst_type: Any) -> Metric:
         """Do nothing: counts are whole numbers, which another dtype would round."""

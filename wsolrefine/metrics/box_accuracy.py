@@ -97,7 +97,7 @@ def _checked_total(total: Tensor | int) -> int:
         if total.ndim:
             raise ValueError(f"total: expected shape (), got {tuple(total.shape)}")
         return int(checked_counts("total", total))
-    return check_count("total", total, low=0)
+    return check_count("total", total, low=0, high=2**62)
 
 
 class _BoxMetric(CountMetric[BoxAccuracy]):
