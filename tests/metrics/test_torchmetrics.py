@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader
 from torchmetrics import MetricCollection, MetricTracker
 from torchmetrics.wrappers import BootStrapper, MinMaxMetric, MultioutputWrapper, Running
 
-from tests.metrics.test_distributed import CASES, box_inputs, every_metric, mask_inputs, part
+from tests.metrics.test_distributed import CASES, box_inputs, every_metric, mask_inputs
 from tests.support.small_recipes import HARMLESS
 from wsolrefine.metrics import (
     BoundaryScore,
-    LocalizationAccuracy,
+    LocalizationRates,
     MaxBoxAcc,
     MaxBoxAccV2,
     PeakIoU,
@@ -518,7 +518,7 @@ def test_a_collection_is_drawn():
         ({"val": []}, "val: expected the result .* got an empty list"),
         ({"val": [torch.rand(()), {}]}, "val: expected the result .* got list"),
         ({"val": torch.rand(2)}, "val: expected the result .* got Tensor"),
-        ({"val": LocalizationAccuracy(hit=">").details()}, "val: .* got LocalizationRates"),
+        ({"val": LocalizationRates(*torch.rand(3))}, "val: .* got LocalizationRates"),
         ({"ax": 1}, "ax: expected axes of matplotlib or None, got int"),
         (
             {"ax": SimpleNamespace(plot=print)},
@@ -549,7 +549,3 @@ except ImportError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "PxAP.plot needs matplotlib: pip install matplotlib\n", done.stderr
-
-
-def test_part_takes_a_part():
-    assert len(part(box_inputs(0, 4), slice(1, 3))[1]) == 2
