@@ -54,6 +54,20 @@ def draw_curve(
         axes.plot(*(value.cpu() for value in marked), marker="o", color=line.get_color())
 
 
+def draw_precision(
+    axes: Any,
+    recall: Tensor,
+    precision: Tensor,
+    title: str,
+    *,
+    marked: tuple[Tensor, Tensor] | None = None,
+) -> None:
+    """Draw precision over recall."""
+    draw_curve(axes, recall, precision, "", marked=marked)
+    label_axes(axes, "recall", "precision", title)
+    axes.set_xlim(-0.03, 1.03)
+
+
 def draw_bars(axes: Any, fractions: Mapping[str, Tensor]) -> None:
     """Draw a bar with its percentage for each fraction."""
     values = [value.item() for value in fractions.values()]

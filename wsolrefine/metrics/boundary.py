@@ -20,7 +20,7 @@ from wsolrefine.metrics._inputs import (
     unit_interval,
 )
 from wsolrefine.metrics._metric import CountMetric, float64_device, keep_apart
-from wsolrefine.metrics._plot import draw_curve, label_axes
+from wsolrefine.metrics._plot import draw_precision
 from wsolrefine.metrics.matching import Pairs, checked_tolerance
 
 LEVELS = tuple(k / 100 for k in range(1, 100))
@@ -316,8 +316,7 @@ class BoundaryScore(CountMetric[BoundaryResult]):
         precision, recall = details.precision, details.recall
         predicts = precision + recall > 0  # elsewhere there is no edge, or none is right
         at = (details.thresholds == details.ods_threshold).nonzero().flatten()
-        points = recall[predicts], precision[predicts]
-        draw_curve(axes, *points, "", marked=(recall[at], precision[at]))
         scores = details.ods.item(), details.ois.item(), details.average_precision.item()
         title = "ODS {:.3f}, OIS {:.3f}, AP {:.3f}".format(*scores)
-        label_axes(axes, "recall", "precision", title)
+        points, best = (recall[predicts], precision[predicts]), (recall[at], precision[at])
+        draw_precision(axes, *points, title, marked=best)

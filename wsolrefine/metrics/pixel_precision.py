@@ -18,7 +18,7 @@ from wsolrefine.metrics._inputs import (
     unit_interval,
 )
 from wsolrefine.metrics._metric import CountMetric, float64_device, keep_apart
-from wsolrefine.metrics._plot import draw_curve, label_axes
+from wsolrefine.metrics._plot import draw_precision
 
 
 class PixelPrecision(NamedTuple):
@@ -204,5 +204,4 @@ class PxAP(CountMetric[PixelPrecision]):
 
     def _draw(self, details: PixelPrecision, axes: Any) -> None:
         title = f"PxAP {details.average_precision.item():.3f}"
-        draw_curve(axes, details.recall, details.precision, "")
-        label_axes(axes, "recall", "precision", title)
+        draw_precision(axes, details.recall, details.precision, title)
