@@ -109,6 +109,11 @@ class CountMetric(Metric, Generic[Details]):
         raise NotImplementedError
 
 
+def scalars(result: Any, *names: str) -> dict[str, torch.Tensor]:
+    """Return fields of a named tuple by their names."""
+    return {name: getattr(result, name) for name in names}
+
+
 def float64_device(tensor: torch.Tensor) -> torch.device:
     """Return the tensor's device, or the CPU where that device has no float64 (MPS)."""
     return torch.device("cpu") if tensor.device.type == "mps" else tensor.device
@@ -126,4 +131,4 @@ def keep_apart(metric: CountMetric[Any], *settings: object) -> None:
     metric.add_state("settings", digest, dist_reduce_fx="sum")
 
 
-__all__ = ["CountMetric", "Metric", "float64_device", "keep_apart"]
+__all__ = ["CountMetric", "Metric", "float64_device", "keep_apart", "scalars"]

@@ -19,7 +19,7 @@ from wsolrefine.metrics._inputs import (
     checked_thresholds,
     unit_interval,
 )
-from wsolrefine.metrics._metric import CountMetric, float64_device, keep_apart
+from wsolrefine.metrics._metric import CountMetric, float64_device, keep_apart, scalars
 from wsolrefine.metrics._plot import draw_precision
 from wsolrefine.metrics.matching import Pairs, checked_tolerance
 
@@ -302,12 +302,7 @@ class BoundaryScore(CountMetric[BoundaryResult]):
 
     def compute(self) -> dict[str, Tensor]:
         """Return ODS, OIS and average precision."""
-        result = self._details()
-        return {
-            "ods": result.ods,
-            "ois": result.ois,
-            "average_precision": result.average_precision,
-        }
+        return scalars(self._details(), "ods", "ois", "average_precision")
 
     def _details(self) -> BoundaryResult:
         return boundary_score(self.counts, self.best, thresholds=self.thresholds)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine._options import check_flag
-from wsolrefine.metrics._metric import CountMetric, float64_device, keep_apart
+from wsolrefine.metrics._metric import CountMetric, float64_device, keep_apart, scalars
 from wsolrefine.metrics._overlaps import checked_predictions, overlaps
 from wsolrefine.metrics._plot import draw_bars
 
@@ -45,6 +45,9 @@ class ErrorRates(NamedTuple):
     part: Tensor
     more: Tensor
     other: Tensor
+
+
+ERRORS = tuple(error.name for error in LocalizationError if error.name != "right")
 
 
 def localization_errors(
@@ -180,7 +183,7 @@ class LocalizationErrors(CountMetric[ErrorRates]):
 
     def compute(self) -> dict[str, Tensor]:
         """Return the fractions of the five errors."""
-        return _errors(self._details())
+        return scalars(self._details(), *ERRORS)
 
     def _details(self) -> ErrorRates:
         device = float64_device(self.counts)
@@ -188,9 +191,6 @@ class LocalizationErrors(CountMetric[ErrorRates]):
         return ErrorRates(*(counts / counts.sum()))
 
     def _draw(self, details: ErrorRates, axes: Any) -> None:
-        draw_bars(axes, {name.replace("_", " "): rate for name, rate in _errors(details).items()})
+        rates = scalars(details, *ERRORS).items()
+        draw_bars(axes, {name.replace("_", " "): rate for name, rate in rates})
         axes.set_title(f"LocalizationErrors ({100 * details.right.item():.1f}% right)")
-
-
-def _errors(rates: ErrorRates) -> dict[str, Tensor]:
-    return {name: rate for name, rate in rates._asdict().items() if name != "right"}

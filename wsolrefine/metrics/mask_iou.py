@@ -11,7 +11,7 @@ from wsolrefine._check import check_tensors
 from wsolrefine._options import check_choice
 from wsolrefine.functional._opencv import opencv
 from wsolrefine.metrics._inputs import check_values, checked_counts, checked_label, checked_masks
-from wsolrefine.metrics._metric import CountMetric, float64_device, keep_apart
+from wsolrefine.metrics._metric import CountMetric, float64_device, keep_apart, scalars
 from wsolrefine.metrics._plot import draw_curve, label_axes
 
 Aggregate = Literal["pooled", "mean"]
@@ -254,12 +254,7 @@ class PeakIoU(CountMetric[PeakIoUResult]):
 
     def compute(self) -> dict[str, Tensor]:
         """Return the peak, its gray level and the average precision."""
-        result = self._details()
-        return {
-            "peak_iou": result.peak_iou,
-            "peak_threshold": result.peak_threshold,
-            "average_precision": result.average_precision,
-        }
+        return scalars(self._details(), "peak_iou", "peak_threshold", "average_precision")
 
     def _details(self) -> PeakIoUResult:
         if self.aggregate == "pooled":
