@@ -63,8 +63,8 @@ def prepare_score_map(map: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _within_float32(map: Tensor) -> Tensor:
     """Return the map times a power of two, which min-max undoes, if float32 cannot hold it."""
-    peak = map.abs().max().double().item()
-    if map.dtype != torch.float64 or 1e-30 < peak < 1e30 or not 0 < peak < math.inf:
+    peak = map.abs().max().item() if map.dtype == torch.float64 else 1.0
+    if 1e-30 < peak < 1e30 or not 0 < peak < math.inf:
         return map
     # Twice, because the power itself may be beyond float64.
     half = -math.frexp(peak)[1] / 2
