@@ -49,7 +49,7 @@ def measure(maps: Tensor, threshold: float, found: Located, tolerance: float) ->
     for map, image, mask in zip(maps[:, None], colors[:, None], found.masks[:, None], strict=True):
         boundary = pseudo_boundary(map, image, threshold=threshold, tolerance=tolerance)
         score.update(boundary.float(), outline(mask))
-    result = score.compute()
+    result = score.details()
     masks, true = maps > threshold, found.masks > 0
     overlaps = (masks & true).sum((1, 2)) / (masks | true).sum((1, 2))
     values = (result.precision, result.recall, result.ods, overlaps.mean())

@@ -87,7 +87,7 @@ def scores(recipe: SemEdges, features: Features, split: Split) -> tuple[dict[str
         )
         found.append(edges)
         metric.update(edges, outline(split.masks[indices]))
-    result = metric.compute()
+    result = metric.details()
     values = {
         "ODS": result.ods.item(),
         "OIS": result.ois.item(),

@@ -211,6 +211,42 @@ def test_normalize_takes_any_scale(evaluate, squares, tmp_path):
     assert "min-max for each map" in said
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_maps_may_leave_the_interval_by_the_rounding_of_their_file(
+    evaluate, squares, tmp_path, dtype
+):
+    path = tmp_path / "maps/test/2.jpg.npy"
+    map = np.load(path).astype(dtype)
+    np.save(path, map)
+    expected = evaluate(*squares)[1]
+    map[map == 1] = np.nextafter(dtype(1), dtype(2))
+    map[0, 0] = -np.finfo(dtype).eps
+    np.save(path, map)
+    found = evaluate(*squares)[1]
+    assert found["results"] == expected["results"]
+    assert found["curves"] == expected["curves"]
+    map[0, 0] = 1.5
+    np.save(path, map)
+    said = evaluate(*squares, code=1)
+    assert "expected values in [0, 1], got" in said
+    assert "to 1.5" in said
+    assert "--normalize" in said
+
+
+def test_masks_without_an_object_are_no_result(evaluate, tmp_path):
+    written = miniature.write_openimages(tmp_path / "data")
+    for truth in written.splits["test"]:
+        save_map(tmp_path / "scores", truth.image_id, np.eye(9))
+    masks = [path for path in (written.root / "test").rglob("*.png") if "ignore" not in path.name]
+    assert masks
+    for path in masks:
+        with Image.open(path) as mask:
+            Image.new("L", mask.size, 0).save(path)
+    arguments = "-d", "openimages", "--root", written.root, "--metadata", written.metadata
+    said = evaluate(*arguments, "--maps", tmp_path / "scores", code=1)
+    assert "masks: expected at least one object pixel, got none" in said
+
+
 @pytest.mark.parametrize(
     ("file", "line", "message"),
     [

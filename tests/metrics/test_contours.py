@@ -242,7 +242,9 @@ def test_an_outline_of_a_hole_is_a_candidate():
     assert boxes.tolist() == [[1, 1, 8, 8], [2, 2, 7, 6]]  # a pixel wider than the hole all round
     assert score_map_boxes(gray, 0.5).tolist() == [[1, 1, 8, 8]]
     hole = [torch.tensor([[2, 2, 8, 7]])]
-    both = [count_box_hits(gray[None], hole, ious=[1.0], all_contours=a).sum() for a in (0, 1)]
+    both = [
+        count_box_hits(gray[None], hole, ious=[1.0], all_contours=a).sum() for a in (False, True)
+    ]
     assert [n > 0 for n in both] == [False, True]
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import subprocess
 import sys
 import warnings
@@ -119,7 +120,19 @@ def computed(case, *batches, metric=None):
     metric = case.metric() if metric is None else metric
     for batch in batches:
         metric.update(*batch)
+    return metric.details()
+
+
+def scalars(case, *batches):
+    """Return what is logged."""
+    metric = case.metric()
+    for batch in batches:
+        metric.update(*batch)
     return metric.compute()
+
+
+def assert_equal(one, other):
+    assert_close(one, other, rtol=0, atol=0, equal_nan=True)
 
 
 def assert_same(out, expected):
@@ -149,7 +162,7 @@ def test_batches_add_up(name, seed, images, cut):
         total = getattr(ranks[0], state) + getattr(ranks[1], state)
         assert total.dtype == merged._defaults[state].dtype
         setattr(merged, state, total)
-    assert_same(merged.compute(), whole)
+    assert_same(merged.details(), whole)
 
 
 @every_metric
@@ -157,9 +170,9 @@ def test_forward_gives_the_batch_and_adds_it(name):
     case = CASES[name]
     first, second = case.inputs(0, 4), case.inputs(1, 3)
     metric = case.metric()
-    assert_same(metric(*first), computed(case, first))
-    assert_same(metric(*second), computed(case, second))
-    assert_same(metric.compute(), computed(case, first, second))
+    assert_equal(metric(*first), scalars(case, first))
+    assert_equal(metric(*second), scalars(case, second))
+    assert_same(metric.details(), computed(case, first, second))
 
 
 @every_metric
@@ -179,9 +192,9 @@ def test_copies_go_their_own_way(name):
     metric = case.metric()
     metric.update(*first)
     for other in (copy.deepcopy(metric), pickle.loads(pickle.dumps(metric)), metric.clone()):
-        assert_same(other.compute(), computed(case, first))
+        assert_same(other.details(), computed(case, first))
         assert_same(computed(case, second, metric=other), computed(case, first, second))
-    assert_same(metric.compute(), computed(case, first))
+    assert_same(metric.details(), computed(case, first))
 
 
 @every_metric
@@ -218,14 +231,25 @@ def test_metric_and_inputs_may_be_on_different_devices(name, device):
 
 
 @every_metric
-def test_results_are_tuples_of_tensors(name):
+def test_scalars_are_logged_and_details_are_tuples(name):
     case = CASES[name]
-    result = computed(case, case.inputs(0, 4))
+    inputs = case.inputs(0, 4)
+    result = computed(case, inputs)
     assert type(result) is case.result
     assert all(isinstance(value, torch.Tensor) for value in result)
+    out = scalars(case, inputs)
+    for value in out.values() if isinstance(out, dict) else [out]:
+        assert value.shape == ()
+        assert value.dtype == torch.float64
+    if isinstance(out, dict):
+        assert out.items() <= result._asdict().items()
+        assert all(re.fullmatch("[a-z][a-z0-9_]+", key) for key in out)
+    else:
+        assert_equal(out, result[0])
+    assert len(str(out)) < 250
     metric = case.metric()
     assert not metric.is_differentiable
-    assert metric.higher_is_better is (None if name == "LocalizationErrors" else True)
+    assert metric.higher_is_better is (name != "LocalizationErrors")
     assert metric.full_state_update is False
 
 
@@ -242,7 +266,14 @@ def test_metrics_work_in_a_collection():
     results = collection.compute()
     for name, case in named.items():
         inputs = (maps, boxes, sizes) if case.inputs is box_inputs else (maps, masks)
-        assert_same(results[name], computed(case, inputs))
+        expected = scalars(case, inputs)
+        if isinstance(expected, dict):
+            # Two of the collection have these names.
+            expected = {f"{name}_{key}": value for key, value in expected.items()}
+        else:
+            expected = {name: expected}
+        assert_equal({key: results[key] for key in expected}, expected)
+        assert_same(collection[name].details(), computed(case, inputs))
 
 
 IOUS = (0.3, 0.5, 0.7)
@@ -266,10 +297,12 @@ def test_metrics_that_agree_at_first_stay_apart_in_a_collection(one, other):
     collection.update(clear, [torch.tensor([[5, 5, 35, 35]])])
     maps, boxes, sizes = box_inputs(3, 40)
     collection.update(maps, boxes, sizes)
-    for metric, result in zip((one(), other()), collection.compute().values(), strict=True):
+    results = collection.compute()
+    for name, metric in (("one", one()), ("other", other())):
         metric.update(clear, [torch.tensor([[5, 5, 35, 35]])])
         metric.update(maps, boxes, sizes)
-        assert_same(result, metric.compute())
+        assert_equal(results[name], metric.compute())
+        assert_same(collection[name].details(), metric.details())
 
 
 def test_precisions_that_agree_at_first_stay_apart_in_a_collection():
@@ -286,7 +319,8 @@ def test_precisions_that_agree_at_first_stay_apart_in_a_collection():
             metric.update(*batch)
     results = collection.compute()
     for i, metric in enumerate(alone):
-        assert_same(results[str(i)], metric.compute())
+        assert_equal(results[str(i)], metric.compute())
+        assert_same(collection[str(i)].details(), metric.details())
 
 
 # --- two processes ----------------------------------------------------------------------------------
@@ -305,9 +339,9 @@ def run_rank(rank, folder):
         own = part(case.inputs(5, IMAGES), slice(SPLIT) if rank == 0 else slice(SPLIT, None))
         metric = case.metric()
         metric.update(*part(own, slice(0, 1)))
-        early = metric.compute()  # must not leave the other process' counts in this one
+        early = metric.details()  # must not leave the other process' counts in this one
         metric.update(*part(own, slice(1, None)))
-        results[name] = [tuple(early), tuple(metric.compute())]
+        results[name] = [tuple(early), tuple(metric.details()), metric.compute()]
     torch.save(results, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -326,6 +360,7 @@ def test_two_processes_give_the_result_of_one(ranks, name):
     for results in ranks:
         assert_same(case.result(*results[name][0]), early)
         assert_same(case.result(*results[name][1]), whole)
+        assert_equal(results[name][2], scalars(case, inputs))
 
 
 # --- without torchmetrics ---------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def test_golden_curve_and_peak(golden, aggregate):
         metric.update(maps[some], masks[some])
     together = peak_iou(count_gray_levels(maps, masks), aggregate=aggregate)
     value, threshold = case[f"peak_{aggregate}_ge_iou_T"]
-    for result in (metric.compute(), together):
+    for result in (metric.details(), together):
         assert_close(result.curve.numpy(), case[f"iou_{aggregate}_ge"], rtol=0, atol=1e-12)
         assert result.peak_iou.item() == pytest.approx(value, rel=0, abs=1e-12)
         assert result.peak_threshold.item() == threshold
@@ -108,7 +108,6 @@ def test_pooled_curve_is_that_of_brute_force(case):
     for result in (peak_iou(counts), peak_iou(counts.sum(0))):
         assert_close(result.curve.numpy(), np.array(curve, np.float64))
         assert result.peak_threshold.item() == curve.index(max(curve))
-        assert result.peak_threshold.dtype == torch.int64
         assert result.peak_iou.item() == pytest.approx(float(max(curve)))
         average = reference.ranked_average_precision(levels, objects)
         assert result.average_precision.item() == pytest.approx(float(average), rel=0, abs=1e-12)
@@ -120,7 +119,7 @@ def test_mean_curve_is_that_of_brute_force(case):
     curve = reference.mean_curve([reference.iou_curve(*image) for image in images])
     metric = PeakIoU(aggregate="mean")
     metric.update(*case)
-    for result in (peak_iou(count_gray_levels(*case), aggregate="mean"), metric.compute()):
+    for result in (peak_iou(count_gray_levels(*case), aggregate="mean"), metric.details()):
         expected = np.array([np.nan if value is None else value for value in curve], np.float64)
         assert_close(result.curve.numpy(), expected, equal_nan=True)
         known = [value if value is not None else -1 for value in curve]
@@ -141,7 +140,7 @@ def test_precision_and_recall_are_of_pooled_pixels(case):
         assert one.precision[threshold].item() == pytest.approx(expected)
     for name in ("precision", "recall", "average_precision"):
         assert torch.equal(getattr(one, name), getattr(other, name))
-    assert all(part.dtype == torch.float64 for part in one if part is not one.peak_threshold)
+    assert all(part.dtype == torch.float64 for part in one)
 
 
 # --- what must hold ---------------------------------------------------------------------------------
@@ -253,7 +252,7 @@ def test_levels_where_no_image_counts_have_no_mean():
     metric = PeakIoU(aggregate="mean")
     metric.update(torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[0, 255]]]))
     metric.update(torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[0, 1]]]))
-    result = metric.compute()
+    result = metric.details()
     assert (result.peak_iou, result.peak_threshold) == (1, 1)
     assert result.curve[0] == 0.25
     assert result.curve[255] == 0
@@ -315,7 +314,7 @@ def test_counts_of_no_image(aggregate):
     metric = PeakIoU(aggregate=aggregate)
     metric.update(empty, empty.long())
     metric.update(torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[0, 1]]]))
-    assert metric.compute().peak_iou == 1
+    assert metric.details().peak_iou == 1
 
 
 @BOTH
@@ -375,15 +374,17 @@ def test_a_wrong_aggregate_is_refused():
 
 
 @BOTH
-def test_no_object_pixel_is_refused(aggregate):
-    message = "masks: expected at least one object pixel, got none"
+def test_without_an_object_pixel_there_is_no_peak(aggregate):
     metric = PeakIoU(aggregate=aggregate)
     for masks in (torch.zeros_like(MASKS), torch.full_like(MASKS, 255)):
-        with pytest.raises(ValueError, match=message):
-            peak_iou(count_gray_levels(MAPS, masks), aggregate=aggregate)
         metric.update(MAPS, masks)
-    with pytest.raises(ValueError, match=message):
-        metric.compute()
+        counted = peak_iou(count_gray_levels(MAPS, masks), aggregate=aggregate)
+        for result in (counted, metric.details()):
+            assert result.precision.isfinite().all()
+            assert all(part.isnan().all() for part in result if part is not result.precision)
+    assert all(value.isnan() for value in metric.compute().values())
+    metric.update(MAPS, MASKS)  # a later batch may bring one
+    assert all(value.isfinite() for value in metric.compute().values())
 
 
 # Masks of another size ----------------------------------------------------------------------------

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from wsolrefine._check import check_like
+from wsolrefine._check import check_like, check_real
+from wsolrefine._options import check_count, check_kind, check_number, check_numbers
 from wsolrefine.metrics._metric import float64_device
 
+LARGEST = 2**30
+"""Corners beyond are moved here, so that areas do not overflow."""
 Sizes = Tensor | Sequence[tuple[int, int]]
+ROUNDING = 4
+"""Interpolation may leave [0, 1] by this many times the distance from 1 to the next number."""
 
 
 def thresholds_of(step: float) -> list[float]:
@@ -21,7 +27,8 @@ def thresholds_of(step: float) -> list[float]:
     Neighboring floats threshold some maps differently: only these reproduce published counts.
 
     Raises:
-        ValueError: ``step`` is not in (0, 1].
+        TypeError: ``step`` is not a number.
+        ValueError: ``step`` is not in [0.000001, 1].
 
     Example:
         >>> thresholds_of(0.25)
@@ -31,29 +38,78 @@ def thresholds_of(step: float) -> list[float]:
         Choe et al., CVPR 2020, released code (wsolevaluation), commit 96f4b88.
 
     """
-    if not 0 < step <= 1:
-        raise ValueError(f"step: expected a number in (0, 1], got {step}")
+    step = check_number("step", step, low=1e-6, high=1)
     return [float(value) for value in np.arange(0, 1, step)]
 
 
-def checked_thresholds(thresholds: Sequence[float] | None) -> list[float]:
-    """Return the thresholds, checked to rise within [0, 1]; None means 0, 0.001, ... 0.999."""
-    if thresholds is None:
+def checked_thresholds(thresholds: Any, *, optional: bool = True) -> list[float]:
+    """Return the thresholds, checked to rise within [0, 1].
+
+    None means 0, 0.001, ... 0.999, where it is allowed.
+    """
+    if thresholds is None and optional:
         return thresholds_of(0.001)
-    steps = [float(value) for value in thresholds]
-    # Pairwise, because NaN compares with nothing.
-    rising = all(low < high for low, high in itertools.pairwise(steps))
-    if not steps or not rising or not 0 <= steps[0] <= steps[-1] <= 1:
-        raise ValueError(f"thresholds: expected rising numbers in [0, 1], got {steps}")
+    steps = check_numbers("thresholds", _listed("thresholds", thresholds), low=0, high=1)
+    for low, high in itertools.pairwise(steps):
+        if low >= high:
+            raise ValueError(f"thresholds: expected rising numbers, got {low} before {high}")
     return steps
 
 
-def checked_ious(ious: Sequence[float]) -> list[float]:
+def checked_ious(ious: Any) -> list[float]:
     """Return the IoU thresholds, checked to be in (0, 1]."""
-    least = [float(value) for value in ious]
-    if not least or not all(0 < value <= 1 for value in least):
-        raise ValueError(f"ious: expected numbers in (0, 1], got {least}")
-    return least
+    return check_numbers("ious", _listed("ious", ious), above=0, high=1)
+
+
+def checked_label(name: str, label: Any) -> int:
+    """Return a label of masks, which may be any integer."""
+    return check_count(name, label, low=-(2**31), high=2**31 - 1)
+
+
+def check_values(**tensors: Any) -> None:
+    """Raise unless all are dense tensors that hold values.
+
+    Raises:
+        TypeError: one is not a tensor, not a dense one, or has floats of 8 bits, whose rounding is
+            as large as the differences that are measured.
+        ValueError: one is on the meta device.
+
+    """
+    for name, tensor in tensors.items():
+        check_kind(name, tensor, Tensor, "a torch.Tensor")
+        if tensor.layout != torch.strided:
+            raise TypeError(f"{name}: expected a dense tensor, got {tensor.layout}")
+        if tensor.is_floating_point() and tensor.dtype.itemsize < 2:
+            raise TypeError(f"{name}: expected a dtype of 16 bits or more, got {tensor.dtype}")
+        if tensor.is_meta:
+            raise ValueError(f"{name}: expected a tensor with values, got one on the meta device")
+
+
+def checked_counts(name: str, counts: Tensor) -> Tensor:
+    """Return counts as int64, checked to be whole numbers of at least 0."""
+    if counts.is_floating_point() or counts.is_complex() or counts.dtype == torch.bool:
+        raise TypeError(f"{name}: expected an integer dtype, got {counts.dtype}")
+    counts = counts.detach().to(torch.int64)
+    least = int(counts.min()) if counts.numel() else 0
+    if least < 0:
+        raise ValueError(f"{name}: expected counts >= 0, got {least}")
+    return counts
+
+
+def checked_box_lists(name: str, boxes: Any, batch: int, source: str) -> list[Tensor]:
+    """Return one tensor ``(n, 4)`` of real numbers for each image, as float64 for comparisons."""
+    is_list = isinstance(boxes, Sequence) and not isinstance(boxes, (str, bytes))
+    if not is_list and not (isinstance(boxes, Tensor) and boxes.ndim):
+        got = "None" if boxes is None else type(boxes).__name__
+        raise TypeError(f"{name}: expected a list of {batch} tensors, got {got}")
+    if len(boxes) != batch:
+        raise ValueError(f"{name}: expected {batch} tensors{source}, got {len(boxes)}")
+    lists = []
+    for i, some in enumerate(boxes):
+        check_values(**{f"{name}[{i}]": some})
+        check_real(f"{name}[{i}]", some, "n 4")
+        lists.append(some.detach().to(float64_device(some), torch.float64))
+    return lists
 
 
 def checked_boxes(
@@ -61,34 +117,45 @@ def checked_boxes(
 ) -> list[tuple[Tensor, tuple[int, int]]]:
     """Return for each map its half-open boxes and the (height, width) that they refer to."""
     batch, height, width = maps.shape
-    if len(boxes) != batch:
-        raise ValueError(f"boxes: expected {batch} tensors as maps, got {len(boxes)}")
+    lists = checked_box_lists("boxes", boxes, batch, " as maps")
     sizes = [(height, width)] * batch
     if image_sizes is not None:
-        given = torch.as_tensor(image_sizes)
-        given = given.reshape(0, 2) if batch == given.numel() == 0 else given
-        if given.shape != (batch, 2):
-            raise ValueError(f"image_sizes: expected shape ({batch}, 2), got {tuple(given.shape)}")
-        sizes = [(int(high), int(wide)) for high, wide in given.tolist()]
-        if batch and min(map(min, sizes)) < 1:
-            raise ValueError(f"image_sizes: expected 1 or more pixels, got {min(map(min, sizes))}")
-    for i, some in enumerate(boxes):
-        if not isinstance(some, Tensor):
-            raise TypeError(f"boxes[{i}]: expected a torch.Tensor, got {type(some).__name__}")
-        if some.ndim != 2 or some.shape[1] != 4:
-            raise ValueError(f"boxes[{i}]: expected shape (n, 4), got {tuple(some.shape)}")
+        sizes = _checked_sizes(image_sizes, batch)
+    for i, some in enumerate(lists):
         # NaN fails too.
         ordered = (some[:, 2:] > some[:, :2]) & (some[:, :2] >= 0) & some[:, 2:].isfinite()
         if not bool(ordered.all()):
             expected = f"boxes[{i}]: expected finite corners, 0 <= x0 < x1 and 0 <= y0 < y1"
-            raise ValueError(f"{expected}, got {some.tolist()}")
-    return list(zip(boxes, sizes, strict=True))
+            wrong = some[~ordered.all(1)][0].tolist()
+            raise ValueError(f"{expected}, got {wrong}")
+    return list(zip(lists, sizes, strict=True))
+
+
+def _checked_sizes(image_sizes: Any, batch: int) -> list[tuple[int, int]]:
+    expected = f"image_sizes: expected {batch} pairs of integers (height, width)"
+    if isinstance(image_sizes, Tensor):
+        check_values(image_sizes=image_sizes)
+    try:
+        given = torch.as_tensor(image_sizes)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise TypeError(f"{expected}, got {type(image_sizes).__name__}: {error}") from None
+    given = given.reshape(0, 2) if batch == given.numel() == 0 else given
+    if given.shape != (batch, 2):
+        raise ValueError(f"image_sizes: expected shape ({batch}, 2), got {tuple(given.shape)}")
+    if given.is_complex() or given.dtype == torch.bool:
+        raise TypeError(f"{expected}, got {given.dtype}")
+    for size in given.flatten().tolist():
+        if size != size // 1 or size > LARGEST:  # NaN fails too
+            raise ValueError(f"{expected}, got {size}")
+    sizes = [(int(high), int(wide)) for high, wide in given.tolist()]
+    if batch and min(map(min, sizes)) < 1:
+        raise ValueError(f"image_sizes: expected 1 or more pixels, got {min(map(min, sizes))}")
+    return sizes
 
 
 def checked_masks(maps: Tensor, masks: Tensor, *, same_size: bool = True) -> Tensor:
     """Return masks of the maps as int64, which holds any label, on the maps' device."""
-    if not isinstance(masks, Tensor):
-        raise TypeError(f"masks: expected a torch.Tensor, got {type(masks).__name__}")
+    check_values(masks=masks)
     if masks.is_floating_point() or masks.is_complex():
         raise TypeError(f"masks: expected an integer or boolean dtype, got {masks.dtype}")
     if same_size:
@@ -99,10 +166,34 @@ def checked_masks(maps: Tensor, masks: Tensor, *, same_size: bool = True) -> Ten
     return masks.to(maps.device, torch.int64)
 
 
-def unit_interval(maps: Tensor) -> Tensor:
-    """Return the maps in float64, for comparisons; on the CPU if their device has none."""
+def unit_interval(name: str, maps: Tensor, stored: torch.dtype | None = None) -> Tensor:
+    """Return the maps in float64, for comparisons; on the CPU if their device has none.
+
+    What lies outside [0, 1] by no more than rounding is moved to its end.
+
+    Args:
+        name: name of the argument.
+        maps: the maps.
+        stored: the dtype in which they were rounded; None: their own.
+
+    Raises:
+        ValueError: a value lies outside [0, 1] by more than rounding, or is NaN.
+
+    """
     values = maps.detach().to(float64_device(maps), torch.float64)
-    low, high = values.aminmax() if values.numel() else (values.new_zeros(()),) * 2
-    if not bool((low >= 0) & (high <= 1)):  # NaN passes through and fails too
-        raise ValueError(f"maps: expected values in [0, 1], got {low:.4g} to {high:.4g}")
-    return values
+    low, high = (end.item() for end in values.aminmax()) if values.numel() else (0.0, 0.0)
+    if low >= 0 and high <= 1:
+        return values
+    slack = ROUNDING * torch.finfo(stored or maps.dtype).eps
+    if not (-slack <= low and high <= 1 + slack):  # NaN passes through and fails too
+        raise ValueError(f"{name}: expected values in [0, 1], got {low:.9g} to {high:.9g}")
+    return values.clamp(0, 1)
+
+
+def _listed(name: str, numbers: Any) -> Any:
+    """Return numbers of a tensor as a list, and anything else as it is."""
+    if not isinstance(numbers, Tensor):
+        return numbers
+    check_values(**{name: numbers})
+    check_real(name, numbers, "T")
+    return numbers.tolist()

@@ -1,12 +1,14 @@
-"""What the metrics share: torchmetrics' base class if it is installed, states, devices."""
+"""What the metrics share: torchmetrics' base class if it is installed, states, results, devices."""
 
 from __future__ import annotations
 
 import hashlib
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
+
+from wsolrefine.metrics._plot import axes_for, check_results
 
 if TYPE_CHECKING or find_spec("torchmetrics") is not None:
     from torchmetrics import Metric
@@ -21,21 +23,112 @@ else:
             )
 
 
+Details = TypeVar("Details", bound=tuple[Any, ...])
+
+
+class CountMetric(Metric, Generic[Details]):
+    """A metric whose states are whole numbers that add up over batches and processes.
+
+    Subclasses say what follows from the states (``_details``), which scalars of it are logged
+    (``compute``), and how it is drawn (``_draw``).
+    """
+
+    is_differentiable = False
+    higher_is_better: bool | None = True
+    full_state_update = False
+    identity = ""
+    """Which class and settings the counts belong to: set by :func:`keep_apart`."""
+
+    def details(self) -> Details:
+        """Return the whole result, with thresholds and curves, as a named tuple.
+
+        As in ``compute``, the counts of all processes are added, and what nothing was counted for
+        is NaN.
+        """
+        with self.sync_context(
+            dist_sync_fn=self.dist_sync_fn, should_sync=self.sync_on_compute, should_unsync=True
+        ):
+            return self._details()
+
+    def plot(self, val: Any = None, ax: Any = None) -> tuple[Any, Any]:
+        """Draw the result, as metrics of torchmetrics do.
+
+        Args:
+            val: what ``details`` returned; or what ``compute`` or ``forward`` returned, or a list
+                of these, one for each step. None: what ``details`` returns now.
+            ax: axes of matplotlib to draw on; None: those of a new figure.
+
+        Returns:
+            The figure and the axes.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+            TypeError: ``val`` or ``ax`` is none of these.
+
+        """
+        axes = axes_for(f"{type(self).__name__}.plot", ax)
+        details = self.details() if val is None else val
+        if type(details) is self._result:
+            self._draw(details, axes)
+        else:
+            check_results(val)
+            self._plot(val, axes)
+        return axes.get_figure(), axes
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Add a batch and return its own result. If it is refused, the earlier counts stay."""
+        # torchmetrics puts the earlier counts aside meanwhile, and does not bring them back then.
+        before = dict(vars(self))
+        try:
+            return super().forward(*args, **kwargs)
+        except BaseException:
+            vars(self).update(before)
+            raise
+
+    def merge_state(self, incoming_state: Any) -> None:
+        """Add the counts of another metric, which must have the same settings."""
+        own = getattr(incoming_state, "identity", self.identity)
+        if own != self.identity:
+            expected = "incoming_state: expected a metric of the same class and settings"
+            raise ValueError(f"{expected}, got others")
+        super().merge_state(incoming_state)
+        self._computed = None  # torchmetrics would return the result from before
+
+    def set_dtype(self, dst_type: Any) -> Metric:
+        """Do nothing: counts are whole numbers, which another dtype would round."""
+        return self
+
+    _result: type[Details]
+
+    def _details(self) -> Details:
+        """Return the result of the states as they are."""
+        raise NotImplementedError
+
+    def _draw(self, details: Details, axes: Any) -> None:
+        """Draw a result."""
+        raise NotImplementedError
+
+
+def scalars(result: Any, *names: str) -> dict[str, torch.Tensor]:
+    """Return fields of a named tuple by their names."""
+    return {name: getattr(result, name) for name in names}
+
+
 def float64_device(tensor: torch.Tensor) -> torch.device:
     """Return the tensor's device, or the CPU where that device has no float64 (MPS)."""
     return torch.device("cpu") if tensor.device.type == "mps" else tensor.device
 
 
-def keep_apart(metric: Metric, *settings: object) -> None:
+def keep_apart(metric: CountMetric[Any], *settings: object) -> None:
     """Give a metric a constant state that only metrics of its class and settings share.
 
     ``MetricCollection`` merges metrics whose states are equal after the first batch into one
     compute group, even if their settings differ. Call this before any other state is added: older
     torchmetrics compares the first state alone.
     """
-    text = repr((type(metric).__name__, settings)).encode()
-    digest = torch.tensor(list(hashlib.sha256(text).digest()))
+    metric.identity = repr((type(metric).__name__, settings))
+    digest = torch.tensor(list(hashlib.sha256(metric.identity.encode()).digest()))
     metric.add_state("settings", digest, dist_reduce_fx="sum")
 
 
-__all__ = ["Metric", "float64_device", "keep_apart"]
+__all__ = ["CountMetric", "Metric", "float64_device", "keep_apart", "scalars"]

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from wsolrefine._check import check_integer, check_real
+from wsolrefine.metrics._inputs import check_values, checked_box_lists
 from wsolrefine.metrics._metric import float64_device
 
 
@@ -55,11 +56,41 @@ def overlaps(boxes: Tensor, target_boxes: Sequence[Tensor], inclusive: bool) -> 
     return Overlaps(*(ratio.nan_to_num(0.0, 0.0, 0.0) for ratio in ratios))
 
 
-def check_targets(target_boxes: Sequence[Tensor], target_labels: Tensor, batch: int) -> None:
-    """Raise unless each of ``batch`` images has a label and a tensor ``(n, 4)`` of true boxes."""
-    if len(target_boxes) != batch:
-        raise ValueError(f"target_boxes: expected {batch} tensors, got {len(target_boxes)}")
-    for i, some in enumerate(target_boxes):
-        name = f"target_boxes[{i}]"
-        check_real(name, some, "n 4")
-    check_integer("target_labels", target_labels, str(batch))
+def checked_predictions(
+    boxes: Tensor, labels: Tensor, target_boxes: Sequence[Tensor], target_labels: Tensor, axes: str
+) -> list[Tensor]:
+    """Return the true boxes of each image, with all of an evaluation of boxes and classes checked.
+
+    ``axes`` are those of the predicted classes: "B" or "B k".
+    """
+    check_corners("boxes", boxes, f"{axes} 4")
+    batch = len(boxes)
+    check_classes("labels", labels, " ".join(map(str, boxes.shape[:-1])))
+    lists = checked_box_lists("target_boxes", target_boxes, batch, "")
+    for i, some in enumerate(lists):
+        ordered = (some[:, 2:] >= some[:, :2]) & some[:, 2:].isfinite() & some[:, :2].isfinite()
+        if not bool(ordered.all()):
+            expected = f"target_boxes[{i}]: expected finite corners, x0 <= x1 and y0 <= y1"
+            raise ValueError(f"{expected}, got {some[~ordered.all(1)][0].tolist()}")
+    check_classes("target_labels", target_labels, str(batch))
+    return lists
+
+
+def check_corners(name: str, boxes: Tensor, pattern: str) -> None:
+    """Raise if a predicted box has its corners reversed, as one of width and height often has."""
+    check_values(**{name: boxes})
+    check_real(name, boxes, pattern)
+    corners = boxes.detach().to(float64_device(boxes), torch.float64).flatten(0, -2)
+    reversed_ = (corners[:, 2:] < corners[:, :2]).any(1)  # NaN means no box
+    if bool(reversed_.any()):
+        expected = f"{name}: expected x0 <= x1 and y0 <= y1, or NaN for no box"
+        raise ValueError(f"{expected}, got {corners[reversed_][0].tolist()}")
+
+
+def check_classes(name: str, labels: Tensor, pattern: str) -> None:
+    """Raise unless a tensor holds classes, which are integers of at least 0."""
+    check_values(**{name: labels})
+    check_integer(name, labels, pattern)
+    least = int(labels.to(torch.int64).min()) if labels.numel() else 0
+    if least < 0:
+        raise ValueError(f"{name}: expected classes >= 0, got {least}")

@@ -10,17 +10,26 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_boolean, check_like, check_tensors
+from wsolrefine._options import check_flag
 from wsolrefine.functional.suppression import suppress_non_maxima
 from wsolrefine.functional.thinning import thin
-from wsolrefine.metrics._inputs import checked_thresholds
-from wsolrefine.metrics._metric import Metric, float64_device, keep_apart
-from wsolrefine.metrics.matching import Pairs, check_tolerance
+from wsolrefine.metrics._inputs import (
+    check_values,
+    checked_counts,
+    checked_thresholds,
+    unit_interval,
+)
+from wsolrefine.metrics._metric import CountMetric, float64_device, keep_apart, scalars
+from wsolrefine.metrics._plot import draw_precision
+from wsolrefine.metrics.matching import Pairs, checked_tolerance
 
 LEVELS = tuple(k / 100 for k in range(1, 100))
 
 
 class BoundaryResult(NamedTuple):
     """Agreement of edges and boundaries, as fractions.
+
+    Without a boundary pixel all are NaN but the thresholds tried and precision, which is 0.
 
     Attributes:
         ods: best F of all images' counts at one threshold (optimal data set scale), a scalar.
@@ -71,9 +80,10 @@ def count_boundary_matches(
         boundary pixels, boundary pixels. Counts of several images add up.
 
     Raises:
-        TypeError: ``edges`` is not a floating-point tensor or ``boundaries`` not a boolean one.
-        ValueError: shapes disagree, an edge map has NaN or values outside [0, 1], thresholds do not
-            rise, or ``tolerance`` is not a finite number >= 0.
+        TypeError: ``edges`` is not a floating-point tensor, ``boundaries`` not a boolean one,
+            ``thresholds`` or ``tolerance`` not of numbers, or ``suppress`` not a boolean.
+        ValueError: shapes disagree, an edge map has NaN or values outside [0, 1] by more than
+            rounding, thresholds do not rise, or ``tolerance`` is not a finite number >= 0.
 
     Example:
         >>> import torch
@@ -90,15 +100,14 @@ def count_boundary_matches(
         Image Segmentation", PAMI 2011.
 
     """
+    check_values(edges=edges, boundaries=boundaries)
     check_tensors(edges=(edges, "B H W"))
     check_boolean(boundaries=(boundaries, "B H W"))
     check_like(edges=edges, boundaries=boundaries)
     steps = _checked_levels(thresholds)
-    check_tolerance(tolerance)
-    edges = edges.detach()
-    if not bool(((edges >= 0) & (edges <= 1)).all()):
-        low, high = edges.amin().item(), edges.amax().item()
-        raise ValueError(f"edges: expected values in [0, 1], got {low:.4g} to {high:.4g}")
+    tolerance = checked_tolerance(tolerance)
+    suppress = check_flag("suppress", suppress)
+    edges = unit_interval("edges", edges).to(edges)
     crests = suppress_non_maxima(edges) if suppress else edges
     levels = torch.tensor(steps, dtype=edges.dtype, device=edges.device)[:, None, None]
     counts = torch.zeros(len(edges), 4, len(steps), dtype=torch.int64)
@@ -135,10 +144,13 @@ def boundary_score(
         thresholds: T numbers; None: 0.01, 0.02, ... 0.99.
 
     Returns:
-        :class:`wsolrefine.metrics.BoundaryResult`, float64 fractions.
+        :class:`wsolrefine.metrics.BoundaryResult`, float64 fractions; NaN if there is no boundary
+        pixel.
 
     Raises:
-        ValueError: shapes disagree, thresholds do not rise, or there is no boundary pixel.
+        TypeError: ``counts`` or ``best`` is not a tensor of integers, or ``thresholds`` is not of
+            numbers.
+        ValueError: shapes disagree, a count is negative, or thresholds do not rise.
 
     Example:
         >>> import torch
@@ -155,17 +167,20 @@ def boundary_score(
 
     """
     steps = _checked_levels(thresholds)
+    check_values(counts=counts)
     axes = (3,) if best is None else (2,)
     if counts.ndim not in axes or counts.shape[-2:] != (4, len(steps)):
         shown = f"({'B, ' if best is None else ''}4, {len(steps)})"
         raise ValueError(f"counts: expected shape {shown} as thresholds, got {tuple(counts.shape)}")
+    if best is not None:
+        check_values(best=best)
+        if best.shape != (4,):
+            raise ValueError(f"best: expected shape (4,), got {tuple(best.shape)}")
+        best = checked_counts("best", best)
+    counts = checked_counts("counts", counts)
     if best is None:
         best = best_counts(counts)
         counts = counts.sum(0)
-    elif best.shape != (4,):
-        raise ValueError(f"best: expected shape (4,), got {tuple(best.shape)}")
-    if not bool((counts[3] > 0).all()):
-        raise ValueError("boundaries: expected at least one boundary pixel, got none")
     device = float64_device(counts)
     counts, best = counts.to(device), best.to(device)
     precision, recall, score = _scores(counts)
@@ -174,7 +189,12 @@ def boundary_score(
     predicts = counts[1] > 0
     area = _area(precision[predicts].cpu().numpy(), recall[predicts].cpu().numpy())
     average = torch.tensor(area, dtype=torch.float64, device=device)
-    return BoundaryResult(score[at], tried[at], _scores(best)[2], average, tried, precision, recall)
+    missing = counts[3].min() == 0
+    ods, threshold, ois, average, recall = (
+        value.masked_fill(missing, torch.nan)
+        for value in (score[at], tried[at], _scores(best)[2], average, recall)
+    )
+    return BoundaryResult(ods, threshold, ois, average, tried, precision, recall)
 
 
 def best_counts(counts: Tensor) -> Tensor:
@@ -212,8 +232,12 @@ def _area(precision: Any, recall: Any) -> float:
     return float(np.interp(grid, reached, highest, right=0.0).mean())
 
 
-class BoundaryScore(Metric):
+class BoundaryScore(CountMetric[BoundaryResult]):
     """ODS, OIS and average precision of soft edge maps against true boundaries.
+
+    ``compute`` returns the three as a dictionary: ``ods``, ``ois``, ``average_precision``, float64
+    scalars, NaN if there is no boundary pixel. ``details`` returns
+    :class:`wsolrefine.metrics.BoundaryResult`, with the curves and the threshold of ODS.
 
     Args:
         thresholds: T rising numbers in [0, 1]; None: 0.01, 0.02, ... 0.99.
@@ -223,6 +247,7 @@ class BoundaryScore(Metric):
 
     Raises:
         ImportError: torchmetrics is not installed.
+        TypeError: ``thresholds`` or ``tolerance`` is not of numbers, or ``suppress`` not a boolean.
         ValueError: thresholds do not rise, or ``tolerance`` is not a finite number >= 0.
 
     Example:
@@ -231,20 +256,19 @@ class BoundaryScore(Metric):
         >>> edges = torch.zeros(1, 7, 7)
         >>> edges[0, 3], edges[0, 5] = 0.8, 0.4
         >>> metric.update(edges, edges > 0.5)
-        >>> result = metric.compute()
-        >>> [round(value.item(), 2) for value in result[:4]]
-        [1.0, 0.41, 1.0, 1.0]
+        >>> {name: round(value.item(), 2) for name, value in metric.compute().items()}
+        {'ods': 1.0, 'ois': 1.0, 'average_precision': 1.0}
+        >>> metric.details().ods_threshold.item()
+        0.41
 
     Reference:
         Martin, Fowlkes and Malik, PAMI 2004; Arbelaez et al., PAMI 2011.
 
     """
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
     counts: Tensor
     best: Tensor
+    _result = BoundaryResult
 
     def __init__(
         self,
@@ -256,11 +280,10 @@ class BoundaryScore(Metric):
     ) -> None:
         super().__init__(**kwargs)
         self.thresholds = _checked_levels(thresholds)
-        check_tolerance(tolerance)
-        self.tolerance = tolerance
-        self.suppress = suppress
+        self.tolerance = checked_tolerance(tolerance)
+        self.suppress = check_flag("suppress", suppress)
         counts = torch.zeros(4, len(self.thresholds), dtype=torch.int64)
-        keep_apart(self, self.thresholds, tolerance, suppress)
+        keep_apart(self, self.thresholds, self.tolerance, self.suppress)
         self.add_state("counts", counts, dist_reduce_fx="sum")
         self.add_state("best", torch.zeros(4, dtype=torch.int64), dist_reduce_fx="sum")
 
@@ -273,9 +296,22 @@ class BoundaryScore(Metric):
             tolerance=self.tolerance,
             suppress=self.suppress,
         )
-        self.counts += counts.sum(0).to(self.counts.device)
-        self.best += best_counts(counts).to(self.best.device)
+        best = best_counts(counts)
+        self.counts = self.counts + counts.sum(0).to(self.counts.device)
+        self.best = self.best + best.to(self.best.device)
 
-    def compute(self) -> BoundaryResult:
-        """Return ODS, OIS, average precision and the curves."""
+    def compute(self) -> dict[str, Tensor]:
+        """Return ODS, OIS and average precision."""
+        return scalars(self._details(), "ods", "ois", "average_precision")
+
+    def _details(self) -> BoundaryResult:
         return boundary_score(self.counts, self.best, thresholds=self.thresholds)
+
+    def _draw(self, details: BoundaryResult, axes: Any) -> None:
+        precision, recall = details.precision, details.recall
+        predicts = precision + recall > 0  # elsewhere there is no edge, or none is right
+        at = (details.thresholds == details.ods_threshold).nonzero().flatten()
+        scores = details.ods.item(), details.ois.item(), details.average_precision.item()
+        title = "ODS {:.3f}, OIS {:.3f}, AP {:.3f}".format(*scores)
+        points, best = (recall[predicts], precision[predicts]), (recall[at], precision[at])
+        draw_precision(axes, *points, title, marked=best)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,11 +11,14 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
+from wsolrefine._options import check_flag, check_number, check_size
 from wsolrefine.functional._opencv import opencv
 from wsolrefine.functional.normalize import minmax
 from wsolrefine.metrics._contours import Gray, Ints, best_ious, contour_boxes, largest_boxes
 from wsolrefine.metrics._inputs import (
+    LARGEST,
     Sizes,
+    check_values,
     checked_boxes,
     checked_ious,
     checked_thresholds,
@@ -33,7 +37,7 @@ def prepare_score_map(map: Tensor, size: tuple[int, int]) -> Tensor:
         ``(H, W)`` float64 in [0, 1] on the CPU; zero for a constant map or one with NaN.
 
     Raises:
-        TypeError: ``map`` is not a floating-point tensor.
+        TypeError: ``map`` is not a floating-point tensor, or ``size`` not of integers.
         ValueError: ``map`` is not ``(h, w)``, or ``size`` is not two integers >= 1.
 
     Example:
@@ -48,13 +52,23 @@ def prepare_score_map(map: Tensor, size: tuple[int, int]) -> Tensor:
     """
     cv2 = opencv("prepare_score_map")
 
+    check_values(map=map)
     check_tensors(map=(map, "h w"))
-    if len(size) != 2 or min(size) < 1:
-        raise ValueError(f"size: expected two integers >= 1, got {size}")
+    height, width = check_size("size", size)
     # OpenCV interpolates in float32, as in wsolevaluation; it does not support half precision.
-    values = map.detach().float().cpu().numpy()
-    large = cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
+    values = _within_float32(map.detach()).float().cpu().numpy()
+    large = cv2.resize(values, (width, height), interpolation=cv2.INTER_CUBIC)
     return minmax(torch.from_numpy(large.astype(np.float64)))
+
+
+def _within_float32(map: Tensor) -> Tensor:
+    """Return the map times a power of two, which min-max undoes, if float32 cannot hold it."""
+    peak = map.abs().max().item() if map.dtype == torch.float64 else 1.0
+    if 1e-30 < peak < 1e30 or not 0 < peak < math.inf:
+        return map
+    # Twice, because the power itself may be beyond float64.
+    half = -math.frexp(peak)[1] / 2
+    return map * 2.0 ** math.floor(half) * 2.0 ** math.ceil(half)
 
 
 def score_map_boxes(map: Tensor, threshold: float, *, all_contours: bool = False) -> Tensor:
@@ -75,9 +89,10 @@ def score_map_boxes(map: Tensor, threshold: float, *, all_contours: bool = False
         CPU; n is 1 or more: if nothing is above the threshold, the box is ``0 0 0 0``.
 
     Raises:
-        TypeError: ``map`` is not a floating-point tensor.
-        ValueError: ``map`` has another number of axes, or values outside [0, 1] or NaN, or
-            ``threshold`` lies outside [0, 1].
+        TypeError: ``map`` is not a floating-point tensor, ``threshold`` not a number, or
+            ``all_contours`` not a boolean.
+        ValueError: ``map`` has another number of axes, or NaN, or values outside [0, 1] by more
+            than rounding, or ``threshold`` lies outside [0, 1].
 
     Example:
         >>> import torch
@@ -90,10 +105,11 @@ def score_map_boxes(map: Tensor, threshold: float, *, all_contours: bool = False
         Choe et al., CVPR 2020, Sec. 3.2; released code (wsolevaluation), commit 96f4b88.
 
     """
+    check_values(map=map)
     check_tensors(map=(map, "H W"))
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold: expected a number in [0, 1], got {threshold}")
-    gray = _quantized(map[None])[0]
+    threshold = check_number("threshold", threshold, low=0, high=1)
+    all_contours = check_flag("all_contours", all_contours)
+    gray = _quantized("map", map[None])[0]
     level = np.array([int(threshold * int(gray.max()))])
     return torch.from_numpy(contour_boxes(gray, level, all_contours)[0].astype(np.int64))
 
@@ -118,7 +134,7 @@ def count_box_hits(
         maps: score maps in [0, 1], ``(B, H, W)``, on any device; the counting runs on the CPU.
         boxes: B tensors ``(n, 4)`` of true boxes, half-open ``x0 y0 x1 y1`` as everywhere here. The
             last pixel is ``x1 - 1``; corners in wsolevaluation's files are inclusive: add 1 to
-            ``x1`` and ``y1``. An image without boxes counts nowhere.
+            ``x1`` and ``y1``. An image without boxes is never hit.
         image_sizes: ``(B, 2)`` height and width of the images that the boxes refer to; corners are
             scaled to the map's size and truncated. None: boxes are in pixels of the map.
         thresholds: T fractions of each map's maximum; None: 0, 0.001, ... 0.999.
@@ -130,9 +146,11 @@ def count_box_hits(
         ``(I, T)`` int64 numbers of images on the CPU. Counts of several batches add up.
 
     Raises:
-        TypeError: ``maps`` is not a floating-point tensor.
-        ValueError: shapes disagree, a map has NaN or values outside [0, 1], a box has no pixel or
-            lies left of or above the image, or a threshold or IoU is out of range.
+        TypeError: ``maps`` is not a floating-point tensor, boxes, sizes, thresholds or IoUs are not
+            of numbers, or ``all_contours`` is not a boolean.
+        ValueError: shapes disagree, a map has NaN or values outside [0, 1] by more than rounding, a
+            box has no pixel or lies left of or above the image, or a threshold or IoU is out of
+            range.
 
     Example:
         >>> import torch
@@ -147,12 +165,14 @@ def count_box_hits(
         Choe et al., CVPR 2020, Sec. 3.2; released code (wsolevaluation), commit 96f4b88.
 
     """
+    check_values(maps=maps)
     check_tensors(maps=(maps, "B H W"))
+    all_contours = check_flag("all_contours", all_contours)
     steps = np.array(checked_thresholds(thresholds))
     least = np.array(checked_ious(ious))
     truths = checked_boxes(maps, boxes, image_sizes)
     hits = np.zeros((len(least), len(steps)), np.int64)
-    for gray, truth in zip(_quantized(maps), truths, strict=True):
+    for gray, truth in zip(_quantized("maps", maps), truths, strict=True):
         levels, back = _levels(gray, steps)
         best = best_ious(gray, inclusive_boxes(*truth, gray.shape), levels, all_contours)
         hits += best[back] >= least[:, None]
@@ -165,7 +185,7 @@ def largest_boxes_at(map: Tensor, thresholds: Sequence[float]) -> Tensor:
     The same as :func:`wsolrefine.metrics.score_map_boxes` of each: ``(T, 4)`` int64, inclusive.
     """
     check_tensors(map=(map, "H W"))
-    gray = _quantized(map[None])[0]
+    gray = _quantized("map", map[None])[0]
     levels, back = _levels(gray, np.array(checked_thresholds(thresholds)))
     return torch.from_numpy(largest_boxes(gray, levels)[back])
 
@@ -175,14 +195,14 @@ def inclusive_boxes(boxes: Tensor, image_size: tuple[int, int], map_size: tuple[
 
     Boxes are ``(n, 4)``, sizes are (height, width).
     """
-    corners = boxes.detach().cpu().double().numpy() - [0, 0, 1, 1]
+    corners = boxes.detach().cpu().double().clamp(max=LARGEST).numpy() - [0, 0, 1, 1]
     scaled = corners * [*map_size[::-1], *map_size[::-1]] / [*image_size[::-1], *image_size[::-1]]
-    return scaled.astype(np.int64)
+    return np.minimum(scaled, LARGEST).astype(np.int64)
 
 
-def _quantized(maps: Tensor) -> Gray:
+def _quantized(name: str, maps: Tensor) -> Gray:
     """Truncate maps to 8 bits; a product in float32 would move some values to the next level."""
-    return (255 * unit_interval(maps).cpu().numpy()).astype(np.uint8, order="C")
+    return (255 * unit_interval(name, maps).cpu().numpy()).astype(np.uint8, order="C")
 
 
 def _levels(gray: Gray, steps: npt.NDArray[np.float64]) -> tuple[Ints, Ints]:

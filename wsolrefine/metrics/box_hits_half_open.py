@@ -9,8 +9,16 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
+from wsolrefine._options import check_flag
 from wsolrefine.functional.boxes import box_iou, component_boxes, largest_box
-from wsolrefine.metrics._inputs import Sizes, checked_boxes, checked_ious, checked_thresholds
+from wsolrefine.metrics._inputs import (
+    LARGEST,
+    Sizes,
+    check_values,
+    checked_boxes,
+    checked_ious,
+    checked_thresholds,
+)
 
 MASKS_AT_ONCE = 2**24
 """Pixels of masks that are held at a time."""
@@ -35,7 +43,8 @@ def count_box_hits_half_open(
 
     Args:
         maps: score maps, ``(B, H, W)``. NaN pixels are not object.
-        boxes: B tensors ``(n, 4)`` of true boxes, half-open ``x0 y0 x1 y1``.
+        boxes: B tensors ``(n, 4)`` of true boxes, half-open ``x0 y0 x1 y1``. An image without boxes
+            is never hit.
         image_sizes: ``(B, 2)`` height and width of the images that the boxes refer to; None: boxes
             are in pixels of the map.
         thresholds: T values; None: 0, 0.001, ... 0.999.
@@ -46,8 +55,10 @@ def count_box_hits_half_open(
         ``(I, T)`` int64 numbers of images, on the device of ``maps``.
 
     Raises:
-        TypeError: ``maps`` is not a floating-point tensor.
-        ValueError: shapes disagree, a box has no area, or a threshold or IoU is out of range.
+        TypeError: ``maps`` is not a floating-point tensor, boxes, sizes, thresholds or IoUs are not
+            of numbers, or ``all_components`` is not a boolean.
+        ValueError: shapes disagree, a box has no area or lies left of or above the image, or a
+            threshold or IoU is out of range.
 
     Example:
         >>> import torch
@@ -62,7 +73,9 @@ def count_box_hits_half_open(
         Choe et al., CVPR 2020, Sec. 3.2, without the released code's conventions.
 
     """
+    check_values(maps=maps)
     check_tensors(maps=(maps, "B H W"))
+    all_components = check_flag("all_components", all_components)
     steps, least = checked_thresholds(thresholds), checked_ious(ious)
     truths = checked_boxes(maps, boxes, image_sizes)
     dtype = torch.float32 if maps.device.type == "mps" else torch.float64
@@ -73,7 +86,7 @@ def count_box_hits_half_open(
     at_once = max(1, MASKS_AT_ONCE // (height * width))
     for map, (truth, (high, wide)) in zip(maps.detach(), truths, strict=True):
         scale = number([width / wide, height / high] * 2)
-        true = truth.detach().to(scale) * scale
+        true = (truth.to(scale) * scale).clamp(max=LARGEST)
         for start in range(0, len(steps) if len(true) else 0, at_once):
             masks = map.to(dtype) > levels[start : start + at_once, None, None]
             best = (_best_of_all if all_components else _best_of_largest)(masks, true)

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wsolrefine._check import check_integer, check_real
-from wsolrefine.metrics._metric import Metric, float64_device, keep_apart
-from wsolrefine.metrics._overlaps import check_targets, overlaps
+from wsolrefine._options import check_flag
+from wsolrefine.metrics._metric import CountMetric, float64_device, keep_apart, scalars
+from wsolrefine.metrics._overlaps import checked_predictions, overlaps
+from wsolrefine.metrics._plot import draw_bars
 
 
 class LocalizationError(IntEnum):
@@ -44,6 +45,9 @@ class ErrorRates(NamedTuple):
     part: Tensor
     more: Tensor
     other: Tensor
+
+
+ERRORS = tuple(error.name for error in LocalizationError if error.name != "right")
 
 
 def localization_errors(
@@ -80,8 +84,10 @@ def localization_errors(
         ``boxes``. Not differentiable.
 
     Raises:
-        TypeError: boxes are not real numbers, or labels are not integers.
-        ValueError: shapes disagree.
+        TypeError: boxes are not real numbers, labels are not integers, or ``inclusive`` is not a
+            boolean.
+        ValueError: shapes disagree, a box has its corners reversed, a true box is not finite, or a
+            class is negative.
 
     Example:
         >>> import torch
@@ -97,30 +103,33 @@ def localization_errors(
         Localization", CVPR 2021, Table 4; limits of its released code.
 
     """
-    check_real("boxes", boxes, "B 4")
-    batch = len(boxes)
-    check_integer("labels", labels, str(batch))
-    check_targets(target_boxes, target_labels, batch)
+    inclusive = check_flag("inclusive", inclusive)
+    true = checked_predictions(boxes, labels, target_boxes, target_labels, "B")
     iou, of_predicted, of_true = (
-        ratio[:, 0] for ratio in overlaps(boxes[:, None], target_boxes, inclusive)
+        ratio[:, 0] for ratio in overlaps(boxes[:, None], true, inclusive)
     )
     device = iou.device
     best, at = iou.max(1)  # the first on ties
     first_that_holds = {
-        LocalizationError.classification: labels.to(device) != target_labels.to(device),
+        LocalizationError.classification: labels.to(device).long()
+        != target_labels.to(device).long(),
         LocalizationError.right: best > 0.5,
         LocalizationError.multi_instance: (of_true > 0.3).sum(1) >= 2,
         LocalizationError.part: of_predicted.gather(1, at[:, None])[:, 0] > 0.5,
         LocalizationError.more: of_true.gather(1, at[:, None])[:, 0] >= 0.7,
     }
-    codes = torch.full((batch,), LocalizationError.other, dtype=torch.int64, device=device)
+    codes = torch.full((len(boxes),), LocalizationError.other, dtype=torch.int64, device=device)
     for code, holds in reversed(first_that_holds.items()):
         codes = codes.masked_fill(holds, code)
     return codes.to(boxes.device)
 
 
-class LocalizationErrors(Metric):
-    """Fractions of images that are right, or wrong for one of five reasons.
+class LocalizationErrors(CountMetric[ErrorRates]):
+    """Fractions of images that are wrong for one of five reasons.
+
+    ``compute`` returns the five as a dictionary: ``classification``, ``multi_instance``, ``part``,
+    ``more``, ``other``. ``details`` returns :class:`wsolrefine.metrics.ErrorRates`, which has those
+    that are right too. All are NaN if there is no image.
 
     Args:
         inclusive: False: half-open boxes. True: ``x1`` and ``y1`` are the last pixel, as in SPA's
@@ -129,6 +138,7 @@ class LocalizationErrors(Metric):
 
     Raises:
         ImportError: torchmetrics is not installed.
+        TypeError: ``inclusive`` is not a boolean.
 
     Example:
         >>> import torch
@@ -136,25 +146,25 @@ class LocalizationErrors(Metric):
         >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 2.0, 4.0]])
         >>> truth = [torch.tensor([[0.0, 0.0, 4.0, 5.0]])] * 2
         >>> metric.update(boxes, torch.tensor([3, 3]), truth, torch.tensor([3, 3]))
-        >>> rates = metric.compute()
-        >>> rates.right.item(), rates.part.item()
-        (0.5, 0.5)
+        >>> {name: rate.item() for name, rate in metric.compute().items()}
+        {'classification': 0.0, 'multi_instance': 0.0, 'part': 0.5, 'more': 0.0, 'other': 0.0}
+        >>> metric.details().right.item()
+        0.5
 
     Reference:
         Pan et al., CVPR 2021, Table 4.
 
     """
 
-    is_differentiable = False
-    higher_is_better = None  # true for one of the fractions, not for the others
-    full_state_update = False
+    higher_is_better = False
     counts: Tensor
+    _result = ErrorRates
 
     def __init__(self, *, inclusive: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.inclusive = inclusive
+        self.inclusive = check_flag("inclusive", inclusive)
         counts = torch.zeros(len(LocalizationError), dtype=torch.int64)
-        keep_apart(self, inclusive)
+        keep_apart(self, self.inclusive)
         self.add_state("counts", counts, dist_reduce_fx="sum")
 
     def update(
@@ -169,10 +179,18 @@ class LocalizationErrors(Metric):
             boxes, labels, target_boxes, target_labels, inclusive=self.inclusive
         )
         kinds = torch.arange(len(LocalizationError), device=codes.device)
-        self.counts += (codes[:, None] == kinds).sum(0).to(self.counts.device)
+        self.counts = self.counts + (codes[:, None] == kinds).sum(0).to(self.counts.device)
 
-    def compute(self) -> ErrorRates:
-        """Return the fractions, float64; NaN if there is no image."""
+    def compute(self) -> dict[str, Tensor]:
+        """Return the fractions of the five errors."""
+        return scalars(self._details(), *ERRORS)
+
+    def _details(self) -> ErrorRates:
         device = float64_device(self.counts)
         counts = self.counts.to(device, torch.float64)
         return ErrorRates(*(counts / counts.sum()))
+
+    def _draw(self, details: ErrorRates, axes: Any) -> None:
+        rates = scalars(details, *ERRORS).items()
+        draw_bars(axes, {name.replace("_", " "): rate for name, rate in rates})
+        axes.set_title(f"LocalizationErrors ({100 * details.right.item():.1f}% right)")

@@ -8,9 +8,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from wsolrefine._check import check_integer, check_real
-from wsolrefine.metrics._metric import Metric, float64_device, keep_apart
-from wsolrefine.metrics._overlaps import check_targets, overlaps
+from wsolrefine._options import check_choice, check_flag, check_number
+from wsolrefine.metrics._metric import CountMetric, float64_device, keep_apart
+from wsolrefine.metrics._overlaps import check_corners, checked_predictions, overlaps
+from wsolrefine.metrics._plot import draw_bars
 
 Hit = Literal[">=", ">"]
 
@@ -64,8 +65,10 @@ def localization_hits(
         ``(B, 3)`` booleans on the device of ``boxes``: Top-1, Top-k, GT-known. Not differentiable.
 
     Raises:
-        TypeError: boxes are not real numbers, or labels are not integers.
-        ValueError: shapes disagree, ``hit`` is neither of the two, or ``iou`` is out of range.
+        TypeError: boxes are not real numbers, labels are not integers, ``iou`` is not a number, or
+            ``inclusive`` is not a boolean.
+        ValueError: shapes disagree, a box has its corners reversed, a true box is not finite, a
+            class is negative, ``hit`` is neither of the two, or ``iou`` is out of range.
 
     Example:
         >>> import torch
@@ -81,33 +84,34 @@ def localization_hits(
         al., CVPR 2021, Sec. 4.1 and released code.
 
     """
-    _check_rule(hit, iou)
-    check_real("boxes", boxes, "B k 4")
-    batch, count = boxes.shape[:2]
-    check_integer("labels", labels, f"{batch} {count}")
-    check_targets(target_boxes, target_labels, batch)
+    hit, iou, inclusive = _checked_rule(hit, iou, inclusive)
+    true = checked_predictions(boxes, labels, target_boxes, target_labels, "B k")
     if gt_known_boxes is not None:
-        check_real("gt_known_boxes", gt_known_boxes, f"{batch} 4")
+        check_corners("gt_known_boxes", gt_known_boxes, f"{len(boxes)} 4")
 
     def meets(some: Tensor) -> Tensor:
-        best = overlaps(some, target_boxes, inclusive).iou.amax(2)
+        best = overlaps(some, true, inclusive).iou.amax(2)
         return (best >= iou if hit == ">=" else best > iou).to(boxes.device)
 
     met = meets(boxes)
     known = met[:, 0] if gt_known_boxes is None else meets(gt_known_boxes[:, None])[:, 0]
-    right = met & (labels.to(met.device) == target_labels.to(met.device)[:, None])
+    classes, true_class = (some.to(met.device).long() for some in (labels, target_labels))
+    right = met & (classes == true_class[:, None])
     return torch.stack([right[:, 0], right.any(1), known], 1)
 
 
-def _check_rule(hit: Hit, iou: float) -> None:
-    if hit not in (">=", ">"):
-        raise ValueError(f"hit: expected '>=' or '>', got {hit!r}")
-    if not 0 < iou <= 1:
-        raise ValueError(f"iou: expected a number in (0, 1], got {iou}")
+def _checked_rule(hit: Hit, iou: float, inclusive: bool) -> tuple[Hit, float, bool]:
+    hit = check_choice("hit", hit, (">=", ">"))
+    iou = check_number("iou", iou, above=0, high=1)
+    return hit, iou, check_flag("inclusive", inclusive)
 
 
-class LocalizationAccuracy(Metric):
+class LocalizationAccuracy(CountMetric[LocalizationRates]):
     """Top-1, Top-5 and GT-known localization accuracy at one IoU.
+
+    ``compute`` returns the three as a dictionary: ``top1``, ``top5``, ``gt_known``; ``details``
+    returns the same as :class:`wsolrefine.metrics.LocalizationRates`. All are NaN if there is no
+    image.
 
     Args:
         hit: ``">="`` (wsolevaluation, ORNet) or ``">"`` (SPA, SPOL, SEM, CSoA); there is no default
@@ -119,6 +123,7 @@ class LocalizationAccuracy(Metric):
 
     Raises:
         ImportError: torchmetrics is not installed.
+        TypeError: ``iou`` is not a number, or ``inclusive`` is not a boolean.
         ValueError: ``hit`` is neither of the two, or ``iou`` is out of range.
 
     Example:
@@ -127,29 +132,24 @@ class LocalizationAccuracy(Metric):
         >>> boxes = torch.tensor([[[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 2.0, 4.0]]])
         >>> truth = [torch.tensor([[0.0, 0.0, 4.0, 4.0]])]
         >>> metric.update(boxes, torch.tensor([[7, 3]]), truth, torch.tensor([3]))
-        >>> [rate.item() for rate in metric.compute()]
-        [0.0, 1.0, 1.0]
+        >>> {name: rate.item() for name, rate in metric.compute().items()}
+        {'top1': 0.0, 'top5': 1.0, 'gt_known': 1.0}
 
     Reference:
         Russakovsky et al., IJCV 2015; Pan et al., CVPR 2021, Sec. 4.1.
 
     """
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
     hits: Tensor
     total: Tensor
+    _result = LocalizationRates
 
     def __init__(
         self, *, hit: Hit, iou: float = 0.5, inclusive: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        _check_rule(hit, iou)
-        self.hit = hit
-        self.iou = iou
-        self.inclusive = inclusive
-        keep_apart(self, hit, iou, inclusive)
+        self.hit, self.iou, self.inclusive = _checked_rule(hit, iou, inclusive)
+        keep_apart(self, self.hit, self.iou, self.inclusive)
         self.add_state("hits", torch.zeros(3, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
 
@@ -172,11 +172,19 @@ class LocalizationAccuracy(Metric):
             inclusive=self.inclusive,
             gt_known_boxes=gt_known_boxes,
         )
-        self.hits += found.sum(0).to(self.hits.device)
-        self.total += len(found)
+        self.hits = self.hits + found.sum(0).to(self.hits.device)
+        self.total = self.total + len(found)
 
-    def compute(self) -> LocalizationRates:
-        """Return the accuracies, float64; NaN if there is no image."""
+    def compute(self) -> dict[str, Tensor]:
+        """Return the three accuracies."""
+        return self._details()._asdict()
+
+    def _details(self) -> LocalizationRates:
         device = float64_device(self.hits)
         rates = self.hits.to(device, torch.float64) / self.total.to(device)
         return LocalizationRates(*rates)
+
+    def _draw(self, details: LocalizationRates, axes: Any) -> None:
+        names = ("Top-1", "Top-5", "GT-known")
+        draw_bars(axes, dict(zip(names, details, strict=True)))
+        axes.set_title("LocalizationAccuracy")

@@ -8,9 +8,13 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
+from wsolrefine._options import check_choice
 from wsolrefine.functional._opencv import opencv
-from wsolrefine.metrics._inputs import checked_masks
-from wsolrefine.metrics._metric import Metric, float64_device, keep_apart
+from wsolrefine.metrics._inputs import check_values, checked_counts, checked_label, checked_masks
+from wsolrefine.metrics._metric import CountMetric, float64_device, keep_apart, scalars
+from wsolrefine.metrics._plot import draw_curve, label_axes
+
+Aggregate = Literal["pooled", "mean"]
 
 LEVELS = 256
 FINE = 2**40
@@ -22,9 +26,11 @@ TIE = 2 / FINE
 class PeakIoUResult(NamedTuple):
     """Overlap, precision and recall at each of 256 gray levels, as fractions.
 
+    Without an object pixel all are NaN but precision, which is 0, and 1 where nothing is predicted.
+
     Attributes:
         peak_iou: the largest value of ``curve``, a scalar.
-        peak_threshold: the lowest gray level that reaches it, 0 to 255, int64.
+        peak_threshold: the lowest gray level that reaches it, 0 to 255.
         curve: ``(256,)``, IoU of the pixels at or above each gray level with the object.
         precision: ``(256,)``, of all pixels counted.
         recall: ``(256,)``, of all pixels counted.
@@ -44,7 +50,8 @@ def count_gray_levels(maps: Tensor, masks: Tensor, *, ignore_index: int = 255) -
     """Count the gray levels of object and other pixels of each map.
 
     A map is min-maxed and truncated to 8 bits, ``uint8(255 (map - min) / (max - min + 1e-10))``, in
-    float64. A constant map, or one with NaN, is level 0 everywhere. If the masks have another size,
+    float64. A constant map, or one with NaN or infinity, is level 0 everywhere; one with a range
+    near 1e-10 or below reaches fewer levels, because of the guard. If the masks have another size,
     the 8-bit map is resized to it with OpenCV's bilinear resize, as in public evaluations of SEM.
 
     Args:
@@ -56,7 +63,8 @@ def count_gray_levels(maps: Tensor, masks: Tensor, *, ignore_index: int = 255) -
         ``(B, 2, 256)`` int64 on the maps' device: levels of object pixels, then of the others.
 
     Raises:
-        TypeError: ``maps`` is not a floating-point tensor or ``masks`` not an integer one.
+        TypeError: ``maps`` is not a floating-point tensor, ``masks`` not an integer one, or
+            ``ignore_index`` not an integer.
         ValueError: shapes disagree.
 
     Example:
@@ -71,10 +79,15 @@ def count_gray_levels(maps: Tensor, masks: Tensor, *, ignore_index: int = 255) -
         open.
 
     """
+    check_values(maps=maps)
     check_tensors(maps=(maps, "B h w"))
     masks = checked_masks(maps, masks, same_size=False)
+    ignore_index = checked_label("ignore_index", ignore_index)
     device = float64_device(maps)
     values = maps.detach().to(device, torch.float64)
+    if maps.dtype == torch.float64:
+        # The range of such maps may be beyond float64; theirs is far above the guard.
+        values = values.where(values.abs().amax((1, 2), keepdim=True) < 1e300, values / 16)
     low, high = (end((1, 2), keepdim=True) for end in (values.amin, values.amax))
     scaled = (values - low) / (high - low + 1e-10)
     scaled = scaled.where(scaled.isfinite().all(2, keepdim=True).all(1, keepdim=True), 0.0)
@@ -101,7 +114,7 @@ def _enlarged(levels: Tensor, size: torch.Size) -> Tensor:
     return torch.from_numpy(np.stack(resized)).to(levels.device)
 
 
-def peak_iou(counts: Tensor, *, aggregate: Literal["pooled", "mean"] = "pooled") -> PeakIoUResult:
+def peak_iou(counts: Tensor, *, aggregate: Aggregate = "pooled") -> PeakIoUResult:
     """Return the best overlap of mask and object over one gray level for all images.
 
     ``IoU(T) = TP / (TP + FP + FN)`` of the pixels with level >= T, for T from 0 to 255. Choosing
@@ -114,35 +127,42 @@ def peak_iou(counts: Tensor, *, aggregate: Literal["pooled", "mean"] = "pooled")
             each T, leaving out images that have neither object nor prediction there.
 
     Returns:
-        :class:`wsolrefine.metrics.PeakIoUResult`, float64. Precision, recall and their area,
-        ``AP = sum P_T (R_T - R_{T+1})``, are always those of pooled pixels.
+        :class:`wsolrefine.metrics.PeakIoUResult`, float64; NaN if no object pixel was counted.
+        Precision, recall and their area, ``AP = sum P_T (R_T - R_{T+1})``, are always those of
+        pooled pixels.
 
     Raises:
-        ValueError: ``counts`` has another shape (``mean`` needs those of each image), no object
-            pixel was counted, or ``aggregate`` is neither of the two.
+        TypeError: ``counts`` is not a tensor of integers.
+        ValueError: ``counts`` has another shape (``mean`` needs those of each image), a count is
+            negative, or ``aggregate`` is neither of the two.
 
     Example:
         >>> import torch
         >>> masks = torch.tensor([[[0, 0, 1, 1]]])
         >>> result = peak_iou(count_gray_levels(torch.tensor([[[0.0, 0.5, 0.6, 1.0]]]), masks))
         >>> result.peak_iou.item(), result.peak_threshold.item()
-        (1.0, 128)
+        (1.0, 128.0)
 
     Reference:
         Zhang et al., "Rethinking Localization Map", 2020, Sec. 4.1 and Fig. 1. The paper does not
         say whether pixels are pooled, nor ``>=`` or ``>``, which moves T by one.
 
     """
-    if aggregate not in ("pooled", "mean"):
-        raise ValueError(f"aggregate: expected 'pooled' or 'mean', got {aggregate!r}")
+    aggregate = _checked_aggregate(aggregate)
+    check_values(counts=counts)
     axes = (3,) if aggregate == "mean" else (2, 3)
     if counts.ndim not in axes or counts.shape[-2:] != (2, LEVELS):
         shown = "(B, 2, 256)" if aggregate == "mean" else "(B, 2, 256) or (2, 256)"
         raise ValueError(f"counts: expected shape {shown}, got {tuple(counts.shape)}")
+    counts = checked_counts("counts", counts)
     pooled = counts.sum(0) if counts.ndim == 3 else counts
     if aggregate == "pooled":
         return _result(pooled, _iou_curves(pooled))
     return _result(pooled, _iou_curves(counts).nanmean(0), tie=TIE)
+
+
+def _checked_aggregate(aggregate: Aggregate) -> Aggregate:
+    return check_choice("aggregate", aggregate, ("pooled", "mean"))
 
 
 def _at_or_above(counts: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,18 +180,23 @@ def _iou_curves(counts: Tensor) -> Tensor:
 
 def _result(pooled: Tensor, curve: Tensor, *, tie: float = 0.0) -> PeakIoUResult:
     true, false = _at_or_above(pooled)
-    if not bool(true[0] > 0):
-        raise ValueError("masks: expected at least one object pixel, got none")
+    # Without an object there is nothing to overlap with, at any level.
+    curve = curve.where(true[0] > 0, torch.nan)
     precision = torch.where(true + false > 0, true / (true + false).clamp_min(1), 1.0)
     recall = true / true[0]
     average = (precision * (recall - torch.cat([recall[1:], recall.new_zeros(1)]))).sum()
     peak = curve.nan_to_num(-1.0).amax()
     at = (curve >= peak - tie).int().argmax()  # the lowest on ties
-    return PeakIoUResult(peak, at, curve, precision, recall, average)
+    peak, level = (value.where(true[0] > 0, torch.nan) for value in (peak, at.double()))
+    return PeakIoUResult(peak, level, curve, precision, recall, average)
 
 
-class PeakIoU(Metric):
+class PeakIoU(CountMetric[PeakIoUResult]):
     """Best overlap of mask and object over all gray levels, one level for all images.
+
+    ``compute`` returns what the paper reports, as a dictionary of float64 scalars: ``peak_iou``,
+    ``peak_threshold`` (0 to 255) and ``average_precision``; NaN if no object pixel was counted.
+    ``details`` returns :class:`wsolrefine.metrics.PeakIoUResult`, with the curves.
 
     Args:
         aggregate: ``pooled`` adds the pixels of all images; ``mean`` averages the images' IoU at
@@ -181,42 +206,38 @@ class PeakIoU(Metric):
 
     Raises:
         ImportError: torchmetrics is not installed.
+        TypeError: ``ignore_index`` is not an integer.
         ValueError: ``aggregate`` is neither of the two.
 
     Example:
         >>> import torch
         >>> metric = PeakIoU()
         >>> metric.update(torch.tensor([[[0.0, 0.5, 0.6, 1.0]]]), torch.tensor([[[0, 0, 1, 1]]]))
-        >>> result = metric.compute()
-        >>> result.peak_iou.item(), result.peak_threshold.item(), result.average_precision.item()
-        (1.0, 128, 1.0)
+        >>> {name: value.item() for name, value in metric.compute().items()}
+        {'peak_iou': 1.0, 'peak_threshold': 128.0, 'average_precision': 1.0}
 
     Reference:
         Zhang et al., "Rethinking Localization Map", 2020, Sec. 4.1.
 
     """
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
     counts: Tensor
     iou_sum: Tensor
     images: Tensor
+    _result = PeakIoUResult
 
     def __init__(
         self,
         *,
-        aggregate: Literal["pooled", "mean"] = "pooled",
+        aggregate: Aggregate = "pooled",
         ignore_index: int = 255,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if aggregate not in ("pooled", "mean"):
-            raise ValueError(f"aggregate: expected 'pooled' or 'mean', got {aggregate!r}")
-        self.aggregate = aggregate
-        self.ignore_index = ignore_index
+        self.aggregate = _checked_aggregate(aggregate)
+        self.ignore_index = checked_label("ignore_index", ignore_index)
         zeros = torch.zeros(LEVELS, dtype=torch.int64)
-        keep_apart(self, aggregate, ignore_index)
+        keep_apart(self, self.aggregate, self.ignore_index)
         self.add_state("counts", zeros.repeat(2, 1), dist_reduce_fx="sum")
         self.add_state("iou_sum", zeros.clone(), dist_reduce_fx="sum")
         self.add_state("images", zeros, dist_reduce_fx="sum")
@@ -225,15 +246,26 @@ class PeakIoU(Metric):
         """Add a batch: maps ``(B, h, w)`` of any scale and masks ``(B, H, W)``."""
         counts = count_gray_levels(maps, masks, ignore_index=self.ignore_index)
         curves = _iou_curves(counts)
-        self.counts += counts.sum(0).to(self.counts.device)
         whole = (curves.nan_to_num(0.0) * FINE).round().long().sum(0)
-        self.iou_sum += whole.to(self.iou_sum.device)
-        self.images += curves.isfinite().sum(0).to(self.images.device)  # at each level
+        self.counts = self.counts + counts.sum(0).to(self.counts.device)
+        self.iou_sum = self.iou_sum + whole.to(self.iou_sum.device)
+        seen = curves.isfinite().sum(0)  # at each level
+        self.images = self.images + seen.to(self.images.device)
 
-    def compute(self) -> PeakIoUResult:
-        """Return the peak, its gray level and the curves."""
+    def compute(self) -> dict[str, Tensor]:
+        """Return the peak, its gray level and the average precision."""
+        return scalars(self._details(), "peak_iou", "peak_threshold", "average_precision")
+
+    def _details(self) -> PeakIoUResult:
         if self.aggregate == "pooled":
             return _result(self.counts, _iou_curves(self.counts))
         device = float64_device(self.counts)
         curve = self.iou_sum.to(device, torch.float64) / FINE / self.images.to(device)
         return _result(self.counts, curve, tie=TIE)
+
+    def _draw(self, details: PeakIoUResult, axes: Any) -> None:
+        peak, level = details.peak_iou, details.peak_threshold
+        levels = torch.arange(LEVELS)
+        draw_curve(axes, levels, details.curve, "", marked=(level, peak))
+        title = f"PeakIoU {peak.item():.3f} at gray level {level.item():g}"
+        label_axes(axes, "gray level", "IoU", title)

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_boolean
+from wsolrefine._options import check_number
 from wsolrefine.metrics._bipartite import largest_matching
+from wsolrefine.metrics._inputs import check_values
 
 Mask = npt.NDArray[np.bool_]
 
@@ -36,7 +38,7 @@ def match_boundaries(
         many of one as of the other. Computed on the CPU, returned on the device of ``predicted``.
 
     Raises:
-        TypeError: a mask is not boolean.
+        TypeError: a mask is not boolean, or ``tolerance`` is not a number.
         ValueError: shapes disagree, or ``tolerance`` is not a finite number >= 0.
 
     Example:
@@ -51,8 +53,9 @@ def match_boundaries(
         Brightness, Color, and Texture Cues", PAMI 2004, Sec. 4.1 and appendix.
 
     """
+    check_values(predicted=predicted, target=target)
     check_boolean(predicted=(predicted, "B H W"), target=(target, "B H W"))
-    check_tolerance(tolerance)
+    tolerance = checked_tolerance(tolerance)
     matched: list[Mask] = []
     for one, other in zip(predicted.cpu().numpy(), target.cpu().numpy(), strict=True):
         matched += Pairs(one, other, tolerance).matched(one)
@@ -142,7 +145,6 @@ class Pairs:
         return first, second
 
 
-def check_tolerance(tolerance: float) -> None:
-    """Raise unless ``tolerance`` is a finite number >= 0."""
-    if not 0 <= tolerance < math.inf:
-        raise ValueError(f"tolerance: expected a finite number >= 0, got {tolerance}")
+def checked_tolerance(tolerance: float) -> float:
+    """Return the tolerance, or raise unless it is a finite number >= 0."""
+    return check_number("tolerance", tolerance, low=0)

@@ -9,12 +9,22 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
-from wsolrefine.metrics._inputs import checked_masks, checked_thresholds, unit_interval
-from wsolrefine.metrics._metric import Metric, float64_device, keep_apart
+from wsolrefine.metrics._inputs import (
+    check_values,
+    checked_counts,
+    checked_label,
+    checked_masks,
+    checked_thresholds,
+    unit_interval,
+)
+from wsolrefine.metrics._metric import CountMetric, float64_device, keep_apart
+from wsolrefine.metrics._plot import draw_precision
 
 
 class PixelPrecision(NamedTuple):
     """Average precision of pixels and its precision-recall curve, as fractions.
+
+    Without an object pixel there is no recall: it is NaN, and so is the average precision.
 
     Attributes:
         average_precision: a scalar.
@@ -51,9 +61,10 @@ def count_scores(
         of several batches add up.
 
     Raises:
-        TypeError: ``maps`` is not a floating-point tensor or ``masks`` not an integer one.
-        ValueError: shapes disagree, a map has NaN or values outside [0, 1], or thresholds do not
-            rise from 0.
+        TypeError: ``maps`` is not a floating-point tensor, ``masks`` not an integer one,
+            ``thresholds`` not a list of numbers, or ``ignore_index`` not an integer.
+        ValueError: shapes disagree, a map has NaN or values outside [0, 1] by more than rounding,
+            or thresholds do not rise from 0.
 
     Example:
         >>> import torch
@@ -66,10 +77,12 @@ def count_scores(
         Choe et al., CVPR 2020, Sec. 3.2; released code (wsolevaluation), commit 96f4b88.
 
     """
+    check_values(maps=maps)
     check_tensors(maps=(maps, "B H W"))
     masks = checked_masks(maps, masks)
     steps = _edges(thresholds)
-    values = unit_interval(maps).contiguous()
+    ignore_index = checked_label("ignore_index", ignore_index)
+    values = unit_interval("maps", maps).contiguous()
     masks = masks.to(values.device)
     # The last bins hold scores of at least 1: that is, 1 itself.
     edges = torch.tensor([*steps[1:], 1.0], dtype=torch.float64, device=values.device)
@@ -99,10 +112,11 @@ def pixel_average_precision(counts: Tensor) -> PixelPrecision:
 
     Returns:
         :class:`wsolrefine.metrics.PixelPrecision`, float64 fractions. Precision before the first
-        pixel is 1.
+        pixel is 1. If no object pixel was counted, recall and average precision are NaN.
 
     Raises:
-        ValueError: ``counts`` has another shape, or no object pixel was counted.
+        TypeError: ``counts`` is not a tensor of integers.
+        ValueError: ``counts`` has another shape, or a count is negative.
 
     Example:
         >>> import torch
@@ -114,10 +128,10 @@ def pixel_average_precision(counts: Tensor) -> PixelPrecision:
         Choe et al., CVPR 2020, Sec. 3.2 (PxAP).
 
     """
-    if counts.ndim != 2 or counts.shape[0] != 2:
+    check_values(counts=counts)
+    if counts.ndim != 2 or counts.shape[0] != 2 or not counts.shape[1]:
         raise ValueError(f"counts: expected shape (2, bins), got {tuple(counts.shape)}")
-    if not bool((counts[0] > 0).any()):
-        raise ValueError("masks: expected at least one object pixel, got none")
+    counts = checked_counts("counts", counts)
     device = float64_device(counts)
     true, false = counts.to(device, torch.float64).flip(1).cumsum(1)
     precision = torch.where(true + false > 0, true / (true + false).clamp_min(1), 1.0)
@@ -126,8 +140,11 @@ def pixel_average_precision(counts: Tensor) -> PixelPrecision:
     return PixelPrecision((precision * gained).sum(), precision, recall)
 
 
-class PxAP(Metric):
+class PxAP(CountMetric[PixelPrecision]):
     """Average precision of pixels over all images, with regions to ignore.
+
+    ``compute`` returns the average precision, a float64 scalar, NaN if no object pixel was counted.
+    ``details`` returns :class:`wsolrefine.metrics.PixelPrecision`.
 
     Args:
         thresholds: edges of the bins of scores, T rising numbers from 0; None: 0, 0.001, ... 0.999.
@@ -136,6 +153,7 @@ class PxAP(Metric):
 
     Raises:
         ImportError: torchmetrics is not installed.
+        TypeError: ``thresholds`` is not a list of numbers, or ``ignore_index`` not an integer.
         ValueError: thresholds do not rise from 0.
 
     Example:
@@ -143,18 +161,18 @@ class PxAP(Metric):
         >>> metric = PxAP()
         >>> maps = torch.tensor([[[0.9, 0.8, 0.1]]])
         >>> metric.update(maps, torch.tensor([[[1, 0, 1]]]))
-        >>> round(metric.compute().average_precision.item(), 4)  # 1/2 * 1 + 1/2 * 2/3
+        >>> round(metric.compute().item(), 4)  # 1/2 * 1 + 1/2 * 2/3
         0.8333
+        >>> round(metric.details().precision[-1].item(), 4)  # of all pixels: 2/3
+        0.6667
 
     Reference:
         Choe et al., "Evaluating Weakly Supervised Object Localization Methods Right", CVPR 2020.
 
     """
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
     counts: Tensor
+    _result = PixelPrecision
 
     def __init__(
         self,
@@ -165,9 +183,9 @@ class PxAP(Metric):
     ) -> None:
         super().__init__(**kwargs)
         self.thresholds = _edges(thresholds)
-        self.ignore_index = ignore_index
+        self.ignore_index = checked_label("ignore_index", ignore_index)
         counts = torch.zeros(2, len(self.thresholds) + 2, dtype=torch.int64)
-        keep_apart(self, self.thresholds, ignore_index)
+        keep_apart(self, self.thresholds, self.ignore_index)
         self.add_state("counts", counts, dist_reduce_fx="sum")
 
     def update(self, maps: Tensor, masks: Tensor) -> None:
@@ -175,8 +193,15 @@ class PxAP(Metric):
         counts = count_scores(
             maps, masks, thresholds=self.thresholds, ignore_index=self.ignore_index
         )
-        self.counts += counts.to(self.counts.device)
+        self.counts = self.counts + counts.to(self.counts.device)
 
-    def compute(self) -> PixelPrecision:
-        """Return the average precision and its curve."""
+    def compute(self) -> Tensor:
+        """Return the average precision."""
+        return self._details().average_precision
+
+    def _details(self) -> PixelPrecision:
         return pixel_average_precision(self.counts)
+
+    def _draw(self, details: PixelPrecision, axes: Any) -> None:
+        title = f"PxAP {details.average_precision.item():.3f}"
+        draw_precision(axes, details.recall, details.precision, title)

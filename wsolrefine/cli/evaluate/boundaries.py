@@ -44,6 +44,8 @@ def evaluate_edges(
         total += counts[0]
         best += best_counts(counts)
         sizes.append(size)
+    if not total[3].any():
+        raise ValueError("boundaries: expected at least one boundary pixel, got none")
     score = boundary_score(total, best)
     results = {
         "ods": score.ods.item(),

@@ -26,12 +26,24 @@ class Chosen(NamedTuple):
 
 
 def choose_thresholds(counts: Counts, thresholds: Sequence[float]) -> Chosen:
-    """Return the lowest of the best thresholds of a split; MaxBoxAccV2 has one for each IoU."""
+    """Return the lowest of the best thresholds of a split; MaxBoxAccV2 has one for each IoU.
+
+    Raises:
+        ValueError: there are masks without any object pixel.
+
+    """
+    _check_objects(counts)
     level = int(peak_iou(counts["levels"][None]).peak_threshold) if "levels" in counts else None
     if "single" not in counts:
         return Chosen(None, [], level)
     single, all = (_box_accuracy(counts, name, thresholds) for name in ("single", "all"))
     return Chosen(_best_indices(single)[0], _best_indices(all), level)
+
+
+def _check_objects(counts: Counts) -> None:
+    for name in ("levels", "scores"):
+        if name in counts and not counts[name][0].any():
+            raise ValueError("masks: expected at least one object pixel, got none")
 
 
 def _box_accuracy(counts: Counts, name: str, thresholds: Sequence[float]) -> BoxAccuracy:
@@ -66,6 +78,7 @@ def compute_results(
             raise ValueError(f"thresholds: expected both splits to have {name}, got only one")
     if chosen.single is None and chosen.level is None:
         raise ValueError("expected a true box or a mask of at least one image, got none")
+    _check_objects(counts)
     results: Results = {}
     curves: Results = {}
     if chosen.single is not None:

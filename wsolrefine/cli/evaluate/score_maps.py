@@ -18,6 +18,7 @@ from wsolrefine.cli.finite import not_finite
 from wsolrefine.data import ScoreMaps
 from wsolrefine.data.images import AS_STORED, image_size, reading
 from wsolrefine.metrics import prepare_score_map
+from wsolrefine.metrics._inputs import unit_interval
 
 
 class Prediction(NamedTuple):
@@ -55,7 +56,8 @@ class MapFolder:
         """Read one map.
 
         Raises:
-            ValueError: the map contains NaN, or without ``normalize`` values outside [0, 1].
+            ValueError: the map contains NaN, or without ``normalize`` values outside [0, 1] by more
+                than rounding.
 
         """
         with contextlib.suppress(OSError, ValueError):  # images are not needed for maps of files
@@ -65,13 +67,13 @@ class MapFolder:
             raise ValueError("map: expected finite numbers, got NaN or infinity")
         if self.normalize:
             return minmax(map)
-        low, high = map.min().item(), map.max().item()
-        if low < 0 or high > 1:
-            raise ValueError(
-                f"map: expected values in [0, 1], got {low:.4g} to {high:.4g}"
-                " (--normalize applies min-max normalization to every map)"
-            )
-        return map
+        # The reader returns float64, but the file may hold fewer digits.
+        half = torch.equal(map.half().double(), map)
+        try:
+            return unit_interval("map", map, torch.float16 if half else torch.float32)
+        except ValueError as error:
+            hint = "--normalize applies min-max normalization to every map"
+            raise ValueError(f"{error} ({hint})") from None
 
     def predict(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Prediction]:
         """Return the maps of the files."""

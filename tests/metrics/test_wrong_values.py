@@ -1,0 +1,280 @@
+"""Every option and input answers a wrong value by its name, and a refused batch changes nothing."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from wsolrefine import metrics
+
+MAPS = torch.rand(2, 5, 6, generator=torch.Generator().manual_seed(0))
+MASKS = (MAPS > 0.5).long()
+BOXES = [torch.tensor([[0.0, 0, 3, 3]]), torch.tensor([[1.0, 1, 3, 3], [0, 0, 2, 2]])]
+FOUND = torch.tensor([[[0.0, 0, 3, 3], [1, 1, 2, 2]]] * 2)
+LABELS, TRUE = torch.tensor([[0, 1], [1, 0]]), torch.tensor([0, 0])
+LINES = MAPS > 0.5
+SIZES, STEPS = [(5, 6), (10, 12)], [0.0, 0.5]
+INPUTS = {
+    "boxes": {"maps": MAPS, "boxes": BOXES, "image_sizes": SIZES},
+    "pixels": {"maps": MAPS, "masks": MASKS},
+    "edges": {"edges": MAPS, "boundaries": LINES},
+    "classes": {
+        "boxes": FOUND, "labels": LABELS, "target_boxes": BOXES, "target_labels": TRUE,
+        "gt_known_boxes": FOUND[:, 0],
+    },
+    "first": {
+        "boxes": FOUND[:, 0], "labels": LABELS[:, 0], "target_boxes": BOXES, "target_labels": TRUE,
+    },
+}  # fmt: skip
+# Name, inputs, and the options of the function.
+FUNCTIONS = {
+    "thresholds_of": ({}, {"step": 0.1}),
+    "prepare_score_map": ({"map": MAPS[0]}, {"size": (7, 8)}),
+    "score_map_boxes": ({"map": MAPS[0]}, {"threshold": 0.5, "all_contours": False}),
+    "count_box_hits": (
+        INPUTS["boxes"],
+        {"thresholds": STEPS, "ious": (0.5,), "all_contours": False},
+    ),
+    "count_box_hits_half_open": (
+        INPUTS["boxes"],
+        {"thresholds": STEPS, "ious": (0.5,), "all_components": False},
+    ),
+    "max_box_acc": ({"hits": torch.ones(1, 2).long()}, {"total": 3, "thresholds": STEPS}),
+    "count_scores": (INPUTS["pixels"], {"thresholds": STEPS, "ignore_index": 255}),
+    "pixel_average_precision": ({"counts": torch.ones(2, 4).long()}, {}),
+    "count_gray_levels": (INPUTS["pixels"], {"ignore_index": 255}),
+    "peak_iou": ({"counts": torch.ones(2, 2, 256).long()}, {"aggregate": "mean"}),
+    "localization_hits": (INPUTS["classes"], {"hit": ">", "iou": 0.5, "inclusive": False}),
+    "localization_errors": (INPUTS["first"], {"inclusive": False}),
+    "match_boundaries": ({"predicted": LINES, "target": LINES}, {"tolerance": 0.1}),
+    "count_boundary_matches": (
+        INPUTS["edges"],
+        {"thresholds": STEPS, "tolerance": 0.1, "suppress": True},
+    ),
+    "boundary_score": (
+        {"counts": torch.ones(4, 2).long(), "best": torch.ones(4).long()},
+        {"thresholds": STEPS},
+    ),
+}
+CLASSES = {
+    "MaxBoxAcc": (INPUTS["boxes"], {"thresholds": STEPS, "ious": (0.5,), "half_open": False}),
+    "MaxBoxAccV2": (INPUTS["boxes"], {"thresholds": STEPS, "ious": (0.5,), "half_open": True}),
+    "PxAP": (INPUTS["pixels"], {"thresholds": STEPS, "ignore_index": 255}),
+    "PeakIoU": (INPUTS["pixels"], {"aggregate": "mean", "ignore_index": 255}),
+    "LocalizationAccuracy": (INPUTS["classes"], {"hit": ">", "iou": 0.5, "inclusive": False}),
+    "LocalizationErrors": (INPUTS["first"], {"inclusive": False}),
+    "BoundaryScore": (
+        INPUTS["edges"],
+        {"thresholds": STEPS, "tolerance": 0.1, "suppress": True},
+    ),
+}
+# None stands for a default here.
+OPTIONAL = {"image_sizes", "gt_known_boxes", "best"} | {
+    (name, "thresholds") for name in {**FUNCTIONS, **CLASSES} if name != "max_box_acc"
+}
+
+KINDS = [None, "x", "0.5", b"x", 1j, object(), {}, {0.5: 1}, torch.rand(2, 3), int, [None], ["x"], [[0.5]]]  # fmt: skip
+NUMBERS = [float("nan"), float("inf"), -float("inf"), -1, -0.5, [float("nan")], [2.0], [-1], 1e300]
+WRONG = {
+    "step": [*KINDS, *NUMBERS, True, 0, 1.5, 1e-12, (0.5,)],
+    "size": [*KINDS, *NUMBERS, True, 7, (7,), (7, 0), (7, -1), (7, 8, 9), (7.0, 8.0), (7, None)],
+    "threshold": [*KINDS, *NUMBERS, True, 1.5, (0.5,)],
+    "thresholds": [*KINDS, *NUMBERS, True, 0.5, (), [0.5, 0.2], [0.5, 0.5], [0.0, 1.5], [True], [1j]],
+    "ious": [*KINDS, *NUMBERS, True, 0.5, (), [0.0], [50], [True]],
+    "iou": [*KINDS, *NUMBERS, True, 0, 50, (0.5,)],
+    "hit": [*KINDS, *NUMBERS, True, ">>", "gt", ">=>"],
+    "total": [*KINDS, *NUMBERS, True, 2.0, 0.5, torch.tensor(-1), torch.tensor(2.0), torch.ones(2)],
+    "ignore_index": [*KINDS, *NUMBERS[:3], *NUMBERS[4:], True, 2.0, (255,), 10**30],
+    "aggregate": [*KINDS, *NUMBERS, True, "Pooled", "max", ("mean",)],
+    "tolerance": [*KINDS, *NUMBERS[:-1], True, (0.1,)],
+    **{
+        flag: [*KINDS, *NUMBERS, 0, 1, "no", (), (True,), torch.tensor(True)]
+        for flag in ("all_contours", "all_components", "half_open", "inclusive", "suppress")
+    },
+}  # fmt: skip
+
+
+def refused(name, option, value, call):
+    """The message starts with the name of the option."""
+    with pytest.raises((TypeError, ValueError), match=rf"^{option}: expected") as raised:
+        call()
+    assert len(str(raised.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [(name, option) for name, (_, own) in FUNCTIONS.items() for option in own]
+)
+def test_functions_refuse_wrong_options(name, option):
+    inputs, options = FUNCTIONS[name]
+    function = getattr(metrics, name)
+    function(**inputs, **options)
+    for value in WRONG[option]:
+        if value is None and (name, option) in OPTIONAL:
+            continue
+        refused(name, option, value, lambda v=value: function(**inputs, **{**options, option: v}))
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [(name, option) for name, (_, own) in CLASSES.items() for option in own]
+)
+def test_metrics_refuse_wrong_options_when_they_are_made(name, option):
+    make, options = getattr(metrics, name), CLASSES[name][1]
+    for value in WRONG[option]:
+        if value is None and (name, option) in OPTIONAL:
+            continue
+        refused(name, option, value, lambda v=value: make(**{**options, option: v}))
+
+
+def test_every_option_of_every_function_and_metric_is_listed():
+    import inspect
+
+    for name in metrics.__all__:
+        made = getattr(metrics, name)
+        if name in FUNCTIONS or name in CLASSES:
+            inputs, options = (FUNCTIONS | CLASSES)[name]
+            known = {*options} if name in CLASSES else {*inputs, *options}
+            assert known == {*inspect.signature(made).parameters} - {"kwargs"}
+        else:
+            assert issubclass(made, (tuple, int))
+
+
+NAN_MAPS, OUTSIDE = MAPS * torch.nan, MAPS + 0.5
+WRONG_INPUTS = {
+    "a kind": [None, "x", 3, 0.5, 1j, {}, object(), np.ones((2, 5, 6)), [None, None], [[0.5]], ("x", "y")],
+    "a shape": [
+        torch.rand(()), torch.rand(5), torch.rand(5, 6)[None, None], torch.rand(2, 0, 6),
+        torch.rand(2, 2, 3, 4), torch.rand(3, 7, 6), torch.ones(7).long(), torch.ones(3, 3, 3) > 0,
+    ],
+    "a layout": [MAPS.to("meta"), MAPS.to_sparse(), MASKS.to("meta"), MASKS.to_sparse(), LINES.to("meta")],
+    "a dtype": [MAPS.cfloat(), MAPS.to(torch.float8_e5m2), torch.tensor([1j])],
+}  # fmt: skip
+WRONG_ONES = {
+    "boxes": [
+        BOXES[:1], [BOXES[0], None], [BOXES[0], [[0, 0, 1, 1]]], [BOXES[0], BOXES[0][0]],
+        [BOXES[0], BOXES[0] * torch.nan], [BOXES[0], torch.tensor([[3.0, 0, 1, 3]])],
+        [BOXES[0], BOXES[0] > 0], [BOXES[0], BOXES[0] + 0j], [BOXES[0], BOXES[0].to("meta")],
+        [BOXES[0], torch.tensor([[0, 0, 3, torch.inf]])], {0: BOXES[0], 1: BOXES[1]},
+    ],
+    "image_sizes": [
+        "x", 3, SIZES[:1], [(5, 6), (5, 0)], [(5, 6), (5, -6)], [(5, 6), (5.5, 6)], [(5, 6), "ab"],
+        [(5, 6), (5,)], [(5, 6), (float("nan"), 6)], [(5, 6), (10**30, 6)], [(5, 6), (True, None)],
+        torch.tensor([[True, True]] * 2), torch.tensor([[5j, 6]] * 2), torch.ones(2, 2).to("meta"),
+    ],
+    "masks": [MAPS, MASKS[:1], MASKS + 0j],
+    "boundaries": [MASKS, LINES[:1]],
+}  # fmt: skip
+REVERSED = FOUND.flip(-1) - torch.tensor([1, 2, 3, 4])
+WRONG_FOUND = {
+    "boxes": [FOUND > 0, FOUND[..., :3], REVERSED, REVERSED[:, 0]],
+    "labels": [LABELS.float(), LABELS - 1, LABELS[:, :1], LABELS > 0],
+    "target_boxes": [*WRONG_ONES["boxes"][:9], None, "xy"],
+    "target_labels": [TRUE.float(), TRUE - 1, TRUE[:1], torch.zeros(2, 2).long()],
+    "gt_known_boxes": [FOUND, FOUND[:1, 0], REVERSED[:, 0], FOUND[:, 0] > 0],
+}
+WRONG_MAPS = {"PxAP": [NAN_MAPS, OUTSIDE, MAPS / 0], "MaxBoxAcc": [NAN_MAPS, OUTSIDE, MAPS - 0.5]}
+WRONG_MAPS["BoundaryScore"] = WRONG_MAPS["PxAP"]
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"), [(name, some) for name, (inputs, _) in CLASSES.items() for some in inputs]
+)
+def test_wrong_inputs_are_refused_and_change_no_count(name, argument):
+    inputs, options = CLASSES[name]
+    values = [value for some in WRONG_INPUTS.values() for value in some]
+    own = WRONG_FOUND if "labels" in inputs else WRONG_ONES
+    values += own.get(argument, [])
+    if argument in ("maps", "edges"):
+        values += WRONG_MAPS.get(name, [])
+    metric = getattr(metrics, name)(**options)
+    metric.update(**inputs)
+    before = {state: getattr(metric, state).clone() for state in metric._defaults}
+    for value in values:
+        if value is None and argument in OPTIONAL:
+            continue
+        for call in (metric.update, metric):
+            # Where shapes disagree, it may be the other argument that is named.
+            with pytest.raises(
+                (TypeError, ValueError), match=r"^[a-z_]+(\[\d\])?: expected"
+            ) as one:
+                call(**{**inputs, argument: value})
+            assert re.match(r"[a-z_]+", str(one.value))[0] in inputs
+            for state, count in before.items():
+                assert torch.equal(getattr(metric, state), count)
+
+
+# Rounding -----------------------------------------------------------------------------------------
+
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+def next_above(dtype, steps):
+    return 1 + steps * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_maps_may_leave_the_interval_by_rounding(dtype, steps):
+    """As after interpolation: the same counts as of the map that ends at 1."""
+    expected = MAPS.to(dtype).clamp_max(0.9)
+    expected[:, 1, 1:3], expected[:, 0, 0] = 1, 0
+    maps = expected.clone()
+    maps[:, 1, 1:3], maps[:, 0, 0] = next_above(dtype, steps), -torch.finfo(dtype).eps
+    assert maps.amax() > 1
+    calls = {
+        "count_box_hits": (BOXES,),
+        "count_scores": (MASKS,),
+        "count_boundary_matches": (LINES,),
+    }
+    for name, arguments in calls.items():
+        function = getattr(metrics, name)
+        assert torch.equal(function(maps, *arguments), function(expected, *arguments)), name
+    out = metrics.score_map_boxes(maps[0], 0.5)
+    assert torch.equal(out, metrics.score_map_boxes(expected[0], 0.5))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_maps_outside_by_more_than_rounding_are_refused_with_their_range(dtype):
+    maps = MAPS.to(dtype).clamp(0.25, 0.75)
+    for value in (next_above(dtype, 6), 1.5, 255.0, -8 * torch.finfo(dtype).eps, torch.nan):
+        maps[1, 2, 3] = value
+        for name, call in (
+            ("maps", lambda: metrics.count_box_hits(maps, BOXES)),
+            ("maps", lambda: metrics.count_scores(maps, MASKS)),
+            ("edges", lambda: metrics.count_boundary_matches(maps, LINES)),
+            ("map", lambda: metrics.score_map_boxes(maps[1], 0.5)),
+        ):
+            with pytest.raises(
+                ValueError, match=rf"^{name}: expected values in \[0, 1\], got "
+            ) as e:
+                call()
+            assert "got 0 to 1" not in str(e.value)
+
+
+# Finite values at the ends of what a dtype holds -------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-200, 1e200, 1.5e308])
+def test_the_scale_of_a_map_in_float64_does_not_matter(scale):
+    """float32, in which OpenCV resizes, would make it zero or infinite."""
+    map = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(3, 4)
+    expected = metrics.prepare_score_map(map, (9, 8))
+    assert expected.max() == 1
+    torch.testing.assert_close(
+        metrics.prepare_score_map(scale * map, (9, 8)), expected, rtol=1e-5, atol=1e-6
+    )
+    if scale > 1:
+        masks = torch.ones(1, 3, 4).long()
+        levels = metrics.count_gray_levels(scale * map[None], masks)
+        assert levels[0, 0].nonzero().flatten().tolist() == [255 * i // 11 for i in range(12)]
+
+
+def test_true_boxes_far_beyond_the_image_are_missed():
+    far = torch.tensor([[0, 0, 1e300, 1e300]], dtype=torch.float64)
+    near = torch.tensor([[0.0, 0, 4, 4]])
+    for count in (metrics.count_box_hits, metrics.count_box_hits_half_open):
+        assert count(torch.ones(1, 4, 4), [far], ious=[1e-9]).eq(0).all()
+        # Another true box of the image is hit as without it.
+        both = torch.cat([far, near.double()])
+        maps = torch.ones(1, 4, 4)
+        assert torch.equal(count(maps, [both]), count(maps, [near]))
