@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors
-from wsolrefine.activation.hooks import capture, evaluation, logits_of
-from wsolrefine.activation.layout import lay_out
-from wsolrefine.activation.probe import Grid, Probe
+from wsolrefine.activation.calling import Call, check_call
+from wsolrefine.activation.gradient import last_with_gradient
+from wsolrefine.activation.hooks import evaluation
+from wsolrefine.activation.layout import reader
+from wsolrefine.activation.outputs import Logits, check_logits
+from wsolrefine.activation.probe import Map, Probe
+from wsolrefine.activation.stages import Stages
 
 
 class Layers(NamedTuple):
@@ -28,7 +31,12 @@ class Layers(NamedTuple):
 
 
 def find_layers(
-    model: nn.Module, images: Tensor, *, to_map: Callable[[Tensor], Tensor] | None = None
+    model: nn.Module,
+    images: Tensor,
+    *,
+    to_map: Callable[[Tensor], Tensor] | None = None,
+    logits: Logits | None = None,
+    call: Call | None = None,
 ) -> Layers:
     """Find the layers of a classifier to take features and a CAM from, by running it once.
 
@@ -77,17 +85,18 @@ def find_layers(
     """
     check_tensors(images=(images, "B C H W"))
     with torch.inference_mode(False), evaluation(model):
-        read = _reader(images, to_map)
-        noise = _noise_like(images)
-        probe = Probe(model, noise, read)
-        stages = _stages(probe, (images.shape[-2], images.shape[-1]))
-        averaged = probe.averaged()
-        cam, head = averaged or (_last_with_gradient(model, noise, stages, read), None)
-    return Layers(tuple(grid.name for grid in _feature_layers(stages)), cam, head)
+        probe, stages = _probed(model, images, to_map, logits, call)
+        cam, head = probe.averaged() or (last_with_gradient(probe, stages), None)
+    return Layers(tuple(one.name for one in _feature_layers(stages)), cam, head)
 
 
 def find_stages(
-    model: nn.Module, images: Tensor, *, to_map: Callable[[Tensor], Tensor] | None = None
+    model: nn.Module,
+    images: Tensor,
+    *,
+    to_map: Callable[[Tensor], Tensor] | None = None,
+    logits: Logits | None = None,
+    call: Call | None = None,
 ) -> tuple[str, ...]:
     """Find the last layer of each stage of a classifier, by running it once.
 
@@ -118,95 +127,45 @@ def find_stages(
     """
     check_tensors(images=(images, "B C H W"))
     with torch.inference_mode(False), evaluation(model):
-        probe = Probe(model, _noise_like(images), _reader(images, to_map))
-        stages = _stages(probe, (images.shape[-2], images.shape[-1]))
-    sizes = sorted({grid.size for grid in stages if prod(grid.size) > 1}, key=prod)
-    sizes = sizes or [stages[-1].size]
-    return tuple(_outermost(stages, size).name for size in reversed(sizes))
+        _, stages = _probed(model, images, to_map, logits, call)
+    return tuple(stages.end(size).name for size in reversed(stages.sizes))
 
 
-def _noise_like(images: Tensor) -> Tensor:
-    noise = torch.randn(1, *images.shape[1:], generator=torch.Generator().manual_seed(0))
-    return noise.to(images.device, images.dtype)
-
-
-def _reader(
-    images: Tensor, to_map: Callable[[Tensor], Tensor] | None
-) -> Callable[[Tensor], Tensor | None]:
-    size = (images.shape[-2], images.shape[-1])
-
-    def read(tensor: Tensor) -> Tensor | None:
-        if to_map is None or tensor.ndim != 3:
-            return lay_out(tensor, size)
-        try:
-            return to_map(tensor)
-        except (TypeError, ValueError, IndexError, RuntimeError):
-            return None  # not every tensor with three axes is a sequence of tokens
-
-    return read
-
-
-def _stages(probe: Probe, image_size: tuple[int, int]) -> list[Grid]:
-    """Return the outputs that are maps of the image, in the layout and on grids of its stages."""
-    height, width = image_size
-    grids = [
-        grid
-        for grid in probe.outputs.values()
-        # Tokens have already been arranged on a grid. Some of the other outputs look like a map but
-        # are none: attention matrices go from token to token.
-        if len(grid.shape) == 3
-        or (
-            abs(grid.size[0] * width - grid.size[1] * height) < max(height, width)
-            and grid.size[0] <= height
-            and probe.tokens.isdisjoint(grid.size)
+def _probed(
+    model: nn.Module,
+    images: Tensor,
+    to_map: Callable[[Tensor], Tensor] | None,
+    logits: Logits | None,
+    call: Call | None,
+) -> tuple[Probe, Stages]:
+    check_logits(logits)
+    check_call(call)
+    read = reader((images.shape[-2], images.shape[-1]), to_map)
+    probe = Probe(model, images, read, logits=logits, call=call)
+    stages = Stages(model, probe.outputs.values())
+    if not stages.sizes:
+        raise ValueError(
+            "model: expected a layer whose output is a map of the image, got none of "
+            f"{_tried(probe)}"
         )
+    return probe, stages
+
+
+def _tried(probe: Probe) -> str:
+    """Return how many layers are no map of the image for which reason, with an example of each."""
+    examples: dict[str, list[str]] = {}
+    for name, (why, shape) in probe.faults.items():
+        shown = ", ".join(["B", *map(str, shape[1:])])
+        examples.setdefault(why.partition(" (")[0], []).append(f"{name!r} ({shown})")
+    listed = [
+        f"{len(names)} {why}, such as {names[0]}" for why, names in examples.items()
     ]
-    # Padding creates grids of its own, on which no layer with weights has an output.
-    sizes = {grid.size for grid in grids if grid.weighted}
-    grids = [grid for grid in grids if grid.size in sizes]
-    if not grids:
-        raise ValueError("model: expected a layer whose output has a grid, got none")
-    return [grid for grid in grids if len(grid.shape) == len(grids[-1].shape)]
+    return f"{len(probe.faults)} layers: {'; '.join(listed)}" if listed else "no layers"
 
 
-def _feature_layers(stages: list[Grid]) -> list[Grid]:
+def _feature_layers(stages: Stages) -> list[Map]:
     """Return the last layers of the two stages before the last, or of those that exist.
 
     Two stages together locate better than either alone: ``python -m benchmarks.quality --search``.
     """
-    sizes = sorted({grid.size for grid in stages}, key=prod)
-    return [_outermost(stages, size) for size in (sizes[2:0:-1] or sizes)]
-
-
-def _outermost(stages: list[Grid], size: tuple[int, int]) -> Grid:
-    """Return the outermost layer on a grid, the last one if there are several.
-
-    The layers inside a block mix stages: an expansion convolution may still run on the finer grid
-    of the stage before. The output of the block does not.
-    """
-    names = {grid.name for grid in stages}
-
-    def depth(grid: Grid) -> int:
-        # A list of modules without an output, like ``blocks`` of ``blocks.3``, does not count.
-        parts = grid.name.split(".")
-        return sum(".".join(parts[:end]) in names for end in range(1, len(parts)))
-
-    return min((grid for grid in reversed(stages) if grid.size == size), key=depth)
-
-
-def _last_with_gradient(
-    model: nn.Module, images: Tensor, stages: list[Grid], read: Callable[[Tensor], Tensor | None]
-) -> str:
-    best = _outermost(stages, stages[-1].size)
-    like = [g.name for g in reversed(stages) if (g.size, g.channels) == (best.size, best.channels)]
-    with torch.enable_grad(), capture(model, *like) as outputs:
-        score = logits_of(model(images.requires_grad_())).amax()
-    names = [name for name in [best.name, *like] if outputs[name].requires_grad]
-    if names and score.requires_grad:
-        tensors = [outputs[name] for name in names]
-        gradients = torch.autograd.grad(score, tensors, allow_unused=True)
-        for name, gradient in zip(names, gradients, strict=True):
-            maps = read(gradient) if gradient is not None else None
-            if maps is not None and maps.any():
-                return name
-    raise ValueError("model: expected logits that depend on a layer with a grid, got none")
+    return [stages.end(size) for size in (stages.sizes[2:0:-1] or stages.sizes)]
