@@ -46,6 +46,7 @@ from wsolrefine.localization import localizer as module
 METHOD = pytest.mark.parametrize("method", THRESHOLDS)
 FAMILY = pytest.mark.parametrize("name", FAMILIES)
 IMAGES = images()
+NAMES = [f"name {number}" for number in range(CLASSES)]
 
 
 def same(found, other, **tolerance):
@@ -266,7 +267,7 @@ def test_images_of_one_pixel(method):
         found = Localizer(model, refine=method, layers=layers)(torch.rand(2, 3, *size))
         assert found.maps.shape == (2, 1, *size)
         assert found.maps.isfinite().all()
-    with pytest.raises(ValueError, match="model: expected a layer whose output has a grid"):
+    with pytest.raises(ValueError, match="model: expected a layer whose output is a map"):
         Localizer(model, refine=method)(torch.rand(2, 3, 1, 1))
 
 
@@ -276,7 +277,7 @@ def test_a_model_without_parameters():
     assert localizer.device == torch.device("cpu")
     assert localizer(IMAGES).maps.shape == (2, 1, SIDE, SIDE)
     assert localizer(photograph(20, 10)).maps.shape == (1, 1, 10, 20)
-    with pytest.raises(ValueError, match="model: expected a layer whose output has a grid"):
+    with pytest.raises(ValueError, match="model: expected a layer whose output is a map"):
         Localizer(model)(IMAGES)
 
 
@@ -420,7 +421,7 @@ COPIES = {
 def test_copies(how, method):
     """Also after images were seen, with the layers that were found."""
     localizer = Localizer(
-        Classifier(build("resnet"), Preprocess((SIDE, SIDE)), ["one", "two"], "small"),
+        Classifier(build("resnet"), Preprocess((SIDE, SIDE)), NAMES, "small"),
         refine=method, threshold=0.3, parts="all",
     )  # fmt: skip
     before = COPIES[how](localizer)
@@ -429,7 +430,7 @@ def test_copies(how, method):
     for other in (before, after):
         exactly_same(other(IMAGES, top=2), found)
         assert other.title == localizer.title
-        assert other.class_names == ["one", "two"]
+        assert other.class_names == NAMES
         assert other.preprocess == localizer.preprocess
     after.model.conv1.weight.data.zero_()
     exactly_same(localizer(IMAGES, top=2), found)
@@ -504,7 +505,8 @@ class Wrapped(nn.Module):
     [
         lambda logits: {"logits": logits},
         lambda logits: {"hidden": None, "out": logits},
-        lambda logits: (logits, logits * 0),
+        lambda logits: (logits, logits.mean()),
+        lambda logits: (logits.mean(), logits),
         lambda logits: [logits],
     ],
 )
@@ -589,8 +591,13 @@ def test_to_map():
     localizer = Localizer(model, to_map=to_map)
     exactly_same(localizer(IMAGES), Localizer(model)(IMAGES))
     exactly_same(pickle.loads(pickle.dumps(localizer))(IMAGES), localizer(IMAGES))
-    turned = Localizer(model, to_map=lambda tokens: to_map(tokens).mT)(IMAGES)
-    assert_close(turned.coarse, localizer(IMAGES).coarse.mT)
+
+
+def test_to_map_that_transposes_the_grid_is_refused():
+    to_map = partial(tokens_to_map, num_prefix_tokens=5)
+    turned = Localizer(build("vit registers"), to_map=lambda tokens: to_map(tokens).mT)
+    with pytest.raises(ValueError, match="changed where the image did not"):
+        turned(IMAGES)
 
 
 def test_the_title():
@@ -752,11 +759,11 @@ class Stretched(nn.Sequential):
 
 
 def test_a_classifier_brings_preprocessing_and_names():
-    classifier = Classifier(build(), Preprocess((SIDE, SIDE)), ["cat, tabby", "dog"], "pets")
+    classifier = Classifier(build(), Preprocess((SIDE, SIDE)), NAMES, "pets")
     localizer = Localizer(classifier)
     found = localizer(photograph(50, 30))
     exactly_same(found, for_photographs()(photograph(50, 30)))
-    assert found.class_names == ["cat, tabby", "dog"]
+    assert found.class_names == NAMES
     assert localizer.name == "pets"
     assert Localizer(classifier, class_names=["a"]).class_names == ["a"]
     own = Localizer(classifier, preprocess=Stretched())

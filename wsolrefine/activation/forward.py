@@ -25,7 +25,7 @@ from wsolrefine.activation.hooks import (
 )
 from wsolrefine.activation.labels import as_labels, choose_labels
 from wsolrefine.activation.layers import Layers, find_layers
-from wsolrefine.activation.layout import lay_out, laid_out
+from wsolrefine.activation.layout import laid_out, lay_out
 from wsolrefine.activation.outputs import Logits, check_logits, classes_of, logits_of
 from wsolrefine.activation.probe import closest
 from wsolrefine.functional._numeric import working
@@ -65,10 +65,12 @@ def class_activation(
         labels: classes to map, int64, ``(B,)`` or ``(B, K)``; or one class for all
             images; None takes the ``top`` best ones.
         top: number of classes per image when ``labels`` is None.
-        layers: which layers to use; None calls :func:`find_layers`, which runs the model once more.
-            For many batches of one size, call it once yourself.
+        layers: which layers to use; None calls :func:`find_layers`, which runs the model on 18 more
+            images. For many batches of one size, call it once yourself.
         to_map: rearranges a layer's output to ``(B, C, h, w)``, both for features and for the CAM;
             None infers the layout from the shape, see :func:`find_layers`.
+        logits: how to read the model's output, see :func:`find_layers`.
+        call: how the model is called, see :func:`find_layers`.
 
     Returns:
         ``ClassActivation(logits, labels, cam, features)``: logits ``(B, num_classes)``; labels
@@ -77,9 +79,12 @@ def class_activation(
         a zero CAM and leaves the others untouched.
 
     Raises:
-        TypeError: ``images`` is not a floating-point tensor or ``labels`` are not int64.
-        ValueError: shapes or devices disagree, a label or ``top`` is out of range, a layer is
-            unknown, did not run or has no grid, or the head does not read the mean of ``cam``.
+        TypeError: ``images`` is not a floating-point tensor, ``labels`` are not int64, or
+            ``logits`` or ``call`` is of another kind.
+        ValueError: shapes or devices disagree, a label or ``top`` is out of range, both are given,
+            a layer is unknown, did not run or has no grid, the head does not read the mean of
+            ``cam`` or has only zero weights, several outputs can be logits, or Grad-CAM needs
+            weights that were made under ``inference_mode``.
 
     Example:
         >>> import torch
@@ -135,6 +140,10 @@ def _head_weight(model: nn.Module, name: str) -> Tensor:
     if not isinstance(head, (nn.Linear, nn.Conv2d)):
         kind = type(head).__name__
         raise ValueError(f"layers: expected a head of type Linear or Conv2d, got {kind} {name!r}")
+    if not head.weight.any():
+        raise ValueError(
+            f"model: expected a trained head, got {name!r}, whose weights are all zero"
+        )
     return head.weight.detach()
 
 

@@ -57,18 +57,18 @@ def last_with_gradient(probe: Probe, stages: Stages) -> str:
 
     The outermost layer, if the logits use the tensor that it returns. If they use another one (a
     wrapper may return a pooled vector beside the map), the outermost layer inside for which they do.
-    If they do not depend on it at all, as on the final patch tokens of a class-token transformer,
-    the layer that follows on the last block on which they do: the normalization before the last
+    If they do not depend on it at all, as on the final patch tokens of a class-token
+    transformer, the layer that follows on the last block on which they do: the normalization before the last
     attention.
     """
     check_differentiable(probe.model)
-    # What runs last is what the logits are made of, whatever the size of its grid.
-    best = stages.end(stages.maps[-1].size)
+    best = stages.last
     like = [one for one in stages.maps if (one.size, one.channels) == (best.size, best.channels)]
     names = [one.name for one in like]
     reached = _reached(probe, names)
     if best.name in reached:
-        inside = sorted(reversed(like), key=stages.depth)
+        # The outermost first, and of those the last.
+        inside = sorted(like, key=lambda one: (stages.depth(one), -names.index(one.name)))
         order = [best.name, *(one.name for one in inside if one.name.startswith(f"{best.name}."))]
     else:
         blocks = [name for name in names if name in reached and _is_block(probe.model, name)]
@@ -79,7 +79,9 @@ def last_with_gradient(probe: Probe, stages: Stages) -> str:
     for name in dict.fromkeys([*order, *reversed(names)]):
         if name in reached and _starts_a_graph(probe, name):
             return name
-    raise ValueError(f"model: expected logits that depend on a layer with a grid, got {_why(probe)}")
+    raise ValueError(
+        f"model: expected logits that depend on a layer with a grid, got {_why(probe)}"
+    )
 
 
 def _reached(probe: Probe, names: list[str]) -> set[str]:

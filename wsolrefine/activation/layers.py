@@ -38,20 +38,29 @@ def find_layers(
     logits: Logits | None = None,
     call: Call | None = None,
 ) -> Layers:
-    """Find the layers of a classifier to take features and a CAM from, by running it once.
+    """Find the layers of a classifier to take features and a CAM from, and check each of them.
 
     The model runs in evaluation mode on noise with the images' height, width and dtype, so that the
-    result depends on these alone; it is left as it was.
+    result depends on these alone; it is left as it was. It runs on 18 images: two of noise, and the
+    first with one of 4x4 parts changed at a time. They go through together, or in smaller batches
+    if they are large or the model cannot take as many; Grad-CAM takes two or more passes besides.
+
+    A layer counts only if its output is a map of the image: it has the image's aspect and at least
+    two channels, differs between images, has no border that does not, and changes where the image
+    changes, for at least 14 of the 16 parts. (The largest change lies in the part or half a cell
+    beside it, as cells of strided convolutions do. On fewer than 4 cells a side the change has to
+    move with the part.) So tables of position offsets, tokens out of order, pooled vectors,
+    attention matrices and padded grids are passed over.
 
     - ``head``: the linear layer or 1x1 convolution that returns the logits, if its input is the
       mean over the grid of some layer's output (or of that output's ReLU, or of some layer's
       input). This is found by comparing values. ``cam`` is then the last such layer.
     - Otherwise ``head`` is None, for Grad-CAM. If the logits are the mean of a layer's output,
       ``cam`` is that layer, and its Grad-CAM is the map of the class. If not, ``cam`` is the
-      outermost layer on the last grid; if the logits do not depend on that layer, as on the final
-      patch tokens of a class-token transformer, it is the last layer with the same grid and number
-      of channels on which they do (the normalization before the last attention). This takes one
-      backward pass.
+      outermost layer on the last grid of which the logits use the tensor that is captured; if they
+      do not depend on it, as on the final patch tokens of a class-token transformer, it is the
+      first layer after the last block on which they do (the normalization before the last
+      attention).
     - ``features``: the outermost layer that runs last on the third-smallest grid, and the same on
       the second-smallest (28x28 and 14x14 for an image of 224 and a network that ends in 7x7), in
       the order in which they run. With two grids, only the latter; with one, as in a plain
@@ -60,17 +69,25 @@ def find_layers(
     Args:
         model: a classifier that maps images (B, C, H, W) to logits (B, num_classes).
         images: ``(B, C, H, W)``, in the spatial size of all later calls.
-        to_map: rearranges tokens to ``(B, C, h, w)``. By default the grid and the number of prefix
-            tokens (up to 16) are inferred from the shape, as are channels that come last, as in
-            Swin: this is ambiguous only where the grid is as wide as there are channels.
+        to_map: rearranges any layer's output to ``(B, C, h, w)``; a layer for which it raises is
+            passed over. By default the grid and the number of prefix tokens (up to 16) are inferred
+            from the shape, as are channels that come last, as in Swin. This is ambiguous only where
+            the grid is as wide as there are channels: then channels are taken to come first, and
+            the layer is passed over if they do not.
+        logits: how to read the model's output: a key or attribute, an index, or a function of it.
+            None: what is called ``logits``; else the only tensor that can be logits; else the one
+            that the model's ``num_classes`` or its linear head tells apart.
+        call: how the model is called, ``(model, images) -> output``; None: ``model(images)``, or by
+            keyword if ``forward`` takes images by its only keyword.
 
     Returns:
         ``Layers(features, cam, head)``.
 
     Raises:
-        TypeError: ``images`` is not a floating-point tensor.
-        ValueError: ``images`` is not ``(B, C, H, W)``, the model does not return logits, or they
-            depend on no layer with a grid.
+        TypeError: ``images`` is not a floating-point tensor, or an argument is of another kind.
+        ValueError: ``images`` is not ``(B, C, H, W)``, no layer or only untrained (zero) weights
+            lead to the logits, several outputs can be logits, or Grad-CAM needs weights that were
+            made under ``inference_mode``.
 
     Example:
         >>> from torch import nn
@@ -98,15 +115,19 @@ def find_stages(
     logits: Logits | None = None,
     call: Call | None = None,
 ) -> tuple[str, ...]:
-    """Find the last layer of each stage of a classifier, by running it once.
+    """Find the last layer of each stage of a classifier, and check each of them.
 
     A stage is everything that runs on one grid; its last layer is the outermost one that runs last
-    on it. The model runs in evaluation mode on noise and is left as it was.
+    on it. The first layers of a block that leads to a coarser grid belong to the next stage. Stages
+    may be maps or tokens. How layers are checked, and how often the model runs, is said at
+    :func:`wsolrefine.find_layers`; it is left as it was.
 
     Args:
         model: a classifier that maps images (B, C, H, W) to logits (B, num_classes).
         images: ``(B, C, H, W)``; only shape, dtype and device matter.
-        to_map: rearranges tokens, see :func:`wsolrefine.find_layers`.
+        to_map: rearranges a layer's output, see :func:`wsolrefine.find_layers`.
+        logits: how to read the model's output, see :func:`wsolrefine.find_layers`.
+        call: how the model is called, see :func:`wsolrefine.find_layers`.
 
     Returns:
         Names for :class:`wsolrefine.nn.FeatureList` or :func:`wsolrefine.capture`, from the finest
@@ -115,7 +136,7 @@ def find_stages(
     Raises:
         TypeError: ``images`` is not a floating-point tensor.
         ValueError: ``images`` is not ``(B, C, H, W)``, the model does not return logits, or no
-            layer has a grid.
+            layer is a map of the image.
 
     Example:
         >>> from torch import nn
@@ -157,9 +178,7 @@ def _tried(probe: Probe) -> str:
     for name, (why, shape) in probe.faults.items():
         shown = ", ".join(["B", *map(str, shape[1:])])
         examples.setdefault(why.partition(" (")[0], []).append(f"{name!r} ({shown})")
-    listed = [
-        f"{len(names)} {why}, such as {names[0]}" for why, names in examples.items()
-    ]
+    listed = [f"{len(names)} {why}, such as {names[0]}" for why, names in examples.items()]
     return f"{len(probe.faults)} layers: {'; '.join(listed)}" if listed else "no layers"
 
 

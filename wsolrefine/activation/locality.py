@@ -54,7 +54,7 @@ def sketch(maps: Tensor) -> tuple[Tensor, Tensor]:
     if maps.shape[1] <= kept:
         return cells, border
     signs = _signs(kept, maps.shape[1]).to(maps)
-    cells = (signs @ cells.flatten(2)).unflatten(2, cells.shape[2:])
+    cells = (signs @ cells.flatten(2)).reshape(len(cells), kept, *cells.shape[2:])
     return cells, signs @ border
 
 
@@ -67,7 +67,7 @@ def fault(cells: Tensor, border: Tensor, image_size: tuple[int, int]) -> str | N
         return "the same for every image"
     if float((border - border[0]).abs().amax((0, 1)).min()) <= rounding:
         return "padded: a side of the border is the same for every image"
-    share = _shares((cells[NOISE:] - cells[0]).square().sum(1))
+    share = _shares((cells[NOISE:] - cells[0]).double().square().sum(1))
     possible = [bool(part.any()) for part in _parts(*image_size)]
     found = [there for there, some in zip(_found(share), possible, strict=True) if some]
     if sum(found) < ceil(_SHARE * len(found)):
@@ -80,7 +80,7 @@ def _shares(change: Tensor) -> Tensor:
 
     Some cells respond more than others, and what mixes globally adds something everywhere.
     """
-    share, tiny = change.double(), torch.finfo(torch.float64).tiny
+    share, tiny = change, torch.finfo(change.dtype).tiny
     for _ in range(8):
         share = share / share.sum(0).clamp_min(tiny)
         share = share / share.sum((1, 2), keepdim=True).clamp_min(tiny)
@@ -112,8 +112,8 @@ def _within(cell: Tensor, part: Tensor, cells: int) -> Tensor:
 
     Cells of a strided convolution are centered up to half a cell towards the first one.
     """
-    low, high = part * cells / PARTS, (part + 1) * cells / PARTS
-    return (low - 0.5 <= cell + 0.5) & (cell + 0.5 <= high + 0.5)
+    beside = cell - part * cells / PARTS  # from the low side of the part to that of the cell
+    return torch.logical_and(beside >= -1, beside <= cells / PARTS)
 
 
 def _parts(height: int, width: int) -> list[Tensor]:

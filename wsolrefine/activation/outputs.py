@@ -138,8 +138,9 @@ def _tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
     entries: list[tuple[str, str, Any]] = []  # how it is written, its name, the value
     if isinstance(value, Mapping):
         entries = [(f"{name}[{key!r}]", str(key), item) for key, item in value.items()]
-    elif hasattr(value, "_fields") and isinstance(value, tuple):
-        entries = [(f"{name}.{key}", key, getattr(value, key)) for key in value._fields]
+    elif isinstance(value, tuple) and hasattr(value, "_fields"):
+        keys = list(value._fields)
+        entries = [(f"{name}.{key}", key, getattr(value, key)) for key in keys]
     elif is_dataclass(value) and not isinstance(value, type):
         keys = [field.name for field in fields(value)]
         entries = [(f"{name}.{key}", key, getattr(value, key)) for key in keys]

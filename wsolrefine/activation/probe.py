@@ -50,7 +50,13 @@ class Probe:
     """
 
     def __init__(
-        self, model: nn.Module, images: Tensor, read: Read, *, logits: Logits | None, call: Call | None
+        self,
+        model: nn.Module,
+        images: Tensor,
+        read: Read,
+        *,
+        logits: Logits | None,
+        call: Call | None,
     ) -> None:
         self.model, self.read, self.size = model, read, (images.shape[-2], images.shape[-1])
         self.noise = probe_images(images)
