@@ -689,7 +689,7 @@ def test_labels_of_pil_images(together):
 def test_boxes_are_in_pixels_of_the_photograph():
     """A bright square, and a network that sees only brightness."""
     model = nn.Sequential(
-        nn.Conv2d(3, 1, 4, 4, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2)
+        nn.Conv2d(3, 2, 4, 4, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2)
     )
     for parameter in model.parameters():
         parameter.data.fill_(1)
@@ -1003,3 +1003,64 @@ def test_scores_are_in_full_precision_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         found = Localizer(seeded(ResNet))(torch.rand(1, 3, 64, 64))
     assert found.scores.dtype == torch.float32
+
+
+# Never silently wrong ------------------------------------------------------------------------------
+
+
+def test_a_single_logit_has_the_probability_of_its_sigmoid():
+    model = seeded(plain)
+    model[-1] = nn.Linear(8, 1)
+    found = Localizer(model)(IMAGES)
+    assert_close(found.scores, found.logits.sigmoid())
+    assert found.scores.max() < 1
+    with pytest.raises(ValueError, match="^labels: expected class indices from 0 to 0, got 1"):
+        Localizer(model)(IMAGES, 1)
+
+
+@pytest.mark.parametrize("labels", [3, torch.tensor([3, 4])])
+def test_labels_and_top_together_are_a_mistake(labels):
+    for call in (Localizer(build()), partial(class_activation, build())):
+        with pytest.raises(ValueError, match="^top: expected none where labels are given, got 5"):
+            call(IMAGES, labels=labels, top=5)
+
+
+@pytest.mark.parametrize("number", [0, CLASSES - 1, CLASSES + 1])
+def test_as_many_names_as_classes(number):
+    localizer = Localizer(build(), class_names=["name"] * number)
+    with pytest.raises(ValueError, match=f"^class_names: expected 10 as .*, got {number}"):
+        localizer(IMAGES)
+
+
+def pixel_values(model, images):
+    return model(pixel_values=images)
+
+
+class Keyword(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.network = build("resnet")
+
+    def forward(self, *, pixel_values, labels=None):
+        return {"features": pixel_values.mean((2, 3)), "logits": self.network(pixel_values)}
+
+
+def test_how_a_model_is_called_and_read_belongs_to_the_localizer():
+    expected = Localizer(build("resnet"))(IMAGES)
+    classifier = Classifier(
+        Keyword(), Preprocess((SIDE, SIDE)), None, "mine", "logits", pixel_values
+    )
+    for localizer in (
+        Localizer(Keyword()),
+        Localizer(Keyword(), logits="logits", call=pixel_values),
+        Localizer(classifier),
+    ):
+        exactly_same(localizer(IMAGES), expected)
+        exactly_same(pickle.loads(pickle.dumps(localizer))(IMAGES), expected)
+    exactly_same(localize(Keyword(), IMAGES, call=pixel_values, logits="logits"), expected)
+    for options, message in (
+        ({"logits": 1.5}, "^logits: expected a name, an index or a function, got float"),
+        ({"call": "pixel_values"}, "^call: expected a function .*, got str"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            Localizer(build(), **options)

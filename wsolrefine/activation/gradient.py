@@ -56,10 +56,10 @@ def last_with_gradient(probe: Probe, stages: Stages) -> str:
     """Return the layer on the last grid at which Grad-CAM of the logits is possible.
 
     The outermost layer, if the logits use the tensor that it returns. If they use another one (a
-    wrapper may return a pooled vector beside the map), the outermost layer inside for which they do.
-    If they do not depend on it at all, as on the final patch tokens of a class-token
-    transformer, the layer that follows on the last block on which they do: the normalization before the last
-    attention.
+    wrapper may return a pooled vector beside the map), the outermost layer inside for which they
+    do. If they do not depend on it at all, as on the final patch tokens of a class-token
+    transformer, the layer that follows on the last block on which they do: the normalization before
+    the last attention.
     """
     check_differentiable(probe.model)
     best = stages.last

@@ -113,7 +113,7 @@ def _within(cell: Tensor, part: Tensor, cells: int) -> Tensor:
     Cells of a strided convolution are centered up to half a cell towards the first one.
     """
     beside = cell - part * cells / PARTS  # from the low side of the part to that of the cell
-    return torch.logical_and(beside >= -1, beside <= cells / PARTS)
+    return torch.logical_and(torch.ge(beside, -1), torch.le(beside, cells / PARTS))
 
 
 def _parts(height: int, width: int) -> list[Tensor]:
@@ -126,5 +126,5 @@ def _parts(height: int, width: int) -> list[Tensor]:
 @lru_cache(maxsize=64)
 def _signs(kept: int, channels: int) -> Tensor:
     generator = torch.Generator().manual_seed(channels)
-    signs = torch.randint(0, 2, (kept, channels), generator=generator) * 2.0 - 1
-    return signs / kept**0.5
+    signs = torch.randint(0, 2, (kept, channels), generator=generator).float() * 2 - 1
+    return signs / float(kept**0.5)

@@ -67,7 +67,7 @@ class Probe:
         self.outputs = self._maps([one.outputs for one in passes])
         self.inputs = self._maps([one.inputs for one in passes])
         first = passes[: max(1, NOISE // passes[0].count)]
-        self.logits = torch.cat([one.logits for one in first])[:NOISE]
+        self.logits = torch.cat([one.logits(self)[: one.count] for one in first])[:NOISE]
         self.heads = _linear_heads([one.heads for one in first], self.logits)
 
     def averaged(self) -> tuple[str, str | None] | None:
@@ -105,7 +105,7 @@ class Probe:
             missing = count - len(batch) if count < len(self.noise) else 0
             batch = torch.cat([batch, batch[-1:].expand(missing, -1, -1, -1)])
             noise = max(0, min(NOISE - start, count))
-            yield _Pass(self, batch, len(batch) - missing, noise, self.how, self.call)
+            yield _Pass(self, batch, len(batch) - missing, noise, self.call)
 
     def _maps(self, tables: Sequence[dict[str, _Seen]]) -> dict[str, Map]:
         maps = {}
@@ -141,7 +141,6 @@ class _Pass:
         images: Tensor,
         count: int,
         noise: int,
-        logits: Logits | None,
         call: Call | None,
     ) -> None:
         self.read, self.size, self.batch = probe.read, probe.size, len(images)
@@ -153,11 +152,14 @@ class _Pass:
         names = [name for name, _ in probe.model.named_modules() if name]
         hooks = [(name, self._note(name)) for name in names] + self.heads.hooks
         with torch.no_grad(), hooked(probe.model, hooks):
-            output = call_model(probe.model, images, call)
+            self._output = call_model(probe.model, images, call)
         self._recent.clear()
-        self.logits = logits_of(
-            output, self.batch, logits, self.heads, classes_of(probe.model)
-        ).detach()
+
+    def logits(self, probe: Probe) -> Tensor:
+        """Return the logits of this pass; what cannot be read is not tried with other batches."""
+        classes = classes_of(probe.model)
+        scores = logits_of(self._output, self.batch, probe.how, self.heads, classes)
+        return scores.detach()
 
     def _note(self, name: str) -> Hook:
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
