@@ -1014,14 +1014,14 @@ def test_a_single_logit_has_the_probability_of_its_sigmoid():
     found = Localizer(model)(IMAGES)
     assert_close(found.scores, found.logits.sigmoid())
     assert found.scores.max() < 1
-    with pytest.raises(ValueError, match="^labels: expected class indices from 0 to 0, got 1"):
+    with pytest.raises(ValueError, match=r"^labels: expected class indices from 0 to 0, got 1"):
         Localizer(model)(IMAGES, 1)
 
 
 @pytest.mark.parametrize("labels", [3, torch.tensor([3, 4])])
 def test_labels_and_top_together_are_a_mistake(labels):
     for call in (Localizer(build()), partial(class_activation, build())):
-        with pytest.raises(ValueError, match="^top: expected none where labels are given, got 5"):
+        with pytest.raises(ValueError, match=r"^top: expected none where labels are given, got 5"):
             call(IMAGES, labels=labels, top=5)
 
 

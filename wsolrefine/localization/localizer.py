@@ -16,7 +16,7 @@ from wsolrefine.activation.layers import Layers, find_layers
 from wsolrefine.activation.outputs import Logits, check_logits
 from wsolrefine.data.images import UPRIGHT, ImagePolicy, read_image
 from wsolrefine.functional._numeric import working
-from wsolrefine.localization.class_maps import ClassMaps
+from wsolrefine.localization.class_maps import ClassMaps, probabilities
 from wsolrefine.localization.inputs import in_batches, preprocessed
 from wsolrefine.localization.masks import (
     Parts,
@@ -313,16 +313,13 @@ class Localizer(nn.Module):
     def _located(self, found: ClassMaps, size: tuple[int, int], images: Any) -> Localization:
         logits, labels, coarse = found
         self._check_names(logits)
-        # One class score is that of a class against no class: its softmax would always be 1.
-        exact = working(logits)
-        probabilities = exact.softmax(-1) if exact.shape[1] > 1 else exact.sigmoid()
         parts: Parts = self.parts if self.regions else "all"
         check_threshold(self.threshold)  # both may have been assigned
         check_parts(parts)
         masks, boxes = masks_and_boxes(coarse, size, self.threshold, parts)
         return Localization(
             labels=labels,
-            scores=probabilities.gather(1, labels).to(coarse.dtype),
+            scores=probabilities(working(logits)).gather(1, labels).to(coarse.dtype),
             maps=enlarge(coarse, size),
             masks=masks,
             boxes=boxes if self.regions else torch.zeros_like(boxes),

@@ -21,6 +21,7 @@ from wsolrefine.cli.files import replacing
 from wsolrefine.cli.refine.coco import Record, annotation
 from wsolrefine.cli.refine.inputs import Found
 from wsolrefine.data import UnreadableImage, read_image
+from wsolrefine.localization.class_maps import probabilities
 from wsolrefine.localization.masks import enlarge, mask_size, masks_of
 from wsolrefine.viz import draw_boxes, overlay
 
@@ -92,7 +93,7 @@ def finish(plan: Plan, batch: list[Loaded], pool: Executor) -> Iterator[Finished
         )
     logits, maps = found.logits.float().cpu(), found.maps.float().cpu()
     labels = found.labels.cpu()
-    scores = logits.softmax(-1).gather(1, labels)
+    scores = probabilities(logits).gather(1, labels)
     yield from pool.map(partial(_write, plan), batch, maps, labels.tolist(), scores.tolist())
 
 
