@@ -142,10 +142,19 @@ def check_labels(
         raise ValueError(f"{name}: expected {tensor.device} as {source}, got {labels.device}")
     if classes is None or labels.device.type != "cpu" or torch.compiler.is_compiling():
         return
+    check_classes(name, labels, classes, f"0 to {classes - 1} as {source}")
+
+
+def check_classes(name: str, labels: Tensor, classes: int, expected: str) -> None:
+    """Raise unless all labels are class indices below ``classes``; on a GPU, wait for the values.
+
+    Raises:
+        ValueError: an index is out of range.
+
+    """
     outside = labels[(labels < 0) | (labels >= classes)]
     if len(outside):
-        got = outside[0].item()
-        raise ValueError(f"{name}: expected 0 to {classes - 1} as {source}, got {got}")
+        raise ValueError(f"{name}: expected {expected}, got {outside[0].item()}")
 
 
 def check_features(features: Tensor | Sequence[Tensor], *cam: Tensor) -> list[Tensor]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from operator import attrgetter
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -89,6 +89,8 @@ class Classifier:
             to the whole image.
         class_names: one for each logit, with synonyms after commas; None if unknown.
         name: shown in reports.
+        logits: how to read the model's output, see :func:`wsolrefine.find_layers`.
+        call: how the model is called, see :func:`wsolrefine.find_layers`.
 
     """
 
@@ -96,6 +98,8 @@ class Classifier:
     preprocess: Callable[[Image], Tensor]
     class_names: list[str] | None
     name: str
+    logits: str | int | Callable[[Any], Tensor] | None = None
+    call: Callable[[nn.Module, Tensor], Any] | None = None
 
 
 def preprocess_of(model: nn.Module) -> Preprocess | None:

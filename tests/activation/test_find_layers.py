@@ -1,5 +1,3 @@
-from functools import partial
-
 import pytest
 import torch
 from torch import nn
@@ -154,8 +152,8 @@ def test_ways_to_return_logits(wrap):
 @pytest.mark.parametrize(
     ("wrap", "got"),
     [
-        (lambda x: x.flatten(), r"\(10,\) torch.float32"),
-        (lambda x: x.argmax(1, keepdim=True), r"\(1, 1\) torch.int64"),
+        (lambda x: x.flatten(), r"\(180,\) torch.float32"),
+        (lambda x: x.argmax(1, keepdim=True), r"\(18, 1\) torch.int64"),
         (lambda x: "text", "str"),
     ],
 )
@@ -167,7 +165,10 @@ def test_other_outputs_are_errors(wrap, got):
 
 def test_no_layer_with_a_grid():
     model = nn.Sequential(nn.Flatten(), nn.Linear(48, 10))
-    with pytest.raises(ValueError, match="model: expected a layer whose output has a grid, got no"):
+    with pytest.raises(
+        ValueError,
+        match="model: expected a layer whose output is a map of the image, got none of 2 layers: 2 without a grid",
+    ):
         find_layers(model, torch.rand(1, 3, 4, 4))
 
 
@@ -186,23 +187,24 @@ def test_images_are_checked():
         find_layers(seeded(zoo.ResNet), torch.rand(3, 8, 8))
 
 
-class Crop(nn.Module):
-    """Tokens of a part of the image: only ``to_map`` can tell their grid."""
+class Reversed(nn.Module):
+    """Tokens in reverse order: only ``to_map`` can tell where they are."""
 
     def __init__(self):
         super().__init__()
-        self.embed, self.head = nn.Linear(3, 6), nn.Linear(6, CLASSES)
+        self.embed, self.head = nn.Linear(3 * 64, 6), nn.Linear(6, CLASSES)
 
     def forward(self, x):
-        return self.head(self.embed(x[:, :, :25, :28].flatten(2).mT).mean(1))
+        patches = nn.functional.unfold(x, 8, stride=8).mT  # (B, N, 192)
+        return self.head(self.embed(patches.flip(1)).mean(1))
 
 
 def test_to_map_lays_out_what_the_shape_does_not_tell():
-    model, images = Crop(), torch.rand(1, 3, 224, 224)
-    for to_map in (None, tokens_to_map):  # 700 is no square
-        with pytest.raises(ValueError, match="model: expected a layer whose output has a grid"):
+    model, images = seeded(Reversed), torch.rand(1, 3, 64, 64)
+    for to_map in (None, tokens_to_map):  # the tokens are in reverse order
+        with pytest.raises(ValueError, match="changed where the image did not, such as 'embed'"):
             find_layers(model, images, to_map=to_map)
-    layers = find_layers(model, images, to_map=partial(tokens_to_map, grid=(25, 28)))
+    layers = find_layers(model, images, to_map=lambda tokens: tokens_to_map(tokens.flip(1)))
     assert layers == Layers(("embed",), "embed", "head")
 
 

@@ -46,6 +46,7 @@ from wsolrefine.localization import localizer as module
 METHOD = pytest.mark.parametrize("method", THRESHOLDS)
 FAMILY = pytest.mark.parametrize("name", FAMILIES)
 IMAGES = images()
+NAMES = [f"name {number}" for number in range(CLASSES)]
 
 
 def same(found, other, **tolerance):
@@ -266,7 +267,7 @@ def test_images_of_one_pixel(method):
         found = Localizer(model, refine=method, layers=layers)(torch.rand(2, 3, *size))
         assert found.maps.shape == (2, 1, *size)
         assert found.maps.isfinite().all()
-    with pytest.raises(ValueError, match="model: expected a layer whose output has a grid"):
+    with pytest.raises(ValueError, match="model: expected a layer whose output is a map"):
         Localizer(model, refine=method)(torch.rand(2, 3, 1, 1))
 
 
@@ -276,7 +277,7 @@ def test_a_model_without_parameters():
     assert localizer.device == torch.device("cpu")
     assert localizer(IMAGES).maps.shape == (2, 1, SIDE, SIDE)
     assert localizer(photograph(20, 10)).maps.shape == (1, 1, 10, 20)
-    with pytest.raises(ValueError, match="model: expected a layer whose output has a grid"):
+    with pytest.raises(ValueError, match="model: expected a layer whose output is a map"):
         Localizer(model)(IMAGES)
 
 
@@ -420,7 +421,7 @@ COPIES = {
 def test_copies(how, method):
     """Also after images were seen, with the layers that were found."""
     localizer = Localizer(
-        Classifier(build("resnet"), Preprocess((SIDE, SIDE)), ["one", "two"], "small"),
+        Classifier(build("resnet"), Preprocess((SIDE, SIDE)), NAMES, "small"),
         refine=method, threshold=0.3, parts="all",
     )  # fmt: skip
     before = COPIES[how](localizer)
@@ -429,7 +430,7 @@ def test_copies(how, method):
     for other in (before, after):
         exactly_same(other(IMAGES, top=2), found)
         assert other.title == localizer.title
-        assert other.class_names == ["one", "two"]
+        assert other.class_names == NAMES
         assert other.preprocess == localizer.preprocess
     after.model.conv1.weight.data.zero_()
     exactly_same(localizer(IMAGES, top=2), found)
@@ -504,7 +505,8 @@ class Wrapped(nn.Module):
     [
         lambda logits: {"logits": logits},
         lambda logits: {"hidden": None, "out": logits},
-        lambda logits: (logits, logits * 0),
+        lambda logits: (logits, logits.mean()),
+        lambda logits: (logits.mean(), logits),
         lambda logits: [logits],
     ],
 )
@@ -589,8 +591,13 @@ def test_to_map():
     localizer = Localizer(model, to_map=to_map)
     exactly_same(localizer(IMAGES), Localizer(model)(IMAGES))
     exactly_same(pickle.loads(pickle.dumps(localizer))(IMAGES), localizer(IMAGES))
-    turned = Localizer(model, to_map=lambda tokens: to_map(tokens).mT)(IMAGES)
-    assert_close(turned.coarse, localizer(IMAGES).coarse.mT)
+
+
+def test_to_map_that_transposes_the_grid_is_refused():
+    to_map = partial(tokens_to_map, num_prefix_tokens=5)
+    turned = Localizer(build("vit registers"), to_map=lambda tokens: to_map(tokens).mT)
+    with pytest.raises(ValueError, match="changed where the image did not"):
+        turned(IMAGES)
 
 
 def test_the_title():
@@ -682,7 +689,7 @@ def test_labels_of_pil_images(together):
 def test_boxes_are_in_pixels_of_the_photograph():
     """A bright square, and a network that sees only brightness."""
     model = nn.Sequential(
-        nn.Conv2d(3, 1, 4, 4, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2)
+        nn.Conv2d(3, 2, 4, 4, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2)
     )
     for parameter in model.parameters():
         parameter.data.fill_(1)
@@ -752,11 +759,11 @@ class Stretched(nn.Sequential):
 
 
 def test_a_classifier_brings_preprocessing_and_names():
-    classifier = Classifier(build(), Preprocess((SIDE, SIDE)), ["cat, tabby", "dog"], "pets")
+    classifier = Classifier(build(), Preprocess((SIDE, SIDE)), NAMES, "pets")
     localizer = Localizer(classifier)
     found = localizer(photograph(50, 30))
     exactly_same(found, for_photographs()(photograph(50, 30)))
-    assert found.class_names == ["cat, tabby", "dog"]
+    assert found.class_names == NAMES
     assert localizer.name == "pets"
     assert Localizer(classifier, class_names=["a"]).class_names == ["a"]
     own = Localizer(classifier, preprocess=Stretched())
@@ -996,3 +1003,64 @@ def test_scores_are_in_full_precision_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         found = Localizer(seeded(ResNet))(torch.rand(1, 3, 64, 64))
     assert found.scores.dtype == torch.float32
+
+
+# Never silently wrong ------------------------------------------------------------------------------
+
+
+def test_a_single_logit_has_the_probability_of_its_sigmoid():
+    model = seeded(plain)
+    model[-1] = nn.Linear(8, 1)
+    found = Localizer(model)(IMAGES)
+    assert_close(found.scores, found.logits.sigmoid())
+    assert found.scores.max() < 1
+    with pytest.raises(ValueError, match=r"^labels: expected class indices from 0 to 0, got 1"):
+        Localizer(model)(IMAGES, 1)
+
+
+@pytest.mark.parametrize("labels", [3, torch.tensor([3, 4])])
+def test_labels_and_top_together_are_a_mistake(labels):
+    for call in (Localizer(build()), partial(class_activation, build())):
+        with pytest.raises(ValueError, match=r"^top: expected none where labels are given, got 5"):
+            call(IMAGES, labels=labels, top=5)
+
+
+@pytest.mark.parametrize("number", [0, CLASSES - 1, CLASSES + 1])
+def test_as_many_names_as_classes(number):
+    localizer = Localizer(build(), class_names=["name"] * number)
+    with pytest.raises(ValueError, match=f"^class_names: expected 10 as .*, got {number}"):
+        localizer(IMAGES)
+
+
+def pixel_values(model, images):
+    return model(pixel_values=images)
+
+
+class Keyword(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.network = build("resnet")
+
+    def forward(self, *, pixel_values, labels=None):
+        return {"features": pixel_values.mean((2, 3)), "logits": self.network(pixel_values)}
+
+
+def test_how_a_model_is_called_and_read_belongs_to_the_localizer():
+    expected = Localizer(build("resnet"))(IMAGES)
+    classifier = Classifier(
+        Keyword(), Preprocess((SIDE, SIDE)), None, "mine", "logits", pixel_values
+    )
+    for localizer in (
+        Localizer(Keyword()),
+        Localizer(Keyword(), logits="logits", call=pixel_values),
+        Localizer(classifier),
+    ):
+        exactly_same(localizer(IMAGES), expected)
+        exactly_same(pickle.loads(pickle.dumps(localizer))(IMAGES), expected)
+    exactly_same(localize(Keyword(), IMAGES, call=pixel_values, logits="logits"), expected)
+    for options, message in (
+        ({"logits": 1.5}, "^logits: expected a name, an index or a function, got float"),
+        ({"call": "pixel_values"}, "^call: expected a function .*, got str"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            Localizer(build(), **options)

@@ -150,7 +150,7 @@ def test_errors_of_the_constructor(layers, error, message):
 
 def test_errors_of_the_call():
     model = small()
-    with pytest.raises(ValueError, match=r"layers: expected an output with a grid from '5', got"):
+    with pytest.raises(ValueError, match=r"layers: expected a map or tokens from '5' \(or to_map"):
         FeatureList(model, ["0", "5"])(IMAGES)
     with pytest.raises(ValueError, match=r"images: expected shape \(B, C, H, W\), got"):
         FeatureList(model, ["0"])(IMAGES[0])

@@ -4,8 +4,10 @@ import ast
 import inspect
 import pydoc
 import re
+import sys
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -179,7 +181,7 @@ def test_the_readme_has_the_three_commands():
 
 
 def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
-    at_once, batches, refinement = blocks(README, "python")
+    at_once, batches, hub, refinement = blocks(README, "python")
     monkeypatch.chdir(tmp_path)
     Image.fromarray((np.random.default_rng(0).random((40, 60, 3)) * 255).astype("uint8")).save(
         "photo.jpg"
@@ -194,6 +196,28 @@ def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
     assert names["found"].boxes.shape == (2, 5, 4)
     exec(refinement, names | {"images": images, "cam": torch.rand(2, 2, 2)}, names)
     assert names["refined"].shape == (2, 8, 8)
+
+    class AutoModelForImageClassification:
+        @staticmethod
+        def from_pretrained(name):
+            return Output(zoo.seeded(zoo.ResNet))
+
+    stand_in = ModuleType("transformers")
+    stand_in.AutoModelForImageClassification = AutoModelForImageClassification
+    monkeypatch.setitem(sys.modules, "transformers", stand_in)
+    exec(hub, names | {"pixel_values": images}, names)
+    assert names["found"].boxes.shape == (2, 1, 4)
+
+
+class Output(torch.nn.Module):
+    """As models of transformers: images by name, the logits beside a loss."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixel_values=None, labels=None):
+        return {"loss": None, "logits": self.network(pixel_values)}
 
 
 YOUR_MODEL = (ROOT / "docs/your-model.md").read_text("utf-8")

@@ -20,7 +20,7 @@ UPRIGHT, AS_STORED = (
 SIGNATURES = {
     "wsolrefine": {
         "ClassActivation": "(logits, labels, cam, features)",
-        "Classifier": "(model, preprocess, class_names, name)",
+        "Classifier": "(model, preprocess, class_names, name, logits=None, call=None)",
         "ConfSeg": "(confident, foreground, background)",
         "Gaussian": "(mean, covariance)",
         "Layers": "(features, cam, head)",
@@ -29,7 +29,7 @@ SIGNATURES = {
         "Localization.at": "(self, threshold, *, parts=None)",
         "Localization.to": "(self, device)",
         "Localizer": "(model, *, refine='scg', threshold=None, parts='largest', layers=None,"
-        " to_map=None, preprocess=None, class_names=None)",
+        " to_map=None, preprocess=None, class_names=None, logits=None, call=None)",
         "Localizer.class_maps": "(self, images, labels=None, top=1)",
         "Localizer.forward": "(self, images, labels=None, top=1, *, size=None)",
         "Localizer.open": f"(self, path, labels=None, top=1, *, size=None, policy={UPRIGHT})",
@@ -41,7 +41,8 @@ SIGNATURES = {
         " generator=None)",
         "box_iou": "(boxes1, boxes2, *, inclusive=False)",
         "capture": "(model, *layers)",
-        "class_activation": "(model, images, *, labels=None, top=1, layers=None, to_map=None)",
+        "class_activation": "(model, images, *, labels=None, top=1, layers=None, to_map=None, "
+        "logits=None, call=None)",
         "coarse_to_fine": "(maps, image, *, threshold=0.5, scales=(4, 2, 1), kernel_size=11)",
         "component_boxes": "(mask)",
         "confseg": "(cam)",
@@ -49,8 +50,8 @@ SIGNATURES = {
         "connected_components": "(mask, *, connectivity=8)",
         "conv_crf": "(unary, image, *, iterations=5, kernel_size=21, appearance_weight=10.0,"
         " appearance_std=10.0, color_std=0.08, smoothness_weight=1.0, smoothness_std=1.5)",
-        "find_layers": "(model, images, *, to_map=None)",
-        "find_stages": "(model, images, *, to_map=None)",
+        "find_layers": "(model, images, *, to_map=None, logits=None, call=None)",
+        "find_stages": "(model, images, *, to_map=None, logits=None, call=None)",
         "fit_gaussian": "(weights)",
         "gap_cam": "(features, weight, labels)",
         "gaussian_map": "(gaussian, size)",
@@ -181,7 +182,7 @@ SIGNATURES = {
         "ConvolutionalHead.forward": "(self, features)",
         "EdgeHead": "(channels, *, width=128, size=(160, 160))",
         "EdgeHead.forward": "(self, features, maps)",
-        "FeatureList": "(model, layers)",
+        "FeatureList": "(model, layers, *, call=None)",
         "FeatureList.forward": "(self, images)",
         "MFFMaps": "(deep, fused)",
         "MFFNet": "(channels, num_outputs, *, stages=3, fusion='multiplication', attention=True,"

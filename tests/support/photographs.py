@@ -53,7 +53,7 @@ def shared(monkeypatch):
     for module in ("wsolrefine.localization.localizer", "wsolrefine.activation.layers"):
         monkeypatch.setattr(
             f"{module}.find_layers",
-            lambda model, images, to_map=None: layers(model, images.shape[2:]),
+            lambda model, images, **options: layers(model, images.shape[2:]),
         )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,20 +10,23 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors
+from wsolrefine.activation.calling import Call, call_model, check_call
 from wsolrefine.activation.cams import gap_cam, grad_cam
+from wsolrefine.activation.gradient import GraphStart, check_differentiable
+from wsolrefine.activation.heads import Heads
 from wsolrefine.activation.hooks import (
     Hook,
     evaluation,
     first_input,
     first_tensor,
     hooked,
-    logits_of,
     output_tensor,
     submodule,
 )
 from wsolrefine.activation.labels import as_labels, choose_labels
 from wsolrefine.activation.layers import Layers, find_layers
-from wsolrefine.activation.layout import lay_out
+from wsolrefine.activation.layout import laid_out, lay_out
+from wsolrefine.activation.outputs import Logits, check_logits, classes_of, logits_of
 from wsolrefine.activation.probe import closest
 from wsolrefine.functional._numeric import working
 from wsolrefine.functional.tokens import tokens_to_map
@@ -46,6 +49,8 @@ def class_activation(
     top: int = 1,
     layers: Layers | None = None,
     to_map: Callable[[Tensor], Tensor] | None = None,
+    logits: Logits | None = None,
+    call: Call | None = None,
 ) -> ClassActivation:
     """Run a classifier once and return its logits, CAMs and features.
 
@@ -60,10 +65,12 @@ def class_activation(
         labels: classes to map, int64, ``(B,)`` or ``(B, K)``; or one class for all
             images; None takes the ``top`` best ones.
         top: number of classes per image when ``labels`` is None.
-        layers: which layers to use; None calls :func:`find_layers`, which runs the model once more.
-            For many batches of one size, call it once yourself.
+        layers: which layers to use; None calls :func:`find_layers`, which runs the model on 18 more
+            images. For many batches of one size, call it once yourself.
         to_map: rearranges a layer's output to ``(B, C, h, w)``, both for features and for the CAM;
             None infers the layout from the shape, see :func:`find_layers`.
+        logits: how to read the model's output, see :func:`find_layers`.
+        call: how the model is called, see :func:`find_layers`.
 
     Returns:
         ``ClassActivation(logits, labels, cam, features)``: logits ``(B, num_classes)``; labels
@@ -72,9 +79,12 @@ def class_activation(
         a zero CAM and leaves the others untouched.
 
     Raises:
-        TypeError: ``images`` is not a floating-point tensor or ``labels`` are not int64.
-        ValueError: shapes or devices disagree, a label or ``top`` is out of range, a layer is
-            unknown, did not run or has no grid, or the head does not read the mean of ``cam``.
+        TypeError: ``images`` is not a floating-point tensor, ``labels`` are not int64, or
+            ``logits`` or ``call`` is of another kind.
+        ValueError: shapes or devices disagree, a label or ``top`` is out of range, both are given,
+            a layer is unknown, did not run or has no grid, the head does not read the mean of
+            ``cam`` or has only zero weights, several outputs can be logits, or Grad-CAM needs
+            weights that were made under ``inference_mode``.
 
     Example:
         >>> import torch
@@ -92,23 +102,22 @@ def class_activation(
     """
     check_tensors(images=(images, "B C H W"))
     labels = as_labels(labels, images)
-    layers = find_layers(model, images, to_map=to_map) if layers is None else Layers(*layers)
+    check_logits(logits)
+    check_call(call)
+    if layers is None:
+        layers = find_layers(model, images, to_map=to_map, logits=logits, call=call)
+    layers = Layers(*layers)
     if isinstance(layers.features, str):
         raise ValueError(f"layers: expected a tuple of features, got {layers.features!r}")
     size = (images.shape[-2], images.shape[-1])
 
     def read(name: str, tensor: Tensor) -> Tensor:
-        maps = to_map(tensor) if to_map is not None else lay_out(tensor, size)
-        if maps is None:
-            raise ValueError(
-                f"layers: expected a map or tokens from {name!r} (or to_map to lay them out), "
-                f"got shape {tuple(tensor.shape)}"
-            )
-        return maps
+        return laid_out(name, tensor, size, to_map)
 
     with torch.inference_mode(False), evaluation(model):
         # Inference tensors cannot be part of a graph, but their copies can.
-        run = _Run(model, images.clone() if images.is_inference() else images, *layers)
+        images = images.clone() if images.is_inference() else images
+        run = _Run(model, images, layers, logits, call)
         if labels is not None and labels.is_inference():
             labels = labels.clone()
         labels = choose_labels(run.logits.detach(), labels, top)
@@ -131,6 +140,10 @@ def _head_weight(model: nn.Module, name: str) -> Tensor:
     if not isinstance(head, (nn.Linear, nn.Conv2d)):
         kind = type(head).__name__
         raise ValueError(f"layers: expected a head of type Linear or Conv2d, got {kind} {name!r}")
+    if not head.weight.any():
+        raise ValueError(
+            f"model: expected a trained head, got {name!r}, whose weights are all zero"
+        )
     return head.weight.detach()
 
 
@@ -171,16 +184,28 @@ class _Run:
     """
 
     def __init__(
-        self, model: nn.Module, images: Tensor, features: Sequence[str], cam: str, head: str | None
+        self,
+        model: nn.Module,
+        images: Tensor,
+        layers: Layers,
+        logits: Logits | None,
+        call: Call | None,
     ) -> None:
+        features, cam, head = layers
         self._found: dict[str, Tensor] = {}
         self.cam_input: Tensor | None = None
-        hooks = [(name, self._keep(name)) for name in features]
-        hooks.append((cam, self._start_graph if head is None else self._watch_cam))
-        if head is not None:
-            hooks.append((head, self._watch_head))
+        start, heads = GraphStart(), Heads(model)
+        hooks = [(name, self._keep(name)) for name in features] + heads.hooks
+        if head is None:
+            check_differentiable(model)
+            hooks.append((cam, start.hook(cam)))
+        else:
+            hooks += [(cam, self._watch_cam), (head, self._watch_head)]
         with torch.no_grad(), hooked(model, hooks):
-            self.logits = logits_of(model(images))
+            output = call_model(model, images, call)
+        self.logits = logits_of(output, len(images), logits, heads, classes_of(model))
+        if start.tensor is not None:
+            self._found["cam"] = start.tensor
         self.features = [self._get(f"features {name}", name) for name in features]
         self.cam = self._get("cam", cam)
         # The head's input; not used without a head.
@@ -197,16 +222,6 @@ class _Run:
             self._found[f"features {name}"] = output_tensor(name, output).detach().clone()
 
         return hook
-
-    def _start_graph(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
-        torch.set_grad_enabled(True)  # the no_grad around the model restores it
-        tensor = output_tensor("cam", output)
-        if output is not tensor:
-            self._found["cam"] = tensor.requires_grad_()
-            return output
-        # The model continues with a copy: unlike a leaf, it may be changed in place.
-        self._found["cam"] = tensor.detach().requires_grad_()
-        return self._found["cam"].clone()
 
     def _watch_cam(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         tensor = first_tensor(output)

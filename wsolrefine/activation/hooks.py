@@ -144,16 +144,3 @@ def with_tensor(name: str, output: Any, tensor: Tensor) -> Any:
         )
     at = next(index for index, item in enumerate(output) if isinstance(item, Tensor))
     return type(output)([*output[:at], tensor, *output[at + 1 :]])
-
-
-def logits_of(output: Any) -> Tensor:
-    """Return the class scores, (B, num_classes), in a model's output."""
-    # Some models return several outputs; their class scores have this name.
-    named = output.get("logits") if isinstance(output, Mapping) else None
-    logits = first_tensor(named if named is not None else output)
-    if logits is not None and logits.ndim == 4 and logits.shape[2:] == (1, 1):
-        logits = logits.flatten(1)
-    if logits is None or logits.ndim != 2 or not logits.is_floating_point():
-        got = type(output).__name__ if logits is None else f"{tuple(logits.shape)} {logits.dtype}"
-        raise ValueError(f"model: expected logits of shape (B, num_classes), got {got}")
-    return logits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wsolrefine._check import check_labels
+from wsolrefine._check import check_classes, check_labels
 
 
 def as_labels(labels: Tensor | int | None, images: Tensor) -> Tensor | None:
@@ -16,6 +16,8 @@ def as_labels(labels: Tensor | int | None, images: Tensor) -> Tensor | None:
         ValueError: their shape or device disagrees with the images.
 
     """
+    if isinstance(labels, bool):
+        raise TypeError("labels: expected dtype torch.int64, got torch.bool")
     if isinstance(labels, int):
         return torch.full((len(images),), labels, device=images.device)
     if labels is not None:
@@ -33,7 +35,8 @@ def choose_labels(logits: Tensor, labels: Tensor | int | None, top: int) -> Tens
 
     Raises:
         TypeError: ``labels`` are not int64, or ``top`` is no integer.
-        ValueError: their shape or device disagrees, or a label or ``top`` is out of range.
+        ValueError: their shape or device disagrees, a label or ``top`` is out of range, or both are
+            given.
 
     """
     number = logits.shape[1]
@@ -44,9 +47,7 @@ def choose_labels(logits: Tensor, labels: Tensor | int | None, top: int) -> Tens
         if not 1 <= top <= number:
             raise ValueError(f"top: expected an integer from 1 to {number}, got {top}")
         return logits.topk(top).indices
-    outside = labels[(labels < 0) | (labels >= number)]
-    if len(outside):
-        raise ValueError(
-            f"labels: expected class indices from 0 to {number - 1}, got {int(outside[0])}"
-        )
+    if top != 1:
+        raise ValueError(f"top: expected none where labels are given, got {top}")
+    check_classes("labels", labels, number, f"class indices from 0 to {number - 1}")
     return labels[:, None] if labels.ndim == 1 else labels

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors
-from wsolrefine.activation.hooks import capture, evaluation, logits_of
-from wsolrefine.activation.layout import lay_out
-from wsolrefine.activation.probe import Grid, Probe
+from wsolrefine.activation.calling import Call, check_call
+from wsolrefine.activation.gradient import last_with_gradient
+from wsolrefine.activation.hooks import evaluation
+from wsolrefine.activation.layout import reader
+from wsolrefine.activation.outputs import Logits, check_logits
+from wsolrefine.activation.probe import Map, Probe
+from wsolrefine.activation.stages import Stages
 
 
 class Layers(NamedTuple):
@@ -28,22 +31,36 @@ class Layers(NamedTuple):
 
 
 def find_layers(
-    model: nn.Module, images: Tensor, *, to_map: Callable[[Tensor], Tensor] | None = None
+    model: nn.Module,
+    images: Tensor,
+    *,
+    to_map: Callable[[Tensor], Tensor] | None = None,
+    logits: Logits | None = None,
+    call: Call | None = None,
 ) -> Layers:
-    """Find the layers of a classifier to take features and a CAM from, by running it once.
+    """Find the layers of a classifier to take features and a CAM from, and check each of them.
 
     The model runs in evaluation mode on noise with the images' height, width and dtype, so that the
-    result depends on these alone; it is left as it was.
+    result depends on these alone; it is left as it was. It runs on 18 images: two of noise, and the
+    first with one of 4x4 parts changed at a time. They go through together, or in smaller batches
+    if they are large or the model cannot take as many; Grad-CAM takes two or more passes besides.
+
+    A layer counts only if its output is a map of the image: it has the image's aspect and at least
+    two channels, differs between images, has no border that does not, and changes where the image
+    changes, for at least 14 of the 16 parts. (The largest change lies in the part or half a cell
+    beside it, as cells of strided convolutions do. On fewer than 4 cells a side the change has to
+    move with the part.) So tables of position offsets, tokens out of order, pooled vectors,
+    attention matrices and padded grids are passed over.
 
     - ``head``: the linear layer or 1x1 convolution that returns the logits, if its input is the
       mean over the grid of some layer's output (or of that output's ReLU, or of some layer's
       input). This is found by comparing values. ``cam`` is then the last such layer.
     - Otherwise ``head`` is None, for Grad-CAM. If the logits are the mean of a layer's output,
       ``cam`` is that layer, and its Grad-CAM is the map of the class. If not, ``cam`` is the
-      outermost layer on the last grid; if the logits do not depend on that layer, as on the final
-      patch tokens of a class-token transformer, it is the last layer with the same grid and number
-      of channels on which they do (the normalization before the last attention). This takes one
-      backward pass.
+      outermost layer on the last grid of which the logits use the tensor that is captured; if they
+      do not depend on it, as on the final patch tokens of a class-token transformer, it is the
+      first layer after the last block on which they do (the normalization before the last
+      attention).
     - ``features``: the outermost layer that runs last on the third-smallest grid, and the same on
       the second-smallest (28x28 and 14x14 for an image of 224 and a network that ends in 7x7), in
       the order in which they run. With two grids, only the latter; with one, as in a plain
@@ -52,17 +69,25 @@ def find_layers(
     Args:
         model: a classifier that maps images (B, C, H, W) to logits (B, num_classes).
         images: ``(B, C, H, W)``, in the spatial size of all later calls.
-        to_map: rearranges tokens to ``(B, C, h, w)``. By default the grid and the number of prefix
-            tokens (up to 16) are inferred from the shape, as are channels that come last, as in
-            Swin: this is ambiguous only where the grid is as wide as there are channels.
+        to_map: rearranges any layer's output to ``(B, C, h, w)``; a layer for which it raises is
+            passed over. By default the grid and the number of prefix tokens (up to 16) are inferred
+            from the shape, as are channels that come last, as in Swin. This is ambiguous only where
+            the grid is as wide as there are channels: then channels are taken to come first, and
+            the layer is passed over if they do not.
+        logits: how to read the model's output: a key or attribute, an index, or a function of it.
+            None: what is called ``logits``; else the only tensor that can be logits; else the one
+            that the model's ``num_classes`` or its linear head tells apart.
+        call: how the model is called, ``(model, images) -> output``; None: ``model(images)``, or by
+            keyword if ``forward`` takes images by its only keyword.
 
     Returns:
         ``Layers(features, cam, head)``.
 
     Raises:
-        TypeError: ``images`` is not a floating-point tensor.
-        ValueError: ``images`` is not ``(B, C, H, W)``, the model does not return logits, or they
-            depend on no layer with a grid.
+        TypeError: ``images`` is not a floating-point tensor, or an argument is of another kind.
+        ValueError: ``images`` is not ``(B, C, H, W)``, no layer or only untrained (zero) weights
+            lead to the logits, several outputs can be logits, or Grad-CAM needs weights that were
+            made under ``inference_mode``.
 
     Example:
         >>> from torch import nn
@@ -77,27 +102,32 @@ def find_layers(
     """
     check_tensors(images=(images, "B C H W"))
     with torch.inference_mode(False), evaluation(model):
-        read = _reader(images, to_map)
-        noise = _noise_like(images)
-        probe = Probe(model, noise, read)
-        stages = _stages(probe, (images.shape[-2], images.shape[-1]))
-        averaged = probe.averaged()
-        cam, head = averaged or (_last_with_gradient(model, noise, stages, read), None)
-    return Layers(tuple(grid.name for grid in _feature_layers(stages)), cam, head)
+        probe, stages = _probed(model, images, to_map, logits, call)
+        cam, head = probe.averaged() or (last_with_gradient(probe, stages), None)
+    return Layers(tuple(one.name for one in _feature_layers(stages)), cam, head)
 
 
 def find_stages(
-    model: nn.Module, images: Tensor, *, to_map: Callable[[Tensor], Tensor] | None = None
+    model: nn.Module,
+    images: Tensor,
+    *,
+    to_map: Callable[[Tensor], Tensor] | None = None,
+    logits: Logits | None = None,
+    call: Call | None = None,
 ) -> tuple[str, ...]:
-    """Find the last layer of each stage of a classifier, by running it once.
+    """Find the last layer of each stage of a classifier, and check each of them.
 
     A stage is everything that runs on one grid; its last layer is the outermost one that runs last
-    on it. The model runs in evaluation mode on noise and is left as it was.
+    on it. The first layers of a block that leads to a coarser grid belong to the next stage. Stages
+    may be maps or tokens. How layers are checked, and how often the model runs, is said at
+    :func:`wsolrefine.find_layers`; it is left as it was.
 
     Args:
         model: a classifier that maps images (B, C, H, W) to logits (B, num_classes).
         images: ``(B, C, H, W)``; only shape, dtype and device matter.
-        to_map: rearranges tokens, see :func:`wsolrefine.find_layers`.
+        to_map: rearranges a layer's output, see :func:`wsolrefine.find_layers`.
+        logits: how to read the model's output, see :func:`wsolrefine.find_layers`.
+        call: how the model is called, see :func:`wsolrefine.find_layers`.
 
     Returns:
         Names for :class:`wsolrefine.nn.FeatureList` or :func:`wsolrefine.capture`, from the finest
@@ -106,7 +136,7 @@ def find_stages(
     Raises:
         TypeError: ``images`` is not a floating-point tensor.
         ValueError: ``images`` is not ``(B, C, H, W)``, the model does not return logits, or no
-            layer has a grid.
+            layer is a map of the image.
 
     Example:
         >>> from torch import nn
@@ -118,95 +148,43 @@ def find_stages(
     """
     check_tensors(images=(images, "B C H W"))
     with torch.inference_mode(False), evaluation(model):
-        probe = Probe(model, _noise_like(images), _reader(images, to_map))
-        stages = _stages(probe, (images.shape[-2], images.shape[-1]))
-    sizes = sorted({grid.size for grid in stages if prod(grid.size) > 1}, key=prod)
-    sizes = sizes or [stages[-1].size]
-    return tuple(_outermost(stages, size).name for size in reversed(sizes))
+        _, stages = _probed(model, images, to_map, logits, call)
+    return tuple(stages.end(size).name for size in reversed(stages.sizes))
 
 
-def _noise_like(images: Tensor) -> Tensor:
-    noise = torch.randn(1, *images.shape[1:], generator=torch.Generator().manual_seed(0))
-    return noise.to(images.device, images.dtype)
-
-
-def _reader(
-    images: Tensor, to_map: Callable[[Tensor], Tensor] | None
-) -> Callable[[Tensor], Tensor | None]:
-    size = (images.shape[-2], images.shape[-1])
-
-    def read(tensor: Tensor) -> Tensor | None:
-        if to_map is None or tensor.ndim != 3:
-            return lay_out(tensor, size)
-        try:
-            return to_map(tensor)
-        except (TypeError, ValueError, IndexError, RuntimeError):
-            return None  # not every tensor with three axes is a sequence of tokens
-
-    return read
-
-
-def _stages(probe: Probe, image_size: tuple[int, int]) -> list[Grid]:
-    """Return the outputs that are maps of the image, in the layout and on grids of its stages."""
-    height, width = image_size
-    grids = [
-        grid
-        for grid in probe.outputs.values()
-        # Tokens have already been arranged on a grid. Some of the other outputs look like a map but
-        # are none: attention matrices go from token to token.
-        if len(grid.shape) == 3
-        or (
-            abs(grid.size[0] * width - grid.size[1] * height) < max(height, width)
-            and grid.size[0] <= height
-            and probe.tokens.isdisjoint(grid.size)
+def _probed(
+    model: nn.Module,
+    images: Tensor,
+    to_map: Callable[[Tensor], Tensor] | None,
+    logits: Logits | None,
+    call: Call | None,
+) -> tuple[Probe, Stages]:
+    check_logits(logits)
+    check_call(call)
+    read = reader((images.shape[-2], images.shape[-1]), to_map)
+    probe = Probe(model, images, read, logits=logits, call=call)
+    stages = Stages(model, probe.outputs.values())
+    if not stages.sizes:
+        raise ValueError(
+            "model: expected a layer whose output is a map of the image, got none of "
+            f"{_tried(probe)}"
         )
-    ]
-    # Padding creates grids of its own, on which no layer with weights has an output.
-    sizes = {grid.size for grid in grids if grid.weighted}
-    grids = [grid for grid in grids if grid.size in sizes]
-    if not grids:
-        raise ValueError("model: expected a layer whose output has a grid, got none")
-    return [grid for grid in grids if len(grid.shape) == len(grids[-1].shape)]
+    return probe, stages
 
 
-def _feature_layers(stages: list[Grid]) -> list[Grid]:
+def _tried(probe: Probe) -> str:
+    """Return how many layers are no map of the image for which reason, with an example of each."""
+    examples: dict[str, list[str]] = {}
+    for name, (why, shape) in probe.faults.items():
+        shown = ", ".join(["B", *map(str, shape[1:])])
+        examples.setdefault(why.partition(" (")[0], []).append(f"{name!r} ({shown})")
+    listed = [f"{len(names)} {why}, such as {names[0]}" for why, names in examples.items()]
+    return f"{len(probe.faults)} layers: {'; '.join(listed)}" if listed else "no layers"
+
+
+def _feature_layers(stages: Stages) -> list[Map]:
     """Return the last layers of the two stages before the last, or of those that exist.
 
     Two stages together locate better than either alone: ``python -m benchmarks.quality --search``.
     """
-    sizes = sorted({grid.size for grid in stages}, key=prod)
-    return [_outermost(stages, size) for size in (sizes[2:0:-1] or sizes)]
-
-
-def _outermost(stages: list[Grid], size: tuple[int, int]) -> Grid:
-    """Return the outermost layer on a grid, the last one if there are several.
-
-    The layers inside a block mix stages: an expansion convolution may still run on the finer grid
-    of the stage before. The output of the block does not.
-    """
-    names = {grid.name for grid in stages}
-
-    def depth(grid: Grid) -> int:
-        # A list of modules without an output, like ``blocks`` of ``blocks.3``, does not count.
-        parts = grid.name.split(".")
-        return sum(".".join(parts[:end]) in names for end in range(1, len(parts)))
-
-    return min((grid for grid in reversed(stages) if grid.size == size), key=depth)
-
-
-def _last_with_gradient(
-    model: nn.Module, images: Tensor, stages: list[Grid], read: Callable[[Tensor], Tensor | None]
-) -> str:
-    best = _outermost(stages, stages[-1].size)
-    like = [g.name for g in reversed(stages) if (g.size, g.channels) == (best.size, best.channels)]
-    with torch.enable_grad(), capture(model, *like) as outputs:
-        score = logits_of(model(images.requires_grad_())).amax()
-    names = [name for name in [best.name, *like] if outputs[name].requires_grad]
-    if names and score.requires_grad:
-        tensors = [outputs[name] for name in names]
-        gradients = torch.autograd.grad(score, tensors, allow_unused=True)
-        for name, gradient in zip(names, gradients, strict=True):
-            maps = read(gradient) if gradient is not None else None
-            if maps is not None and maps.any():
-                return name
-    raise ValueError("model: expected logits that depend on a layer with a grid, got none")
+    return [stages.end(size) for size in (stages.sizes[2:0:-1] or stages.sizes)]

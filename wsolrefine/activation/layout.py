@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from torch import Tensor
 
 from wsolrefine.functional.tokens import tokens_to_map
+
+Read = Callable[[Tensor], Tensor | None]
+"""A layer's output to a map ``(B, C, h, w)``, or None if it has no grid."""
 
 _MOST_PREFIX_TOKENS = 16
 
@@ -34,14 +38,43 @@ def lay_out(tensor: Tensor, image_size: tuple[int, int]) -> Tensor | None:
     return None
 
 
-def laid_out(name: str, tensor: Tensor, image_size: tuple[int, int]) -> Tensor:
+def reader(image_size: tuple[int, int], to_map: Callable[[Tensor], Tensor] | None) -> Read:
+    """Return a function that lays out any layer's output by ``to_map``, or else by its shape."""
+
+    def read(tensor: Tensor) -> Tensor | None:
+        if to_map is None:
+            return lay_out(tensor, image_size)
+        try:
+            maps = to_map(tensor)
+        except (TypeError, ValueError, IndexError, RuntimeError):
+            return None  # it need not take every layer's output
+        is_map = isinstance(maps, Tensor) and maps.ndim == 4 and maps.is_floating_point()
+        return maps if is_map and 0 not in maps.shape[1:] else None
+
+    return read
+
+
+def laid_out(
+    name: str,
+    tensor: Tensor,
+    image_size: tuple[int, int],
+    to_map: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """Return the output of the layer of that name as a view (B, C, h, w), or raise."""
-    maps = lay_out(tensor, image_size)
+    maps = to_map(tensor) if to_map is not None else lay_out(tensor, image_size)
     if maps is None:
         raise ValueError(
-            f"layers: expected an output with a grid from {name!r}, got shape {tuple(tensor.shape)}"
+            f"layers: expected a map or tokens from {name!r} (or to_map to lay them out), "
+            f"got shape {tuple(tensor.shape)}"
         )
     return maps
+
+
+def fits(grid: tuple[int, int], image_size: tuple[int, int]) -> bool:
+    """Return whether a grid of more than one cell has the image's aspect, to within one cell."""
+    (rows, columns), (height, width) = grid, image_size
+    near = abs(rows * width - columns * height) < max(height, width)
+    return near and rows <= height and columns <= width and rows * columns > 1
 
 
 @lru_cache(maxsize=1024)

@@ -20,3 +20,9 @@ class ClassMaps(NamedTuple):
     logits: Tensor
     labels: Tensor
     maps: Tensor
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Return the softmax of logits ``(B, num_classes)``; of a single one, its sigmoid."""
+    # One class score is that of a class against no class: its softmax would always be 1.
+    return logits.softmax(-1) if logits.shape[1] > 1 else logits.sigmoid()

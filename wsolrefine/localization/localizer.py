@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors
+from wsolrefine.activation.calling import Call, check_call
 from wsolrefine.activation.forward import class_activation
 from wsolrefine.activation.layers import Layers, find_layers
+from wsolrefine.activation.outputs import Logits, check_logits
 from wsolrefine.data.images import UPRIGHT, ImagePolicy, read_image
 from wsolrefine.functional._numeric import working
-from wsolrefine.localization.class_maps import ClassMaps
+from wsolrefine.localization.class_maps import ClassMaps, probabilities
 from wsolrefine.localization.inputs import in_batches, preprocessed
 from wsolrefine.localization.masks import (
     Parts,
@@ -58,10 +60,15 @@ class Localizer(nn.Module):
             boxes are scaled back to the whole image. None: the classifier's, or what a model of
             timm says of itself.
         class_names: a name for each class; None: the classifier's.
+        logits: how to read the model's output, see :func:`wsolrefine.find_layers`; None: as the
+            classifier says, or the only tensor that can be logits.
+        call: how the model is called, ``(model, images) -> output``; None: as the classifier says,
+            or ``model(images)``.
 
     Raises:
         TypeError: ``model`` is no module or classifier, or is a localizer already, ``refine`` is
-            neither a name nor a function, ``layers`` are no names, or ``threshold`` is no number.
+            neither a name nor a function, ``layers`` are no names, ``threshold`` is no number, or
+            ``logits`` or ``call`` is of another kind.
         ValueError: there is no method of that name, or ``threshold`` or ``parts`` is out of range.
 
     Example:
@@ -94,10 +101,14 @@ class Localizer(nn.Module):
         to_map: Callable[[Tensor], Tensor] | None = None,
         preprocess: Callable[[Image], Tensor] | None = None,
         class_names: list[str] | None = None,
+        logits: Logits | None = None,
+        call: Call | None = None,
     ) -> None:
         super().__init__()
         if isinstance(model, Classifier):
             preprocess = model.preprocess if preprocess is None else preprocess
+            logits = model.logits if logits is None else logits
+            call = model.call if call is None else call
             class_names = model.class_names if class_names is None else class_names
             self.name, self.model = model.name, model.model
         elif isinstance(model, nn.Module) and not isinstance(model, Localizer):
@@ -117,7 +128,10 @@ class Localizer(nn.Module):
             if function is not None and not callable(function):
                 kind = type(function).__name__
                 raise TypeError(f"{argument}: expected a function, got {kind}")
+        check_logits(logits)
+        check_call(call)
         self.to_map, self.preprocess, self.class_names = to_map, preprocess, class_names
+        self.logits, self.call = logits, call
         if isinstance(layers, str) or not isinstance(layers, Sequence | None):
             raise TypeError(f"layers: expected a sequence of names, or Layers, got {layers!r}")
         self._given = layers
@@ -159,8 +173,10 @@ class Localizer(nn.Module):
 
         Raises:
             TypeError: ``images`` or ``labels`` are of another kind or dtype.
-            ValueError: shapes or devices disagree, a label, ``top`` or ``size`` is out of range, no
-                layer with a grid leads to the logits, or PIL images come without preprocessing.
+            ValueError: shapes or devices disagree, a label, ``top`` or ``size`` is out of range,
+                both labels and ``top`` are given, no layer with a grid leads to the logits, there
+                are more or fewer ``class_names`` than class scores, or PIL images come without
+                preprocessing.
 
         """
         size = None if size is None else check_size(size)
@@ -215,8 +231,9 @@ class Localizer(nn.Module):
         """
         layers = self._layers(images)
         found = class_activation(
-            self.model, images, labels=labels, top=top, layers=layers, to_map=self.to_map
+            self.model, images, labels=labels, top=top, layers=layers, **self._reading()
         )
+        self._check_names(found.logits)
         maps = refined(self.refine, found.cam, found.features, images)
         self.num_classes = found.logits.shape[1]
         return ClassMaps(found.logits, found.labels, maps)
@@ -228,9 +245,21 @@ class Localizer(nn.Module):
             return given
         size = tuple(images.shape[1:])
         if size not in self._found:
-            found = find_layers(self.model, images, to_map=self.to_map)
+            found = find_layers(self.model, images, **self._reading())
             self._found[size] = found if given is None else found._replace(features=tuple(given))
         return self._found[size]
+
+    def _reading(self) -> dict[str, Any]:
+        """Return how the model is called and its outputs are read."""
+        return {"to_map": self.to_map, "logits": self.logits, "call": self.call}
+
+    def _check_names(self, logits: Tensor) -> None:
+        """Raise unless there are as many names of classes as class scores."""
+        names, number = self.class_names, logits.shape[1]
+        if names is not None and len(names) != number:
+            raise ValueError(
+                f"class_names: expected {number} as the model has class scores, got {len(names)}"
+            )
 
     def prepare_image(self, image: Image) -> Tensor:
         """Return a PIL image as ``(3, H, W)``, preprocessed for the model.
@@ -285,13 +314,14 @@ class Localizer(nn.Module):
 
     def _located(self, found: ClassMaps, size: tuple[int, int], images: Any) -> Localization:
         logits, labels, coarse = found
+        self._check_names(logits)
         parts: Parts = self.parts if self.regions else "all"
         check_threshold(self.threshold)  # both may have been assigned
         check_parts(parts)
         masks, boxes = masks_and_boxes(coarse, size, self.threshold, parts)
         return Localization(
             labels=labels,
-            scores=working(logits).softmax(-1).gather(1, labels).to(coarse.dtype),
+            scores=probabilities(working(logits)).gather(1, labels).to(coarse.dtype),
             maps=enlarge(coarse, size),
             masks=masks,
             boxes=boxes if self.regions else torch.zeros_like(boxes),

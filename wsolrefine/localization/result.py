@@ -28,7 +28,8 @@ class Localization:
 
     Attributes:
         labels: class indices, int64, ``(B, K)``: those asked for, or the K most probable.
-        scores: their probabilities, the softmax of ``logits``, ``(B, K)``.
+        scores: their probabilities, ``(B, K)``: the softmax of ``logits``; of a single logit, its
+            sigmoid.
         maps: refined heatmaps in [0, 1] at the size of the images, ``(B, K, H, W)``.
         masks: bool, ``(B, K, H, W)``: ``maps > threshold``, and of that the largest component if
             ``parts`` is ``"largest"``. Of an image with a side above 1024 pixels they are made at a

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors
+from wsolrefine.activation.calling import Call, call_model, check_call
 from wsolrefine.activation.hooks import Hook, evaluation, hooked, output_tensor, submodule
 from wsolrefine.activation.layout import laid_out
 
@@ -25,9 +26,10 @@ class FeatureList(nn.Module):
         model: any module; it is not copied, so its weights are shared.
         layers: names from ``model.named_modules()``, by convention from shallow to deep:
             :func:`wsolrefine.find_stages` finds one for each grid.
+        call: how the model is called, see :func:`wsolrefine.find_layers`.
 
     Raises:
-        TypeError: ``layers`` is a string, or an output contains no tensor.
+        TypeError: ``layers`` is a string, ``call`` is no function, or an output contains no tensor.
         ValueError: ``layers`` is empty or names a layer that does not exist, or (in ``forward``) a
             layer did not run or its output has no grid.
 
@@ -42,8 +44,11 @@ class FeatureList(nn.Module):
 
     """
 
-    def __init__(self, model: nn.Module, layers: Sequence[str]) -> None:
+    def __init__(
+        self, model: nn.Module, layers: Sequence[str], *, call: Call | None = None
+    ) -> None:
         super().__init__()
+        check_call(call)
         if isinstance(layers, str):
             raise TypeError(f"layers: expected a list of names, got the string {layers!r}")
         if not layers:
@@ -52,6 +57,7 @@ class FeatureList(nn.Module):
             submodule(model, name)
         self.model = model
         self.layers = tuple(layers)
+        self.call = call
         # How often each layer runs in one pass: counted in the first one, which changes no state.
         self._runs: dict[str, int] = {}
 
@@ -80,7 +86,7 @@ class FeatureList(nn.Module):
 
         try:
             with hooked(self.model, [(name, keep(name)) for name in set(self.layers)]):
-                self.model(images)
+                call_model(self.model, images, self.call)
         except _Done as done:
             if done.args[0] is not self:  # an enclosing backbone has all its layers
                 raise

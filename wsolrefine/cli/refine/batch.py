@@ -26,6 +26,7 @@ from wsolrefine.cli.refine.stored import Record
 from wsolrefine.data import UnreadableImage
 from wsolrefine.data._opened import one_at_a_time
 from wsolrefine.data.images import reading
+from wsolrefine.localization.class_maps import probabilities
 from wsolrefine.localization.masks import enlarge, mask_size, masks_of
 from wsolrefine.viz import draw_boxes, overlay
 
@@ -104,7 +105,7 @@ def finish(plan: Plan, batch: list[Loaded], pool: Executor) -> Iterator[Finished
     wrong = not_finite(localizer, images, found.maps)
     logits, maps = found.logits.float().cpu(), found.maps.float().cpu()
     labels = found.labels.cpu()
-    scores = logits.softmax(-1).gather(1, labels)
+    scores = probabilities(logits).gather(1, labels)
     yield from pool.map(
         partial(_write_in_turn, plan), batch, maps, labels.tolist(), scores.tolist(), wrong
     )

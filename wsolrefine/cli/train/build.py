@@ -41,8 +41,10 @@ def build(settings: dict[str, Any], reader: Reader) -> Built:
     classes = number_of_classes(reader, settings["classes"])
     try:
         trial = preprocess(Image.new("RGB", (crop, crop), "gray"))[None]
-        layers = find_stages(classifier.model, trial)
-        backbone = FeatureList(classifier.model, layers)
+        layers = find_stages(
+            classifier.model, trial, logits=classifier.logits, call=classifier.call
+        )
+        backbone = FeatureList(classifier.model, layers, call=classifier.call)
         channels = stage_channels(backbone, trial)
         built = recipe(backbone, channels, classes, **keywords)
     except Exception as error:  # the backbone may be the user's code

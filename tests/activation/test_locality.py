@@ -1,0 +1,210 @@
+"""What counts as a map of the image: layers that look like one and are none are passed over."""
+
+import pytest
+import torch
+from torch import nn
+
+from tests.support import zoo
+from tests.support.zoo import CLASSES, seeded
+from wsolrefine import Localizer, class_activation, find_layers, find_stages
+from wsolrefine.activation.layers import Layers
+
+IMAGES = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+class Spoiled(nn.Module):
+    """Two good stages, and behind them a layer that only looks like a map."""
+
+    def __init__(self, last):
+        super().__init__()
+        self.first, self.second = zoo.conv(3, 8, stride=4), zoo.conv(8, 12, stride=2)
+        self.last, self.head = last, nn.Linear(12, CLASSES)
+
+    def forward(self, x):
+        x = self.second(self.first(x).relu())
+        self.last(x)
+        return self.head(x.mean((2, 3)))
+
+
+class Returns(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.weight = function, nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def shuffled(x):
+    """Tokens in the order of 2 x 2 windows' corners, as Hiera's mask units are."""
+    corners = [x[:, :, i::2, j::2].flatten(2) for i in (0, 1) for j in (0, 1)]
+    return torch.cat(corners, 2).mT
+
+
+TABLE = torch.rand(1, 16, 16, 12, generator=torch.Generator().manual_seed(1))
+LOOKS_LIKE_A_MAP = {
+    "a table of position offsets": lambda x: TABLE.expand(len(x), -1, -1, -1),
+    "tokens in another order": shuffled,
+    "maps in another order": lambda x: shuffled(x).mT.unflatten(2, x.shape[2:]),
+    "a pooled vector (B, C, 1)": lambda x: x.mean((2, 3))[:, :, None],
+    "a pooled vector (B, 1, C)": lambda x: x.mean((2, 3))[:, None],
+    "attention": lambda x: (x.flatten(2).mT @ x.flatten(2)).softmax(-1)[:, None].repeat(1, 4, 1, 1),
+    "zeros around": lambda x: nn.functional.pad(x, (1, 1, 1, 1)),
+    "zeros behind": lambda x: nn.functional.pad(x, (0, 1, 0, 1)),
+    "one channel": lambda x: x.mean(1, keepdim=True),
+    "transposed": lambda x: x.mT,
+    "mirrored": lambda x: x.flip(-1),
+    "a row more": lambda x: x.roll(4, 2),
+    "the same everywhere": lambda x: x.mean((2, 3), keepdim=True).expand_as(x),
+    "NaN": lambda x: x * torch.nan,
+    "constant": torch.zeros_like,
+}
+
+
+@pytest.mark.parametrize("kind", LOOKS_LIKE_A_MAP)
+def test_what_is_no_map_of_the_image_is_passed_over(kind):
+    model = seeded(lambda: Spoiled(Returns(LOOKS_LIKE_A_MAP[kind])))
+    for images in (IMAGES, torch.rand(3, 3, 64, 64)):
+        assert find_layers(model, images) == Layers(("first",), "second", "head")
+        assert find_stages(model, images) == ("first", "second")
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 96), (96, 56), (60, 60), (120, 40)])
+@pytest.mark.parametrize("stride", [4, 8, 16, 32])
+def test_a_grid_of_any_size_counts(size, stride):
+    """Also one of fewer than 4 x 4 cells, which cannot show 16 parts."""
+    model = seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 12, stride + 1, stride, stride // 2),
+            *(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, CLASSES)),
+        )
+    )
+    assert find_layers(model, torch.rand(1, 3, *size)).cam == "1"
+
+
+def test_the_error_says_what_was_tried_and_why():
+    class Turned(nn.Conv2d):
+        def forward(self, x):
+            return super().forward(x).mT
+
+    model = nn.Sequential(Turned(3, 8, 4, 4), nn.Flatten(), nn.Linear(8 * 256, CLASSES))
+    with pytest.raises(ValueError, match=r"got none of 3 layers: ") as caught:
+        find_layers(model, IMAGES)
+    assert "1 changed where the image did not, such as '0' (B, 8, 16, 16)" in str(caught.value)
+    assert "2 without a grid of the image's aspect, such as '1' (B, 2048)" in str(caught.value)
+
+
+@pytest.mark.parametrize("takes", [1, 3])
+def test_a_model_that_takes_a_fixed_number_of_images(takes):
+    class Fixed(zoo.ResNet):
+        def forward(self, x):
+            if len(x) != takes:
+                raise ValueError(f"expected {takes} images")
+            return super().forward(x)
+
+    images = torch.rand(takes, 3, 64, 64)
+    expected = find_layers(seeded(zoo.ResNet), images)
+    assert find_layers(seeded(Fixed), images) == expected
+    assert class_activation(seeded(Fixed), images).cam.shape == (takes, 1, 2, 2)
+
+
+def test_it_runs_on_18_images_at_once_and_on_large_ones_in_parts(monkeypatch):
+    model, runs = seeded(zoo.ResNet), []
+    model.register_forward_hook(lambda module, args, output: runs.append(len(args[0])))
+    expected = find_layers(model, IMAGES)
+    assert runs == [18]
+    monkeypatch.setattr("wsolrefine.activation.probe._PIXELS", 5 * 64 * 64)
+    runs.clear()
+    assert find_layers(model, IMAGES) == expected
+    assert runs == [5, 5, 5, 5]
+
+
+def test_layers_of_a_size_are_right_for_the_to_map_of_the_user():
+    """``to_map`` lays out every layer's output, so a layer that it cannot lay out is no candidate."""
+    model = seeded(zoo.Swin)
+
+    def to_map(tensor):
+        return tensor.permute(0, 3, 1, 2)  # right for all but the first, which has channels first
+
+    layers = find_layers(model, IMAGES, to_map=to_map)
+    assert layers == find_layers(model, IMAGES)
+    assert "patch_embed" not in find_stages(model, IMAGES, to_map=to_map)
+    out = class_activation(model, IMAGES, to_map=to_map)
+    torch.testing.assert_close(out, class_activation(model, IMAGES))
+
+
+# Grad-CAM -----------------------------------------------------------------------------------------
+
+
+class Pools(nn.Module):
+    """Return the last map and a vector beside it, of which the logits use the vector."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(zoo.conv(3, 8, stride=4), nn.ReLU(), zoo.conv(8, 12, stride=2))
+        self.norm = nn.LayerNorm(12)
+
+    def forward(self, x):
+        x = self.encoder(x)
+        return x, self.norm(x.mean((2, 3)))
+
+
+class Wrapper(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone, self.head = Pools(), nn.Linear(12, CLASSES)
+
+    def forward(self, x):
+        return self.head(self.backbone(x)[1])
+
+
+def test_the_layer_for_grad_cam_returns_the_tensor_that_the_logits_use():
+    model = seeded(Wrapper)
+    assert find_layers(model, IMAGES) == Layers(("backbone.encoder.1",), "backbone.encoder", None)
+    assert class_activation(model, IMAGES, top=3).cam.any()
+    assert Localizer(model)(IMAGES).maps.isfinite().all()
+
+
+class Apart(zoo.Attention):
+    """Queries, keys and values by layers of their own, as wide as the tokens."""
+
+    def __init__(self, dim):
+        super().__init__(dim)
+        self.q, self.k, self.v = (nn.Linear(dim, dim) for _ in range(3))
+
+    def forward(self, x):
+        return self.proj((self.q(x) @ self.k(x).mT).softmax(-1) @ self.v(x))
+
+
+def test_the_layer_for_grad_cam_is_no_projection_inside_attention():
+    def make():
+        model = zoo.ViT(image_size=(64, 64))
+        for block in model.blocks:
+            block.attn = Apart(24)
+        return model
+
+    assert find_layers(seeded(make), IMAGES) == Layers(("norm",), "blocks.2.norm1", None)
+
+
+def test_weights_made_under_inference_mode_are_named_where_grad_cam_needs_them():
+    with torch.inference_mode():
+        gap, vgg = seeded(zoo.ResNet), seeded(zoo.VGG)
+    assert class_activation(gap, IMAGES).cam.shape == (1, 1, 2, 2)
+    layers = find_layers(seeded(zoo.VGG), IMAGES)
+    for call in (
+        lambda: find_layers(vgg, IMAGES),
+        lambda: class_activation(vgg, IMAGES, layers=layers),
+        lambda: Localizer(vgg)(IMAGES),
+    ):
+        with pytest.raises(
+            ValueError, match=r"^model: .* outside of torch.inference_mode\(\)\), got"
+        ):
+            call()
+
+
+@pytest.mark.parametrize(("make", "head"), [(zoo.ViT, "head"), (zoo.ResNet, "fc")])
+def test_a_head_of_zeros_is_named(make, head):
+    model = seeded(make, **({"image_size": (64, 64)} if make is zoo.ViT else {}))
+    nn.init.zeros_(model.get_submodule(head).weight)
+    with pytest.raises(ValueError, match=f"^model: .*'{head}',? whose weights are all zero"):
+        class_activation(model, IMAGES)

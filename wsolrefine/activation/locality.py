@@ -1,0 +1,130 @@
+"""Whether a map changes where the image changes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import ceil
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wsolrefine.functional._numeric import working
+
+PARTS = 4
+"""The image is changed in one of 4 x 4 parts at a time."""
+
+NOISE = 2
+"""Number of images of noise before the changed ones."""
+
+_CELLS = 16  # a finer grid is averaged to this many cells a side
+_NUMBERS = 2048  # are kept of a map: more channels are projected to as many as that allows
+_SHARE = 14 / 16  # of the parts that must be found again
+_CORRELATION = 0.3  # of the places of the change with the parts, on fewer than 4 cells a side
+
+
+def probe_images(images: Tensor) -> Tensor:
+    """Return noise like the images: two of them, and the first with one part after the other new.
+
+    Shape, dtype and device are those of ``images``. Parts are in raster order. A changed part is
+    brighter too, because noise alone is averaged away by deep layers.
+    """
+    shape = (1, *images.shape[1:])
+    generator = torch.Generator().manual_seed(0)
+    first, second, other = (torch.randn(shape, generator=generator) for _ in range(3))
+    changed = [first.where(~part, other + 2) for part in _parts(shape[2], shape[3])]
+    return torch.cat([first, second, *changed]).to(images.device, images.dtype)
+
+
+def sketch(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Reduce maps ``(B, C, h, w)`` to a few numbers for each cell, and for each side of the border.
+
+    A random projection of the channels keeps the size of a change, the better the fewer cells.
+
+    Returns:
+        ``(B, c, m, n)`` with m and n at most 16, and ``(B, c, 4)``: top, bottom, left, right.
+
+    """
+    maps = working(maps)
+    height, width = maps.shape[-2:]
+    sides = (maps[..., 0, :], maps[..., -1, :], maps[..., 0], maps[..., -1])
+    border = torch.stack([side.mean(-1) for side in sides], -1)
+    cells = F.adaptive_avg_pool2d(maps, (min(height, _CELLS), min(width, _CELLS)))
+    kept = max(_CELLS, _NUMBERS // (cells.shape[2] * cells.shape[3]))
+    if maps.shape[1] <= kept:
+        return cells, border
+    signs = _signs(kept, maps.shape[1]).to(maps)
+    cells = (signs @ cells.flatten(2)).reshape(len(cells), kept, *cells.shape[2:])
+    return cells, signs @ border
+
+
+def fault(cells: Tensor, border: Tensor, image_size: tuple[int, int]) -> str | None:
+    """Return why the sketches of the probe's images are not those of a map; None if they are."""
+    if not (cells.isfinite().all() and border.isfinite().all()):
+        return "not finite"
+    rounding = 1e-6 * float(cells.abs().max())
+    if float((cells[1] - cells[0]).abs().max()) <= rounding:
+        return "the same for every image"
+    if float((border - border[0]).abs().amax((0, 1)).min()) <= rounding:
+        return "padded: a side of the border is the same for every image"
+    share = _shares((cells[NOISE:] - cells[0]).double().square().sum(1))
+    possible = [bool(part.any()) for part in _parts(*image_size)]
+    found = [there for there, some in zip(_found(share), possible, strict=True) if some]
+    if sum(found) < ceil(_SHARE * len(found)):
+        return f"changed where the image did not ({len(found) - sum(found)} of {len(found)} parts)"
+    return None
+
+
+def _shares(change: Tensor) -> Tensor:
+    """Return the changes ``(16, h, w)`` with equal sums over the parts and over the cells.
+
+    Some cells respond more than others, and what mixes globally adds something everywhere.
+    """
+    share, tiny = change, torch.finfo(change.dtype).tiny
+    for _ in range(8):
+        share = share / share.sum(0).clamp_min(tiny)
+        share = share / share.sum((1, 2), keepdim=True).clamp_min(tiny)
+    return share
+
+
+def _found(share: Tensor) -> list[bool]:
+    """Return for each part whether the change is where the part is, along both axes."""
+    found = share.flatten(1).any(1)
+    peaks = share.flatten(1).argmax(1)
+    width = share.shape[2]
+    for axis, peak, part in (
+        (1, peaks // width, torch.arange(PARTS**2) // PARTS),
+        (2, peaks % width, torch.arange(PARTS**2) % PARTS),
+    ):
+        cells = share.shape[axis]
+        if cells >= PARTS:
+            found = found & _within(peak.cpu(), part, cells).to(found)
+        elif cells > 1:
+            # Cells that hold several parts: it is enough that the change moves with the part.
+            place = share.sum(3 - axis).cpu() @ torch.arange(cells, dtype=share.dtype)
+            together = torch.corrcoef(torch.stack([place, part.to(place)]))[0, 1]
+            found = found & bool(together > _CORRELATION)
+    return [bool(there) for there in found]
+
+
+def _within(cell: Tensor, part: Tensor, cells: int) -> Tensor:
+    """Return whether the centers of cells are in their parts, or at most half a cell beside them.
+
+    Cells of a strided convolution are centered up to half a cell towards the first one.
+    """
+    beside = cell - part * cells / PARTS  # from the low side of the part to that of the cell
+    return torch.logical_and(torch.ge(beside, -1), torch.le(beside, cells / PARTS))
+
+
+def _parts(height: int, width: int) -> list[Tensor]:
+    """Return masks of the 4 x 4 parts, empty ones for an image of fewer pixels."""
+    rows = torch.arange(height)[:, None] * PARTS // height
+    columns = torch.arange(width) * PARTS // width
+    return [(rows == i) & (columns == j) for i in range(PARTS) for j in range(PARTS)]
+
+
+@lru_cache(maxsize=64)
+def _signs(kept: int, channels: int) -> Tensor:
+    generator = torch.Generator().manual_seed(channels)
+    signs = torch.randint(0, 2, (kept, channels), generator=generator).float() * 2 - 1
+    return signs / float(kept**0.5)

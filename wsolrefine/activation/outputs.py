@@ -1,0 +1,163 @@
+"""Which tensor of a model's output is the logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from wsolrefine.activation.heads import Heads
+
+Logits = str | int | Callable[[Any], Tensor]
+"""A key or attribute, an index, or a function of the output."""
+
+# What a field of such a name holds is (B, n), but no class scores.
+_NOT_LOGITS = ("feature", "embed", "hidden", "pool", "loss")
+_FORM = "logits of shape (B, num_classes)"
+
+
+def check_logits(logits: Logits | None) -> None:
+    """Raise unless ``logits`` is a name, an index, a function or None."""
+    known = isinstance(logits, (str, int)) or callable(logits) or logits is None
+    if not known or isinstance(logits, bool):
+        kind = type(logits).__name__
+        raise TypeError(f"logits: expected a name, an index or a function, got {kind}")
+
+
+def logits_of(
+    output: Any, batch: int, logits: Logits | None, heads: Heads, classes: int | None
+) -> Tensor:
+    """Return the class scores ``(B, num_classes)`` in a model's output, or raise.
+
+    Args:
+        output: what the model returned.
+        batch: number of images, B.
+        logits: how to read them; None: what is called ``logits``, else the only tensor that can be
+            logits, else the one that the model itself tells apart.
+        heads: linear layers that returned vectors in the same forward pass.
+        classes: number of classes that the model names; None if it does not.
+
+    """
+    if logits is not None:
+        return _chosen(output, batch, logits)
+    named = _field(output, "logits")
+    if named is not None:
+        scores = {name: _scores(t, batch) for name, t in _tensors(named, "logits")}
+    else:
+        scores = {name: _scores(t, batch) for name, t in _tensors(output, "output")}
+    fitting = {name: tensor for name, tensor in scores.items() if tensor is not None}
+    if len(fitting) == 1:
+        return next(iter(fitting.values()))
+    if not fitting:
+        raise ValueError(f"model: expected {_FORM}, got {_shown(output)}")
+    name = _told_apart(fitting, heads, classes)
+    if name is None:
+        listed = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in fitting.items())
+        raise ValueError(
+            f"model: expected one output that can be {_FORM}, got {listed}; choose with logits=, "
+            "a name, an index or a function of the output"
+        )
+    return fitting[name]
+
+
+def classes_of(model: nn.Module) -> int | None:
+    """Return how many classes a model says it has: timm's and transformers' attributes."""
+    number = getattr(model, "num_classes", None)
+    if number is None:
+        number = getattr(getattr(model, "config", None), "num_labels", None)
+    return number if isinstance(number, int) and number > 0 else None
+
+
+def _chosen(output: Any, batch: int, logits: Logits) -> Tensor:
+    try:
+        if callable(logits):
+            value = logits(output)
+        elif isinstance(logits, str):
+            value = _field(output, logits)
+        else:
+            value = output[logits]
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"logits: expected {_name(logits)} to give a tensor (B, num_classes), "
+            f"got {_shown(output)} ({error})"
+        ) from error
+    scores = _scores(value, batch) if isinstance(value, Tensor) else None
+    if scores is None:
+        got = _shown(output) if value is None else _shown(value)
+        raise ValueError(
+            f"logits: expected {_name(logits)} to give a floating-point tensor (B, num_classes) "
+            f"with B={batch}, got {got}"
+        )
+    return scores
+
+
+def _told_apart(fitting: Mapping[str, Tensor], heads: Heads, classes: int | None) -> str | None:
+    """Return the name of the logits among several tensors that can be; None if that is a guess."""
+    sized = [name for name, tensor in fitting.items() if tensor.shape[1] == classes]
+    if len(sized) == 1:
+        return sized[0]
+    last = {name: heads.last(tensor) for name, tensor in fitting.items()}
+    linear = [name for name, at in last.items() if at is not None]
+    if len(linear) == 1:
+        # Its input may be returned beside it. Of any other vector it is not known what it is: it
+        # may be the logits of a head that is not linear.
+        head, others = linear[0], [t for name, t in fitting.items() if name != linear[0]]
+        return head if all(heads.reads(last[head], other) for other in others) else None
+    # A network with an auxiliary head returns its logits first, and computes them last.
+    first = next(iter(fitting))
+    same = len({tensor.shape for tensor in fitting.values()}) == 1
+    if same and len(linear) == len(fitting):
+        return first if max(linear, key=lambda name: last[name] or 0) == first else None
+    return None
+
+
+def _scores(tensor: Tensor, batch: int) -> Tensor | None:
+    """Return the tensor as (B, num_classes), or None if it cannot be logits."""
+    if tensor.ndim == 4 and tensor.shape[2:] == (1, 1):
+        tensor = tensor.flatten(1)
+    fits = tensor.ndim == 2 and tensor.shape[0] == batch and tensor.shape[1] > 0
+    return tensor if fits and tensor.is_floating_point() else None
+
+
+def _field(output: Any, name: str) -> Any:
+    """Return the entry or attribute of that name; None if there is none."""
+    if isinstance(output, Tensor):
+        return None
+    if isinstance(output, Mapping):
+        return output.get(name)
+    return getattr(output, name, None)
+
+
+def _tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+    """Yield all tensors of an output by name, but for what is named like features or a loss."""
+    if isinstance(value, Tensor):
+        yield name, value
+        return
+    entries: list[tuple[str, str, Any]] = []  # how it is written, its name, the value
+    if isinstance(value, Mapping):
+        entries = [(f"{name}[{key!r}]", str(key), item) for key, item in value.items()]
+    elif isinstance(value, tuple) and hasattr(value, "_fields"):
+        keys = list(value._fields)
+        entries = [(f"{name}.{key}", key, getattr(value, key)) for key in keys]
+    elif is_dataclass(value) and not isinstance(value, type):
+        keys = [field.name for field in fields(value)]
+        entries = [(f"{name}.{key}", key, getattr(value, key)) for key in keys]
+    elif isinstance(value, (tuple, list)):
+        entries = [(f"{name}[{index}]", "", item) for index, item in enumerate(value)]
+    for written, key, item in entries:
+        if not any(word in key.lower() for word in _NOT_LOGITS):
+            yield from _tensors(item, written)
+
+
+def _name(logits: Logits) -> str:
+    return getattr(logits, "__name__", "the function") if callable(logits) else repr(logits)
+
+
+def _shown(output: Any) -> str:
+    if isinstance(output, Tensor):
+        return f"{tuple(output.shape)} {output.dtype}"
+    kind = type(output).__name__
+    inside = ", ".join(f"{name} {tuple(t.shape)}" for name, t in _tensors(output, "output"))
+    return f"{kind} with {inside}" if inside else kind
