@@ -93,8 +93,8 @@ def check_count(name: str, value: Any, *, low: int = 1, high: int | None = None)
         raise _wrong_kind(name, expected, value)
     if value < low or (high is not None and value > high):
         raise ValueError(f"{name}: expected {expected}, got {value}")
-    count: int = value if isinstance(value, _SYMBOLS) else int(value)
-    return count
+    count: int = value
+    return count if isinstance(value, _SYMBOLS) else int(count)
 
 
 def check_numbers(
@@ -256,9 +256,9 @@ def _is_number(value: object) -> bool:
 
 
 def _as_float(value: Any) -> float:
+    number: float = value
     try:
-        number: float = value if isinstance(value, _SYMBOLS) else float(value)
-        return number
+        return number if isinstance(value, _SYMBOLS) else float(number)
     except OverflowError:  # an integer beyond the largest float
         return inf if value > 0 else -inf
 
