@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
-from wsolrefine.functional._numeric import is_finite, working
+from wsolrefine.functional._numeric import unit_range
 from wsolrefine.functional._opencv import opencv
 from wsolrefine.functional.gaussian import Gaussian, fit_gaussian, gaussian_map
 
@@ -14,16 +14,16 @@ from wsolrefine.functional.gaussian import Gaussian, fit_gaussian, gaussian_map
 def gppl(cam: Tensor) -> Tensor:
     """Widen each map by the Gaussian fitted to it: ``max(cam, Gaussian)``.
 
-    The whole map is used as weights, and the Gaussian's peak is 1. The released code fits smaller
-    Gaussians to a band of values, one per contour: see :func:`wsolrefine.gppl_released`.
+    The CAM is min-maxed, so its scale and offset do not matter. The whole map is used as weights,
+    and the Gaussian's peak is 1. The released code fits smaller Gaussians to a band of values, one
+    per contour: see :func:`wsolrefine.gppl_released`.
 
     Args:
-        cam: class activation maps in [0, 1], ``(B, H, W)`` or ``(B, K, H, W)``; negative values
-            count as zero.
+        cam: class activation maps of any range, ``(B, H, W)`` or ``(B, K, H, W)``.
 
     Returns:
-        Maps in [0, 1], same shape, differentiable. A map without a positive value, or not finite,
-        is zero.
+        Maps in [0, 1], same shape, differentiable. A map that is constant up to rounding, or not
+        finite, is zero.
 
     Raises:
         TypeError: ``cam`` is not a floating-point tensor.
@@ -40,8 +40,8 @@ def gppl(cam: Tensor) -> Tensor:
 
     """
     check_tensors(cam=(cam, "B [K] H W"))
-    maps = working(cam).clamp_min(0)
-    usable = (is_finite(cam, (-2, -1)) & (maps.amax((-2, -1)) > 0))[..., None, None]
+    maps = unit_range(cam)
+    usable = (maps.amax((-2, -1)) > 0)[..., None, None]
     # An unusable map is replaced before the fit, so that its gradient is zero, not NaN.
     safe = maps.where(usable, 1.0)
     prior = gaussian_map(fit_gaussian(safe), (cam.shape[-2], cam.shape[-1]))

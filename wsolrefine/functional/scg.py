@@ -16,6 +16,7 @@ from wsolrefine.functional._numeric import (
     is_finite,
     outside_autocast,
     rescale,
+    unit_range,
     working,
 )
 from wsolrefine.functional._powers import Correlation, check_orders, correlate, high_order_rows
@@ -37,9 +38,10 @@ def scg(
 ) -> Tensor:
     """Refine a CAM with the high-order self-correlation of features.
 
-    The correlation maps (rows of :func:`wsolrefine.self_correlation`) of all pixels whose CAM
-    exceeds ``foreground`` are averaged, those of pixels below ``background`` are averaged and
-    subtracted, and the positive part is min-maxed:
+    The CAM is min-maxed, so its scale and offset do not matter. The correlation maps (rows of
+    :func:`wsolrefine.self_correlation`) of all pixels whose CAM exceeds ``foreground`` are
+    averaged, those of pixels below ``background`` are averaged and subtracted, and the positive
+    part is min-maxed:
 
         M = ReLU(mean over i with cam[i] > foreground of HSC[i] - mean over cam[i] < background)
 
@@ -48,19 +50,21 @@ def scg(
     block again. The paper leaves the thresholds open; 0.6 and 0.3 are ours.
 
     Args:
-        cam: class activation maps, ``(B, H, W)`` or ``(B, K, H, W)``, compared with the
-            thresholds as they are: usually in [0, 1], see :func:`wsolrefine.minmax`.
+        cam: class activation maps of any range, ``(B, H, W)`` or ``(B, K, H, W)``.
         features: ``(B, C, h, w)``, or a list of layers, resized to the largest grid and their
             correlations summed. The CAM is resized to that grid; the K maps of an image share
             one correlation.
         orders: orders of the correlation.
-        foreground: a number, or a tensor that broadcasts to ``(B,)`` or ``(B, K)``.
-        background: the same. :func:`wsolrefine.confseg_thresholds` returns such a pair.
+        foreground: fraction of the CAM's range: a number, or a tensor that broadcasts to ``(B,)``
+            or ``(B, K)``.
+        background: the same. ``confseg_thresholds(minmax(cam))`` is such a pair, the lower one
+            first: :func:`wsolrefine.confseg_thresholds`.
         block_size: rows computed at once; None chooses. It changes speed and memory only.
 
     Returns:
         Maps in [0, 1], ``(B, h, w)`` or ``(B, K, h, w)``, differentiable in ``features``. Zero
-        where no pixel passes ``foreground``, and for a map whose CAM or features are not finite.
+        where no pixel passes ``foreground``, and for a map whose CAM is constant up to rounding or
+        whose CAM or features are not finite.
 
     Raises:
         TypeError: an input is not a floating-point tensor, dtypes differ, or ``orders`` is a
@@ -85,7 +89,7 @@ def scg(
         raise ValueError(f"block_size: expected an integer >= 1 or None, got {block_size}")
     size = (layers[0].shape[-2], layers[0].shape[-1])
 
-    maps = resize(working(cam), size).flatten(-2)
+    maps = resize(unit_range(cam), size).flatten(-2)
     above = (maps > _threshold("foreground", foreground, cam)).to(maps.dtype)
     below = (maps < _threshold("background", background, cam)).to(maps.dtype)
     weights = _mean_weights(above) - _mean_weights(below)
@@ -144,7 +148,9 @@ def scg_released(
     released code amplifies to full-scale noise, are zero here.
 
     Args:
-        cam: class activation maps in [0, 1], ``(B, H, W)`` or ``(B, K, H, W)``.
+        cam: class activation maps in [0, 1], ``(B, H, W)`` or ``(B, K, H, W)``. They are compared
+            as they are, as in the authors' function; the authors min-max them before, see
+            :func:`wsolrefine.minmax`.
         features: ``(B, C, h, w)``, or a list of layers, resized to the largest grid and their
             correlations summed. The CAM is resized to that grid.
         first_threshold: smallest cosine that counts.
