@@ -44,7 +44,8 @@ def conv_crf(
     are ours, set on images of 224 x 224 with maps of :func:`wsolrefine.scg`.
 
     Args:
-        unary: scores of K labels, ``(B, K, H, W)``: logits or log-probabilities, any offset.
+        unary: scores of K labels, ``(B, K, H, W)``: logits or log-probabilities, any offset. A
+            label of score ``-inf``, the logarithm of 0, is impossible at its pixel.
         image: colors in [0, 1], ``(B, 3, H, W)``.
         iterations: number of updates; 0 returns ``softmax(unary)``.
         kernel_size: side of the window in pixels, odd. Time and memory grow with its square: one
@@ -57,7 +58,7 @@ def conv_crf(
 
     Returns:
         Probabilities, ``(B, K, H, W)``, that sum to 1 over K; differentiable in both arguments. An
-        image whose unary or colors are not finite gives zeros.
+        image with NaN or ``inf``, or with a pixel at which no label is possible, gives zeros.
 
     Raises:
         TypeError: an input is not a floating-point tensor, or dtypes differ.
@@ -93,7 +94,9 @@ def conv_crf(
         if not std > 0:
             raise ValueError(f"{name}: expected a number > 0, got {std}")
 
-    usable = (is_finite(unary, (1, 2, 3)) & is_finite(image, (1, 2, 3)))[:, None, None, None]
+    # Where the best label has a finite score, softmax is defined; the others may be impossible.
+    usable = is_finite(unary.amax(1), (1, 2)) & is_finite(image, (1, 2, 3))
+    usable = usable[:, None, None, None]
     # Unusable images are replaced before any product, so that their gradient is zero, not NaN.
     scores, colors = (working(tensor).where(usable, 0.0) for tensor in (unary, image))
     height, width, radius = *scores.shape[-2:], kernel_size // 2

@@ -86,6 +86,4 @@ def coaug_loss(
     size = sum(vector_norm(each, dim=1) for each in (objects, others, confident))
     usable = ~(denominator <= 8 * torch.finfo(foreground.dtype).eps * (size[m] + size[n]))
     values = torch.where(usable, numerator / denominator.where(usable, 1.0), 0.0)
-    if reduction == "mean" and not len(values):
-        return values.sum().to(foreground.dtype)
     return reduced(values, reduction, foreground.dtype)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from wsolrefine._check import check_labels, check_tensors
 from wsolrefine.functional._numeric import working
@@ -58,7 +58,10 @@ def multiplicative_loss(
     deep, fused = working(deep_logits), working(fused_logits)
     of_deep = _cross_entropy(deep, label)
     if distill:
-        of_fused = cross_entropy(fused, deep.detach().softmax(1), reduction="none")
+        teacher = deep.detach().softmax(1)
+        # A class that both exclude, with scores of -inf, costs nothing: not 0 times inf.
+        costs = torch.where(teacher > 0, -teacher * fused.log_softmax(1), 0.0)
+        of_fused = costs.sum(1)
         values = (of_deep + of_fused) / 2
     else:
         values = of_deep + _cross_entropy(fused, label)
