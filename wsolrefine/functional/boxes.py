@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_boolean, check_tensors
+from wsolrefine._options import check_flag
 from wsolrefine.functional._numeric import working
 from wsolrefine.functional.components import connected_components, largest_component
 
@@ -137,7 +138,8 @@ def box_iou(boxes1: Tensor, boxes2: Tensor, *, inclusive: bool = False) -> Tenso
         area; two boxes without area have IoU 0.
 
     Raises:
-        TypeError: a set is not a floating-point tensor, or dtypes differ.
+        TypeError: a set is not a floating-point tensor, dtypes differ, or ``inclusive`` is not a
+            boolean.
         ValueError: a set is not ``(n, 4)``, or devices differ.
 
     Example:
@@ -152,8 +154,8 @@ def box_iou(boxes1: Tensor, boxes2: Tensor, *, inclusive: bool = False) -> Tenso
 
     """
     check_tensors(boxes1=(boxes1, "n 4"), boxes2=(boxes2, "m 4"))
+    extra = 1 if check_flag("inclusive", inclusive) else 0
     first, second = working(boxes1)[:, None], working(boxes2)[None]
-    extra = 1 if inclusive else 0
 
     def area(low: Tensor, high: Tensor) -> Tensor:
         return (high - low + extra).clamp_min(0).prod(-1)

@@ -43,8 +43,8 @@ def multiply_maps(maps: Sequence[Tensor]) -> Tensor:
         Eq. 1.
 
     """
-    if isinstance(maps, Tensor):
-        raise TypeError("maps: expected a list of tensors, got a torch.Tensor")
+    if not isinstance(maps, (list, tuple)):
+        raise TypeError(f"maps: expected a list of tensors, got {type(maps).__name__}")
     if not maps:
         raise ValueError("maps: expected at least one tensor, got an empty list")
     check_tensors(**{f"maps[{i}]": (m, f"B [K] H{i} W{i}") for i, m in enumerate(maps)})

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, finfo
 
 from wsolrefine._check import check_tensors
+from wsolrefine._options import check_size
 from wsolrefine.functional._numeric import outside_autocast, working
 
 
@@ -84,7 +85,8 @@ def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
         where the covariance is not singular.
 
     Raises:
-        TypeError: mean or covariance is not a floating-point tensor, or dtypes differ.
+        TypeError: mean or covariance is not a floating-point tensor, dtypes differ, or ``size``
+            does not hold integers.
         ValueError: their shapes disagree, or ``size`` is not two integers >= 1.
 
     Example:
@@ -98,6 +100,11 @@ def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
         Eq. 6. Authors' code: utils/tools.py, ``gaussian`` (commit 7a9d985).
 
     """
+    is_pair = isinstance(gaussian, tuple) and len(gaussian) == 2
+    if not is_pair:
+        kind = type(gaussian).__name__
+        raise TypeError(f"gaussian: expected a Gaussian, a pair of mean and covariance, got {kind}")
+    gaussian = Gaussian(*gaussian)
     check_tensors(mean=(gaussian.mean, "... 2"), covariance=(gaussian.covariance, "... 2 2"))
     batch = gaussian.mean.shape[:-1]
     if gaussian.covariance.shape[:-2] != batch:
@@ -105,9 +112,7 @@ def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
             f"covariance: expected shape {(*batch, 2, 2)} as mean {tuple(gaussian.mean.shape)}, "
             f"got {tuple(gaussian.covariance.shape)}"
         )
-    height, width = size
-    if height < 1 or width < 1:
-        raise ValueError(f"size: expected two integers >= 1, got {size}")
+    size = check_size("size", size)
     mean, covariance = working(gaussian.mean), working(gaussian.covariance)
     finite = mean.isfinite().all(-1) & covariance.isfinite().all(-1).all(-1)
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from wsolrefine._check import check_features
+from wsolrefine._check import check_features, check_real
+from wsolrefine._options import check_count, check_number
 from wsolrefine.functional._grid import largest_grid, resize
 from wsolrefine.functional._numeric import (
     are_finite,
@@ -67,9 +68,10 @@ def scg(
         whose CAM or features are not finite.
 
     Raises:
-        TypeError: an input is not a floating-point tensor, dtypes differ, or ``orders`` is a
-            single number.
-        ValueError: shapes or devices disagree, or an order or ``block_size`` is below 1.
+        TypeError: an input is not a floating-point tensor, dtypes differ, or an option is not a
+            number.
+        ValueError: shapes or devices disagree, a threshold is NaN, an order is not from 1 to 64, or
+            ``block_size`` is below 1.
 
     Example:
         >>> import torch
@@ -85,13 +87,15 @@ def scg(
     """
     layers = on_one_grid(check_features(features, cam))
     wanted = check_orders(orders)
-    if block_size is not None and block_size < 1:
-        raise ValueError(f"block_size: expected an integer >= 1 or None, got {block_size}")
+    high = _threshold("foreground", foreground, cam)
+    low = _threshold("background", background, cam)
+    if block_size is not None:
+        block_size = min(check_count("block_size", block_size), 2**31)
     size = (layers[0].shape[-2], layers[0].shape[-1])
 
     maps = resize(unit_range(cam), size).flatten(-2)
-    above = (maps > _threshold("foreground", foreground, cam)).to(maps.dtype)
-    below = (maps < _threshold("background", background, cam)).to(maps.dtype)
+    above = (maps > high).to(maps.dtype)
+    below = (maps < low).to(maps.dtype)
     weights = _mean_weights(above) - _mean_weights(below)
     weights = weights if weights.ndim == 3 else weights[:, None]  # (B, K, N)
     rows = _rows_with_weight(weights)
@@ -166,8 +170,10 @@ def scg_released(
         whose CAM or features are not finite is zero. It holds N x N matrices in memory.
 
     Raises:
-        TypeError: an input is not a floating-point tensor, or dtypes differ.
-        ValueError: shapes or devices disagree, or ``order < 1``.
+        TypeError: an input is not a floating-point tensor, dtypes differ, or an option is not a
+            number.
+        ValueError: shapes or devices disagree, a threshold is NaN, ``second_weight`` is negative or
+            not finite, or ``order`` is not from 1 to 64.
 
     Example:
         >>> import torch
@@ -182,6 +188,8 @@ def scg_released(
 
     """
     layers = [working(layer) for layer in check_features(features, cam)]
+    foreground = check_number("foreground", foreground, finite=False)
+    background = check_number("background", background, finite=False)
     correlation = self_correlation_released(
         layers,
         first_threshold=first_threshold,
@@ -215,7 +223,10 @@ def _released_minmax(values: Tensor, flat: Tensor | float) -> Tensor:
 def _threshold(name: str, value: float | Tensor, cam: Tensor) -> float | Tensor:
     """Return the threshold in a shape that compares with the CAM's flattened maps."""
     if not isinstance(value, Tensor):
-        return value
+        return check_number(name, value, finite=False)
+    check_real(name, value, "...")
+    if value.device != cam.device and value.ndim:
+        raise ValueError(f"{name}: expected {cam.device} as cam, got {value.device}")
     batch = cam.shape[:-2]
     if value.ndim > len(batch) or any(
         size not in (1, axis) for size, axis in zip(value.shape[::-1], batch[::-1], strict=False)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from wsolrefine._check import check_features
+from wsolrefine._options import check_count
 from wsolrefine.functional._grid import enlarged_order
 from wsolrefine.functional._numeric import (
     are_finite,
@@ -39,7 +40,8 @@ def sem(cam: Tensor, features: Tensor | Sequence[Tensor], *, num_seeds: int = 60
         whose CAM or features are not finite is zero.
 
     Raises:
-        TypeError: an input is not a floating-point tensor, or dtypes differ.
+        TypeError: an input is not a floating-point tensor, dtypes differ, or ``num_seeds`` is not
+            an integer.
         ValueError: shapes or devices disagree, or ``num_seeds < 1``.
 
     Example:
@@ -56,8 +58,7 @@ def sem(cam: Tensor, features: Tensor | Sequence[Tensor], *, num_seeds: int = 60
 
     """
     layers = on_one_grid(check_features(features, cam))
-    if num_seeds < 1:
-        raise ValueError(f"num_seeds: expected an integer >= 1, got {num_seeds}")
+    num_seeds = min(check_count("num_seeds", num_seeds), 2**31)
 
     height, width = layers[0].shape[-2:]
     maps = working(cam).detach()
