@@ -133,7 +133,7 @@ def test_single_precision_stays_close_to_double(channels, orders):
             torch.ones(2, 3, 3),
             (1,),
             ValueError,
-            "features: expected shape (B, C, h, w), got (2, 3, 3)",
+            "features: expected shape (B, C, h, w), got (2, 3, 3); tokens (B, N, C) become maps by tokens_to_map",
         ),
         ([], (1,), ValueError, "features: expected at least one tensor, got an empty list"),
         (
@@ -153,7 +153,7 @@ def test_single_precision_stays_close_to_double(channels, orders):
             [torch.ones(1, 2, 3, 3), torch.ones(2, 3, 3)],
             (1,),
             ValueError,
-            "features[1]: expected shape (B, C, h, w), got (2, 3, 3)",
+            "features[1]: expected shape (B, C, h, w), got (2, 3, 3); tokens (B, N, C) become maps by tokens_to_map",
         ),
         (
             [torch.ones(1, 2, 3, 3), torch.ones(1, 2, 3, 3, dtype=torch.float64)],

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "wsolrefine"
 # Who may import whom ------------------------------------------------------------------------------
 
 FLOORS = (
-    {"_options"},
+    {"_options", "_layout"},
     {"_check"},
     {"functional"},
     {"losses", "metrics", "activation", "data", "viz", "models"},

@@ -67,7 +67,9 @@ INFINITE = {"infinity", "minus infinity", "huge"}
 number = Kind(0.25, np.float32(0.25), np.float64(0.25), np.int64(1), legal=NUMBERS)
 any_number = Kind(0.25, np.float16(0.25), legal=NUMBERS | INFINITE)
 threshold_tensor = Kind(
-    0.25, torch.tensor(0.25), legal=NUMBERS | INFINITE | {"0-d tensor", "0-d float tensor"}
+    0.25,
+    torch.tensor(0.25),
+    legal=NUMBERS | INFINITE | {"tensor", "0-d tensor", "0-d float tensor"},
 )
 not_negative = Kind(0.25, np.float32(0.25), np.int8(1), legal=NUMBERS - {"minus one"})
 positive = Kind(0.25, np.float32(0.25), legal=NUMBERS - {"minus one", "zero"})
