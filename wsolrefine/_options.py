@@ -213,6 +213,18 @@ def check_text(name: str, value: Any) -> str:
     return text
 
 
+def check_texts(name: str, values: Any) -> list[str]:
+    """Return a list of strings, or raise; one string is not a list of its letters.
+
+    Raises:
+        TypeError: it is not a collection of strings.
+
+    """
+    if isinstance(values, (list, tuple)) and not values:
+        return []
+    return _items(name, values, "a list of strings", lambda item: isinstance(item, str))
+
+
 def check_path(name: str, value: Any) -> str:
     """Return the path of a file or folder as a string, or raise.
 

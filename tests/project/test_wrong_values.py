@@ -9,14 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from math import inf
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import wsolrefine as w
 from tests.support import wrong_values as kinds
 from tests.support.wrong_values import WRONG, Kind
-from wsolrefine import losses
+from wsolrefine import losses, nn, viz
 
 
 @dataclass(frozen=True)
@@ -219,25 +221,149 @@ CALLS = {
     ],
 }
 
+
+class Passed(torch.nn.Module):
+    """A backbone of one stage."""
+
+    def forward(self, images):
+        return [images]
+
+
+def forward(module, arguments, **named):
+    """The call of a module; a parameter that takes a list of stages takes nothing else."""
+    return of(module.forward, arguments, **named)
+
+
+STAGES = [torch.rand(2, 4, 5, 6), torch.rand(2, 8, 3, 3)]
+HEAD = {"in_channels": kinds.count, "num_classes": kinds.count, "width": kinds.count}
+CALLS["wsolrefine.nn"] = [
+    of(nn.ActivationGenerator, {"in_channels": 4, "num_classes": 3}, HEAD),
+    of(
+        nn.ConvolutionalHead,
+        {"in_channels": 4, "num_classes": 3},
+        HEAD | {"dropout": kinds.fraction},
+    ),
+    of(
+        nn.EdgeHead,
+        {"channels": [4, 8]},
+        {"channels": kinds.counts, "width": kinds.count, "size": kinds.size},
+    ),
+    of(
+        nn.FeatureList,
+        {"model": torch.nn.Sequential(torch.nn.ReLU()), "layers": ["0"]},
+        {"layers": Kind(("0",), ["0"])},
+    ),
+    of(
+        nn.MFFNet,
+        {"channels": [4, 8, 16], "num_outputs": 3},
+        {
+            "channels": Kind((2, 1, 3), np.array([2, 1, 3]), legal={"list"}, either={"tuple"}),
+            "num_outputs": kinds.count,
+            "stages": Kind(1, np.int64(2), legal={"two"}),
+            "fusion": kinds.choice("multiplication", "addition", "concatenation"),
+            "attention": kinds.flag,
+            "width": kinds.count,
+            "dropout": kinds.fraction,
+        },
+    ),
+    of(
+        nn.MultiplicativeChannelAttention,
+        {"channels": [4, 8]},
+        {"channels": kinds.counts, "width": kinds.count},
+    ),
+    of(nn.stage_channels, {"backbone": Passed(), "images": IMAGE}),
+]
+FORWARDS = [
+    forward(nn.ActivationGenerator(4, 3).eval(), {"features": FEATURES}),
+    forward(nn.ConvolutionalHead(4, 3).eval(), {"features": FEATURES}),
+    forward(nn.EdgeHead([4, 8]).eval(), {"features": STAGES, "maps": CAM}),
+    forward(nn.FeatureList(torch.nn.Sequential(torch.nn.ReLU()), ["0"]), {"images": IMAGE}),
+    forward(nn.MFFNet([4, 8], 3, stages=2).eval(), {"features": STAGES}),
+    forward(nn.MultiplicativeChannelAttention([4, 8]).eval(), {"features": STAGES}),
+]
+
+PICTURE = np.zeros((5, 6, 3), np.uint8)
+FILE = {"path": Kind("x.png", Path("x.png"), either={"text"})}
+CALLS["wsolrefine.viz"] = [
+    of(
+        viz.contact_sheet,
+        {"rows": [[PICTURE]], "titles": ["x"], "path": "x.png"},
+        {
+            "rows": Kind([[None]], ([PICTURE],)),
+            "titles": Kind(("x", "y"), legal={"list of texts"}),
+            "captions": Kind(("x",), legal={"list of texts", "None"}),
+            "cell": Kind(0.5, np.float32(2), legal={"a half", "two"}),
+        }
+        | FILE,
+    ),
+    of(
+        viz.draw_boxes,
+        {"image": PICTURE, "boxes": [1, 1, 3, 3]},
+        {
+            "boxes": Kind([[1, 1, 3, 3]], torch.zeros(2, 4), [], legal={"empty tuple"}),
+            "labels": Kind(("x",), legal={"list of texts", "None"}),
+            "color": Kind((1, 2, 3), np.array([1, 2, 3]), legal={"list"}),
+            "width": Kind(3, np.int64(3), legal={"two", "None"}),
+            "dashed": kinds.flag,
+        },
+    ),
+    of(
+        viz.overlay,
+        {"image": PICTURE, "map": np.zeros((5, 6))},
+        {"alpha": kinds.fraction, "colormap": Kind("gray")},
+    ),
+    of(
+        viz.plot_bars,
+        {"values": {"x": 1}, "path": "x.png", "x_label": "x"},
+        {
+            "values": Kind({"x": 0.5, "y": np.float32(1)}, legal={"dict"}),
+            "x_label": kinds.text,
+            "title": kinds.text.or_none(),
+        }
+        | FILE,
+    ),
+    of(
+        viz.plot_curves,
+        {"series": {"x": ([0, 1], [0, 1])}, "path": "x.png", "x_label": "x", "y_label": "y"},
+        {
+            "series": Kind({"x": [torch.rand(3), np.ones(3)]}),
+            "x_label": kinds.text,
+            "y_label": kinds.text,
+            "title": kinds.text.or_none(),
+            "marks": Kind({"x": 0.5}, {}, legal={"dict", "None"}),
+        }
+        | FILE,
+    ),
+]
+
 # Results and settings, which check nothing.
 RECORDS = {"ClassActivation", "Classifier", "ConfSeg", "Gaussian", "Layers", "Localization"}
 # Functions of a model and an image; tests/activation and tests/localization have their errors.
 OF_MODELS = {"Localizer", "Preprocess", "capture", "class_activation", "find_layers"} | {
     "find_stages", "gap_cam", "grad_cam", "load_classifier", "localize"
 }  # fmt: skip
-NOT_HERE = {"wsolrefine": RECORDS | OF_MODELS}
+NOT_HERE = {
+    "wsolrefine": RECORDS | OF_MODELS,
+    "wsolrefine.nn": {"Activation", "MFFMaps"},
+}
 
 
 def parameters(call):
     return inspect.signature(call.function).parameters
 
 
-ALL = [call for calls in CALLS.values() for call in calls]
+ALL = [*(call for calls in CALLS.values() for call in calls), *FORWARDS]
 ARGUMENTS = [(call, name) for call in ALL for name in call.kinds]
 
 
 def label(value):
-    return value.function.__name__ if isinstance(value, Call) else None
+    return value.function.__qualname__ if isinstance(value, Call) else None
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """What is written is written here."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("module", CALLS)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors
+from wsolrefine._options import check_kind
 from wsolrefine.activation.hooks import Hook, evaluation, hooked, output_tensor, submodule
 from wsolrefine.activation.layout import laid_out
 
@@ -27,7 +28,8 @@ class FeatureList(nn.Module):
             :func:`wsolrefine.find_stages` finds one for each grid.
 
     Raises:
-        TypeError: ``layers`` is a string, or an output contains no tensor.
+        TypeError: ``model`` is not a module, ``layers`` is not a list of names, or an output
+            contains no tensor.
         ValueError: ``layers`` is empty or names a layer that does not exist, or (in ``forward``) a
             layer did not run or its output has no grid.
 
@@ -44,8 +46,10 @@ class FeatureList(nn.Module):
 
     def __init__(self, model: nn.Module, layers: Sequence[str]) -> None:
         super().__init__()
+        check_kind("model", model, nn.Module, "an nn.Module")
         if isinstance(layers, str):
             raise TypeError(f"layers: expected a list of names, got the string {layers!r}")
+        check_kind("layers", layers, (list, tuple), "a list of names")
         if not layers:
             raise ValueError("layers: expected at least one name, got none")
         for name in layers:
@@ -101,7 +105,7 @@ def stage_channels(backbone: nn.Module, images: Tensor) -> list[int]:
         One number for each map.
 
     Raises:
-        TypeError: ``images`` is not a floating-point tensor.
+        TypeError: ``backbone`` is not a module, or ``images`` is not a floating-point tensor.
         ValueError: ``images`` is not ``(B, C, H, W)``, or the backbone returns something else.
 
     Example:
@@ -112,6 +116,7 @@ def stage_channels(backbone: nn.Module, images: Tensor) -> list[int]:
         [4, 8]
 
     """
+    check_kind("backbone", backbone, nn.Module, "an nn.Module")
     check_tensors(images=(images, "B C H W"))
     with torch.no_grad(), evaluation(backbone):
         maps = backbone(images.new_zeros(1, *images.shape[1:]))
