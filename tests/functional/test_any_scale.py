@@ -169,3 +169,58 @@ def test_the_ends_of_the_range_are_finite_features(value):
     for function in OF_FEATURES.values():
         cam = torch.rand(1, 3, 3, generator=generator(1))
         assert_close(function(cam, signs * value), function(cam, signs))
+
+
+# Boxes, Gaussians, products -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exponent", [-148, -100, 60, 125])
+def test_boxes_of_any_size(exponent):
+    boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [1.0, 0.0, 3.0, 2.0], [-4.0, 0.0, 2.0, 2.0]])
+    scaled = torch.from_numpy(np.ldexp(boxes.numpy(), exponent))
+    assert_close(w.box_iou(scaled, scaled), w.box_iou(boxes, boxes))
+    far = w.box_iou(scaled, boxes, inclusive=True)
+    assert ((far >= 0) & (far <= 1)).all()
+
+
+def test_a_matrix_that_is_no_covariance_gives_a_map_in_0_to_1():
+    g = generator(0)
+    mean = 3e38 * torch.rand(200, 2, generator=g)
+    for size in (1.0, 1e-40, 1e38):
+        matrix = size * torch.randn(200, 2, 2, generator=g).clamp(-3, 3)
+        for center in (mean, mean / 3e38):
+            values = w.gaussian_map(w.Gaussian(center, matrix), (3, 4))
+            assert ((values >= 0) & (values <= 1)).all()
+
+
+def test_negative_values_of_a_product_count_as_zero():
+    map = torch.tensor([[[-2.0, 1.0, 2.0]]])
+    assert_close(w.multiply_maps([map, map]), torch.tensor([[[0.0, 0.25, 1.0]]]))
+
+
+@pytest.mark.parametrize("orders", [(2, 20), (64,), (1, 33)])
+@pytest.mark.parametrize("channels", [2, 60])
+def test_high_orders_stay_finite(orders, channels):
+    features = torch.rand(2, channels, 5, 6, generator=generator(channels))
+    rows = w.self_correlation(features, orders=orders)
+    double = w.self_correlation(features.double(), orders=orders)
+    assert rows.isfinite().all()
+    assert double.any()
+    assert ((rows >= 0) & (rows <= 1 + 1e-6)).all()
+    assert w.scg(torch.rand(2, 5, 6), features, orders=orders).isfinite().all()
+
+
+def test_orders_and_iterations_have_an_end():
+    """Each costs a product: a billion of them would look like a program that hangs."""
+    cam, features = torch.rand(1, 3, 3), torch.rand(1, 2, 3, 3)
+    for call in (
+        lambda: w.scg_released(cam, features, order=10**9),
+        lambda: w.self_correlation_released(features, order=10**9),
+        lambda: w.scg(cam, features, orders=(10**9,)),
+        lambda: w.self_correlation(features, orders=(10**9,)),
+        lambda: w.conv_crf(features, torch.rand(1, 3, 3, 3), iterations=10**9),
+    ):
+        with pytest.raises(
+            ValueError, match=r"^(order|orders|iterations): expected .* to \d+, got"
+        ):
+            call()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_boolean, check_tensors
 from wsolrefine._options import check_flag
-from wsolrefine.functional._numeric import working
+from wsolrefine.functional._numeric import balance, largest, working
 from wsolrefine.functional.components import connected_components, largest_component
 
 
@@ -156,9 +156,12 @@ def box_iou(boxes1: Tensor, boxes2: Tensor, *, inclusive: bool = False) -> Tenso
     check_tensors(boxes1=(boxes1, "n 4"), boxes2=(boxes2, "m 4"))
     extra = 1 if check_flag("inclusive", inclusive) else 0
     first, second = working(boxes1)[:, None], working(boxes2)[None]
+    # Areas of far larger or smaller boxes than images have would overflow or vanish.
+    scale = balance(torch.maximum(largest(first, -1), largest(second, -1)).clamp_min(extra))
+    first, second, last_pixel = first * scale, second * scale, extra * scale
 
     def area(low: Tensor, high: Tensor) -> Tensor:
-        return (high - low + extra).clamp_min(0).prod(-1)
+        return (high - low + last_pixel).clamp_min(0).prod(-1)
 
     overlap = area(
         torch.maximum(first[..., :2], second[..., :2]),

@@ -77,7 +77,8 @@ def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
     a line, or a single point, and 0 elsewhere.
 
     Args:
-        gaussian: mean ``(..., 2)`` as x, y and covariance ``(..., 2, 2)``, in pixels.
+        gaussian: mean ``(..., 2)`` as x, y and covariance ``(..., 2, 2)``, in pixels. That the
+            covariance is symmetric and positive semidefinite is not checked.
         size: height and width of the maps.
 
     Returns:
@@ -130,10 +131,12 @@ def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
     # Positions are known to eps times the extent of the grid, variances to eps of themselves.
     eps = finfo(mean.dtype).eps
     position = (256 * eps * max(size)) ** 2
-    uu = uu + position
-    slope = xy / uu
-    rest = (vv - slope * xy).clamp_min(0) + 8 * eps * slope * xy + position
-    values = torch.exp(-(du.square() / uu + (dv - slope * du).square() / rest) / 2)
+    uu = uu.clamp_min(0) + position
+    slope = (xy / uu).clamp(-1, 1)  # as it is anyway, unless the matrix is no covariance
+    rest = (vv - slope * xy).clamp_min(0) + 8 * eps * (slope * xy).abs() + position
+    # Divided before they are squared: a square may overflow where the quotient does not.
+    along, across = du / uu.sqrt(), (dv - slope * du) / rest.sqrt()
+    values = torch.exp(-(along.square() + across.square()) / 2)
     return values.where(finite[..., None, None], 0.0).to(gaussian.mean.dtype)
 
 

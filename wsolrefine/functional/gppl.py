@@ -113,7 +113,8 @@ def gppl_released(
     map. Where the released code fails (no contour, or a degenerate one), nothing is added.
 
     Args:
-        cam: class activation maps >= 0 (after ReLU), ``(B, H, W)`` or ``(B, K, H, W)``. As in the
+        cam: class activation maps >= 0 (after ReLU), ``(B, H, W)`` or ``(B, K, H, W)``; negative
+            values count as zero. As in the
             released code an offset matters, and so does the scale of a map whose maximum is near
             the guard of 1e-6 that is added to it.
         size: side of the square result.
@@ -154,7 +155,8 @@ def gppl_released(
     for target, raw in zip(result, maps, strict=True):
         if not np.isfinite(raw).all():
             continue
-        scaled = cv2.resize(raw / (raw.max() + 1e-6), (size, size))  # the authors' guard
+        positive = np.maximum(raw, 0)
+        scaled = cv2.resize(positive / (positive.max() + 1e-6), (size, size))  # the authors' guard
         band = np.where((scaled >= low) & (scaled <= high), scaled, 0.0)
         contours, _ = cv2.findContours(
             (band > 0).astype(np.uint8), cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE
