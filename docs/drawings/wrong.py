@@ -29,7 +29,7 @@ def draw_wrong_features() -> None:
     }
     panels = [p.over("CAM", seen.image, seen.cam[0])]
     panels += [p.over(title, seen.image, w.scg(seen.cam, f)[0]) for title, f in shown.items()]
-    p.save("wrong_features", panels, columns=3, cell=2.4, ratio=0.72)
+    p.save("wrong_features", panels, columns=3, cell=1.7, ratio=0.72, most=24_000)
 
 
 def draw_wrong_cam() -> None:
@@ -48,7 +48,7 @@ def draw_wrong_cam() -> None:
         p.picture(title, _boxed(seen.image, w.scg(cam, seen.features)[0], THRESHOLD))
         for title, cam in shown.items()
     ]
-    p.save("wrong_cam", panels, columns=3, cell=2.4, ratio=0.72)
+    p.save("wrong_cam", panels, columns=3, cell=1.7, ratio=0.72, most=24_000)
 
 
 def draw_wrong_box() -> None:
@@ -62,7 +62,9 @@ def draw_wrong_box() -> None:
         "threshold 0.9": _boxed(seen.image, map, 0.9),
         "box in cells of the grid": draw_boxes(overlay(seen.image, enlarged), cells, width=4),
     }
-    p.save("wrong_box", [p.picture(*item) for item in shown.items()], ratio=0.68)
+    p.save(
+        "wrong_box", [p.picture(*item) for item in shown.items()], cell=1.6, ratio=0.68, most=18_000
+    )
 
 
 def _in_rows(tokens: Tensor) -> Tensor:

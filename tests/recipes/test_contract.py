@@ -571,8 +571,8 @@ def test_an_image_of_nan_spoils_no_other(name):
         ("Csoa", {"auxiliary_stage": 4}, "auxiliary_stage: expected an index of 4 stages, got 4"),
         ("SemEdges", {"sem_stage": 9}, "sem_stage: expected an index of 4 stages, got 9"),
         ("SemEdges", {"edge_stages": 0}, "edge_stages: expected a number >= 1, got 0"),
-        ("SemEdges", {"edge_size": (0, 8)}, r"size: expected two numbers >= 1, got \(0, 8\)"),
-        ("Spol", {"stages": 5}, "stages: expected a number from 1 to 4, got 5"),
+        ("SemEdges", {"edge_size": (0, 8)}, r"size: expected .*, two integers >= 1, got \(0, 8\)"),
+        ("Spol", {"stages": 5}, "stages: expected an integer from 1 to 4, got 5"),
         ("Spol", {"fusion": "mean"}, "fusion: expected 'multiplication', 'addition' or"),
         ("Ornet", {"stage": 4}, "stage: expected an index of 4 stages, got 4"),
         (
