@@ -22,9 +22,9 @@ def draw_wrong_features() -> None:
     prefix = tokens[:, :5]
     shown = {
         "right": features,
-        "reshaped, not permuted": tokens.reshape(features.shape),
-        "five prefix tokens left in": _in_rows(torch.cat([prefix, tokens], 1)[:, :196]),
-        "height and width swapped": features.mT,
+        "not permuted": tokens.reshape(features.shape),
+        "prefix left in": _in_rows(torch.cat([prefix, tokens], 1)[:, :196]),
+        "axes swapped": features.mT,
         "first layer": _early(p.MOTORCYCLE),
     }
     panels = [p.over("CAM", seen.image, seen.cam[0])]
@@ -39,10 +39,10 @@ def draw_wrong_cam() -> None:
     shown = {
         "right": seen.cam,
         "sign turned": -seen.cam,
-        "height and width swapped": seen.cam.mT,
+        "axes swapped": seen.cam.mT,
         "another class": _cam_of_the_last_class(pixels),
-        "pixels from 0 to 255": _cam(raw.permute(2, 0, 1)[None].float(), seen.label),
-        "constant, or with NaN": torch.full_like(seen.cam, torch.nan),
+        "pixels 0 to 255": _cam(raw.permute(2, 0, 1)[None].float(), seen.label),
+        "constant, or NaN": torch.full_like(seen.cam, torch.nan),
     }
     panels = [
         p.picture(title, _boxed(seen.image, w.scg(cam, seen.features)[0], THRESHOLD))
@@ -60,7 +60,7 @@ def draw_wrong_box() -> None:
         f"right: {THRESHOLD}": _boxed(seen.image, map, THRESHOLD),
         "threshold 0.02": _boxed(seen.image, map, 0.02),
         "threshold 0.9": _boxed(seen.image, map, 0.9),
-        "box in cells of the grid": draw_boxes(overlay(seen.image, enlarged), cells, width=4),
+        "box in cells": draw_boxes(overlay(seen.image, enlarged), cells, width=4),
     }
     p.save(
         "wrong_box", [p.picture(*item) for item in shown.items()], cell=1.6, ratio=0.68, most=18_000
