@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from wsolrefine._layout import layout_error
+
 
 def check_tensors(**tensors: tuple[Tensor, str]) -> None:
     """Raise unless floating tensors match their axis patterns, with equal letters equal in size.
@@ -162,8 +164,8 @@ def check_features(features: Tensor | Sequence[Tensor], *cam: Tensor) -> list[Te
 
     Raises:
         TypeError: a layer is not a floating-point tensor, or dtypes differ.
-        ValueError: a layer is not ``(B, C, h, w)``, batch sizes or devices differ, or there is no
-            layer.
+        ValueError: a layer is not ``(B, C, h, w)``, its shape tells that it is laid out otherwise,
+            batch sizes or devices differ, or there is no layer.
 
     Example:
         >>> import torch
@@ -184,13 +186,26 @@ def check_features(features: Tensor | Sequence[Tensor], *cam: Tensor) -> list[Te
         # Sizes with the same letter must agree; each layer has its own channels and grid.
         named[f"features[{i}]" if several else "features"] = (layer, f"B C{i} h{i} w{i}")
     check_tensors(**named)
+    if cam:
+        size = (cam[0].shape[-2], cam[0].shape[-1])
+        for name, (layer, _) in named.items():
+            _check_layout(name, layer, size)
     return layers
+
+
+def _check_layout(name: str, features: Tensor, cam: tuple[int, int]) -> None:
+    if name == "cam" or (found := layout_error(tuple(features.shape), cam)) is None:
+        return
+    raise ValueError(
+        f"{name}: expected shape (B, C, h, w) with a grid of the same image as cam {cam}, "
+        f"got {tuple(features.shape)}, which looks like {found}"
+    )
 
 
 def check_interpolation(name: str) -> None:
     """Raise unless PIL has a filter of that name."""
     known = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise ValueError(f"interpolation: expected one of {', '.join(known)}, got {name!r}")
 
 
@@ -216,7 +231,10 @@ def _check_shape(
         axes = optional if len(shape) == len(optional) else without
         matches, sized = len(shape) == len(axes), shape
     if not matches:
-        raise ValueError(f"{expected}, got {shape}")
+        # Tokens of a transformer, or one image without its axis.
+        tokens = len(shape) == 3 and [_shown(axis) for axis in full] == ["B", "C", "h", "w"]
+        hint = "; tokens (B, N, C) become maps by tokens_to_map" if tokens else ""
+        raise ValueError(f"{expected}, got {shape}{hint}")
     for axis, size in zip(axes, sized, strict=True):
         if axis.isdigit():
             if size != int(axis):

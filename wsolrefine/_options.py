@@ -74,7 +74,7 @@ def check_number(
     return number
 
 
-def check_count(name: str, value: Any, *, low: int = 1, high: int | None = None) -> int:
+def check_count(name: str, value: Any, *, low: int | None = 1, high: int | None = None) -> int:
     """Return an integer, or raise unless it is from ``low`` to ``high``.
 
     Raises:
@@ -91,7 +91,7 @@ def check_count(name: str, value: Any, *, low: int = 1, high: int | None = None)
     expected = _range("an integer", low, high)
     if not _is_integer(value):
         raise _wrong_kind(name, expected, value)
-    if value < low or (high is not None and value > high):
+    if (low is not None and value < low) or (high is not None and value > high):
         raise ValueError(f"{name}: expected {expected}, got {value}")
     count: int = value
     return count if isinstance(value, _SYMBOLS) else int(count)
@@ -121,7 +121,7 @@ def check_numbers(
             check_number(name, item, low=low, high=high, above=above, below=below) for item in items
         ]
     except ValueError as error:
-        raise ValueError(f"{name}: expected {expected}, got {_listed(items)}") from error
+        raise ValueError(f"{name}: expected {expected}, got {_listed(values)}") from error
 
 
 def check_counts(name: str, values: Any, *, low: int = 1, high: int | None = None) -> list[int]:
@@ -135,13 +135,13 @@ def check_counts(name: str, values: Any, *, low: int = 1, high: int | None = Non
         >>> check_counts("orders", (0, 1))
         Traceback (most recent call last):
             ...
-        ValueError: orders: expected integers >= 1, got [0, 1]
+        ValueError: orders: expected integers >= 1, got (0, 1)
 
     """
     expected = _range("integers", low, high)
     items = _items(name, values, expected, _is_integer)
     if any(item < low or (high is not None and item > high) for item in items):
-        raise ValueError(f"{name}: expected {expected}, got {_listed(items)}")
+        raise ValueError(f"{name}: expected {expected}, got {_listed(values)}")
     return [check_count(name, item, low=low, high=high) for item in items]
 
 
@@ -156,7 +156,7 @@ def check_size(name: str, value: Any) -> tuple[int, int]:
         >>> check_size("size", (0, 4))
         Traceback (most recent call last):
             ...
-        ValueError: size: expected (height, width), two integers >= 1, got [0, 4]
+        ValueError: size: expected (height, width), two integers >= 1, got (0, 4)
 
     """
     expected = "(height, width), two integers >= 1"
@@ -164,7 +164,7 @@ def check_size(name: str, value: Any) -> tuple[int, int]:
         raise _wrong_kind(name, expected, value)
     items = _items(name, value, expected, _is_integer)
     if len(items) != 2 or items[0] < 1 or items[1] < 1:
-        raise ValueError(f"{name}: expected {expected}, got {_listed(items)}")
+        raise ValueError(f"{name}: expected {expected}, got {_listed(value)}")
     return check_count(name, items[0]), check_count(name, items[1])
 
 
@@ -211,6 +211,18 @@ def check_text(name: str, value: Any) -> str:
     """
     text: str = check_kind(name, value, str, "a string")
     return text
+
+
+def check_texts(name: str, values: Any) -> list[str]:
+    """Return a list of strings, or raise; one string is not a list of its letters.
+
+    Raises:
+        TypeError: it is not a collection of strings.
+
+    """
+    if isinstance(values, (list, tuple)) and not values:
+        return []
+    return _items(name, values, "a list of strings", lambda item: isinstance(item, str))
 
 
 def check_path(name: str, value: Any) -> str:
@@ -274,7 +286,7 @@ def _items(name: str, values: Any, expected: str, fits: Callable[[object], bool]
         if not fits(item):
             raise TypeError(f"{name}: expected {expected}, got one of type {type(item).__name__}")
     if not items:
-        raise ValueError(f"{name}: expected {expected}, got none")
+        raise ValueError(f"{name}: expected {expected}, got {values}")
     return items
 
 
@@ -294,7 +306,9 @@ def _interval(
     return number
 
 
-def _range(what: str, low: int, high: int | None) -> str:
+def _range(what: str, low: int | None, high: int | None) -> str:
+    if low is None:
+        return what
     return f"{what} >= {low}" if high is None else f"{what} from {low} to {high}"
 
 
@@ -309,5 +323,7 @@ def _shown(value: object) -> str:
     return repr(value) if plain else type(value).__name__
 
 
-def _listed(items: Sequence[Any]) -> str:
-    return f"[{', '.join(map(str, items[:8]))}{', ...' if len(items) > 8 else ''}]"
+def _listed(values: Collection[Any]) -> str:
+    if len(values) > 8:
+        return f"[{', '.join(map(str, list(values)[:8]))}, ...]"
+    return str(tuple(values) if isinstance(values, tuple) else list(values))

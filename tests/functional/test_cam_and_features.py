@@ -34,8 +34,32 @@ WRONG = [
         ValueError,
         "features[1]: expected shape (B, C, h, w) with B=2 from cam, got (3, 8, 7, 5)",
     ),
-    ({"features": CAM}, ValueError, "features: expected shape (B, C, h, w), got (2, 7, 5)"),
-    ({"features": [CAM]}, ValueError, "features[0]: expected shape (B, C, h, w), got (2, 7, 5)"),
+    (
+        {"features": CAM},
+        ValueError,
+        "features: expected shape (B, C, h, w), got (2, 7, 5); tokens (B, N, C) become maps by"
+        " tokens_to_map",
+    ),
+    (
+        {"features": [CAM]},
+        ValueError,
+        "features[0]: expected shape (B, C, h, w), got (2, 7, 5); tokens (B, N, C) become maps by"
+        " tokens_to_map",
+    ),
+    (
+        {"features": torch.rand(2, 7, 5, 96)},
+        ValueError,
+        "features: expected shape (B, C, h, w) with a grid of the same image as cam (7, 5), got"
+        " (2, 7, 5, 96), which looks like channels last: use tokens_to_map(features) or"
+        " features.permute(0, 3, 1, 2)",
+    ),
+    (
+        {"features": [FEATURES, torch.rand(2, 1, 36, 96)]},
+        ValueError,
+        "features[1]: expected shape (B, C, h, w) with a grid of the same image as cam (7, 5), got"
+        " (2, 1, 36, 96), which looks like 36 tokens: use tokens_to_map(tokens,"
+        " num_prefix_tokens=1) of tokens (B, N, C)",
+    ),
     ({"features": []}, ValueError, "features: expected at least one tensor, got an empty list"),
     ({"features": FEATURES.to("meta")}, ValueError, "features: expected cpu as cam, got meta"),
 ]

@@ -304,7 +304,7 @@ def test_compiles_without_graph_breaks_and_reads_no_values():
                 torch.ones(1, 2, 2),
                 {"drop": drop},
                 ValueError,
-                f"drop: expected a number from 0 to 1, got {drop}",
+                f"drop: expected a number in [0, 1], got {drop}",
             )
             for drop in (-0.1, 1.5, float("nan"))
         ),
@@ -315,7 +315,13 @@ def test_compiles_without_graph_breaks_and_reads_no_values():
                 ValueError,
                 f"size: expected 0 <= least <= largest <= 1, got {size}",
             )
-            for size in ((0.5, 0.1), (-0.1, 0.5), (0.1, 1.1), (float("nan"), 0.5))
+            for size in ((0.5, 0.1), (-0.1, 0.5), (0.1, 1.1))
+        ),
+        (
+            torch.rand(1, 4, 4),
+            {"size": (float("nan"), 0.5)},
+            ValueError,
+            "size: expected finite numbers, got (nan, 0.5)",
         ),
     ],
 )

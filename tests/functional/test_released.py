@@ -279,7 +279,12 @@ def test_scg_errors():
     ("features", "options", "error", "message"),
     [
         ([], {}, ValueError, "features: expected at least one tensor, got an empty list"),
-        (CAM, {}, ValueError, "features: expected shape (B, C, h, w), got (2, 7, 5)"),
+        (
+            CAM,
+            {},
+            ValueError,
+            "features: expected shape (B, C, h, w), got (2, 7, 5); tokens (B, N, C) become maps by tokens_to_map",
+        ),
         (
             FEATURES.long(),
             {},

@@ -44,7 +44,7 @@ def test_defaults(scene):
 
 @given(scenes())
 def test_takes_the_thresholds_of_confseg(scene):
-    low, high = confseg_thresholds(scene.cam)
+    low, high = confseg_thresholds(minmax(scene.cam))
     if min(scene.cam.shape[-2:]) == 1:  # one or two pixels lie exactly on the thresholds
         low, high = low - 0.00137, high - 0.00137
     out = scg(scene.cam, scene.features, foreground=high, background=low)
@@ -80,7 +80,8 @@ def test_threshold_tensors_broadcast_to_batch_and_maps(shape):
 @given(scenes(max_layers=1), THRESHOLDS, THRESHOLDS)
 def test_first_order_alone_is_the_formula_written_out(scene, foreground, background):
     cam, (features,) = scene
-    cam = F.interpolate(cam.reshape(len(cam), -1, *cam.shape[-2:]), scene.grid, mode="bilinear")
+    maps = minmax(cam).reshape(len(cam), -1, *cam.shape[-2:])
+    cam = F.interpolate(maps, scene.grid, mode="bilinear")
     vectors = features.flatten(2)
     cosine = (vectors.mT @ vectors) / vectors.norm(dim=1)[:, None] / vectors.norm(dim=1)[..., None]
     cosine = cosine.nan_to_num(0.0).relu()[:, None]  # (B, 1, N, N)
@@ -142,7 +143,7 @@ def test_channels_of_zeros_change_nothing(scene, orders):
 
 @given(scenes(), ORDERS)
 def test_is_what_self_correlation_gives(scene, orders):
-    maps = scene.cam.reshape(len(scene.cam), -1, *scene.cam.shape[-2:])
+    maps = minmax(scene.cam).reshape(len(scene.cam), -1, *scene.cam.shape[-2:])
     cam = F.interpolate(maps, scene.grid, mode="bilinear").flatten(2)
     rows = self_correlation(scene.features, orders=orders)[:, None]
     inside, outside = (cam > 0.6)[..., None], (cam < 0.3)[..., None]
@@ -158,16 +159,16 @@ def test_is_what_self_correlation_gives(scene, orders):
 
 
 def test_thresholds_are_strict():
-    cam = torch.tensor([[[0.5, 0.25, 1.0]]])
+    cam = torch.tensor([[[0.5, 0.0, 1.0]]])
     features = torch.tensor([[[[1.0, 1.0, 0.0]], [[0.0, 1.0, 1.0]]]])
-    out = scg(cam, features, orders=(1,), foreground=0.5, background=0.25)
+    out = scg(cam, features, orders=(1,), foreground=0.5, background=0.0)
     r = 0.5**0.5  # one foreground pixel, the last; no background pixel
     assert_close(out, torch.tensor([[[0.0, r, 1.0]]]))
 
 
 def test_a_pixel_may_be_in_both_sets():
-    cam = torch.full((1, 2, 3), 0.5)
-    out = scg(cam, torch.randn(1, 4, 2, 3), foreground=0.4, background=0.6)
+    cam = torch.rand(1, 2, 3)
+    out = scg(cam, torch.randn(1, 4, 2, 3), foreground=-0.1, background=1.1)
     assert torch.equal(out, torch.zeros_like(cam))
 
 
@@ -207,7 +208,7 @@ def test_single_precision_stays_close_to_double(channels, orders):
 def dense(cam, features):
     """The default ``scg`` with every matrix held, for the gradients."""
     rows = self_correlation(features)
-    inside, outside = (cam > 0.6).flatten(1), (cam < 0.3).flatten(1)
+    inside, outside = (minmax(cam) > 0.6).flatten(1), (minmax(cam) < 0.3).flatten(1)
     m_obj = (rows * inside[..., None]).sum(1) / inside.sum(1, keepdim=True)
     m_bg = (rows * outside[..., None]).sum(1) / outside.sum(1, keepdim=True)
     return minmax((m_obj - m_bg).relu().view_as(cam))

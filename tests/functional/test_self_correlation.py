@@ -116,13 +116,24 @@ def test_single_precision_stays_close_to_double(channels, orders):
             ValueError,
             "orders: expected integers >= 1, got (1, -2)",
         ),
-        (torch.ones(1, 2, 3, 3), (1.5,), ValueError, "orders: expected integers >= 1, got (1.5,)"),
+        (
+            torch.ones(1, 2, 3, 3),
+            (1.5,),
+            TypeError,
+            "orders: expected integers >= 1, got one of type float",
+        ),
+        (
+            torch.ones(1, 2, 3, 3),
+            (1, 10**9),
+            ValueError,
+            "orders: expected integers from 1 to 64, got [1, 1000000000]",
+        ),
         (torch.ones(1, 2, 3, 3), (), ValueError, "orders: expected integers >= 1, got ()"),
         (
             torch.ones(2, 3, 3),
             (1,),
             ValueError,
-            "features: expected shape (B, C, h, w), got (2, 3, 3)",
+            "features: expected shape (B, C, h, w), got (2, 3, 3); tokens (B, N, C) become maps by tokens_to_map",
         ),
         ([], (1,), ValueError, "features: expected at least one tensor, got an empty list"),
         (
@@ -142,7 +153,7 @@ def test_single_precision_stays_close_to_double(channels, orders):
             [torch.ones(1, 2, 3, 3), torch.ones(2, 3, 3)],
             (1,),
             ValueError,
-            "features[1]: expected shape (B, C, h, w), got (2, 3, 3)",
+            "features[1]: expected shape (B, C, h, w), got (2, 3, 3); tokens (B, N, C) become maps by tokens_to_map",
         ),
         (
             [torch.ones(1, 2, 3, 3), torch.ones(1, 2, 3, 3, dtype=torch.float64)],

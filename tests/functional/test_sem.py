@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,8 +10,9 @@ from torch.testing import assert_close
 from tests.references import sem as reference
 from tests.references.batch import each_map
 from tests.references.resize import resize
-from tests.support.strategies import FLIPS, SEEDS, flip, rotate, scenes
+from tests.support.strategies import FLIPS, SEEDS, flip, generator, rotate, scenes
 from wsolrefine import minmax, sem
+from wsolrefine.functional._grid import enlarged_order
 
 SOME = st.integers(1, 45)
 
@@ -77,6 +80,63 @@ def test_equal_values_are_taken_in_raster_order():
     expected[:150] = 1
     constant = torch.ones(1, 20, 20)
     assert_close(sem(constant, features, num_seeds=150).flatten(), expected)
+
+
+@given(SEEDS, st.lists(st.integers(1, 12), min_size=4, max_size=4), SOME)
+def test_ties_of_a_resized_cam_are_the_same_in_every_precision(seed, sides, num_seeds):
+    """Few levels, so that resizing makes many equal values, each rounded in its own way."""
+    g = generator(seed)
+    cam = torch.randint(4, (2, 3, *sides[:2]), generator=g) / 3
+    features = torch.randn(2, 4, *sides[2:], generator=g)
+    single = sem(cam, features, num_seeds=num_seeds)
+    double = sem(cam.double(), features.double(), num_seeds=num_seeds)
+    assert_close(single.double(), double, rtol=0, atol=1e-4)
+
+
+@given(SEEDS, st.lists(st.integers(1, 12), min_size=4, max_size=4))
+def test_the_order_of_a_resized_cam_is_that_of_exact_fractions(seed, sides):
+    cam = torch.randint(9, (1, 1, *sides[:2]), generator=generator(seed)).float()
+    exact = exactly_resized(cam[0, 0].int().tolist(), sides[2:])
+    expected = sorted(range(len(exact)), key=lambda i: (-exact[i], i))
+    assert enlarged_order(cam, tuple(sides[2:])).flatten().tolist() == expected
+    assert enlarged_order(2.0**-140 * cam, tuple(sides[2:])).flatten().tolist() == expected
+
+
+def exactly_resized(rows, size):
+    """Bilinear with half-pixel centers, in fractions."""
+
+    def weights(given, length):
+        for index in range(length):
+            center = Fraction(2 * index + 1, 2) * given / length - Fraction(1, 2)
+            center = min(max(center, Fraction(0)), Fraction(given - 1))
+            low = int(center)
+            yield low, min(low + 1, given - 1), center - low
+
+    columns = [
+        [
+            row[low] * (1 - share) + row[high] * share
+            for low, high, share in weights(len(row), size[1])
+        ]
+        for row in rows
+    ]
+    return [
+        top * (1 - share) + bottom * share
+        for low, high, share in weights(len(rows), size[0])
+        for top, bottom in zip(columns[low], columns[high], strict=True)
+    ]
+
+
+def test_a_compiled_sem_takes_the_same_seeds():
+    cam = torch.randint(4, (2, 7, 5), generator=generator(0)).float()
+    features = torch.randn(2, 3, 12, 9, generator=generator(1))
+    torch.compiler.reset()
+    compiled = torch.compile(sem, fullgraph=True)
+    expected = sem(cam, features, num_seeds=9)
+    try:
+        found = compiled(cam, features, num_seeds=9)
+    except torch._dynamo.exc.BackendCompilerFailed:  # no C++ compiler
+        pytest.skip("torch.compile has no compiler here")
+    assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 def test_layers_add_their_cosines():

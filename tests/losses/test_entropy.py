@@ -141,5 +141,5 @@ def test_a_wide_weight_is_none():
 
 @pytest.mark.parametrize("std", [0.0, -1.0, float("nan")])
 def test_errors(std):
-    with pytest.raises(ValueError, match=rf"^std: expected a number above 0, got {std}$"):
+    with pytest.raises(ValueError, match=rf"^std: expected a number > 0, got {std}$"):
         weighted_entropy_loss(torch.rand(2), std=std)

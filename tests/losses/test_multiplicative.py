@@ -112,3 +112,17 @@ def test_nan_shows_in_its_image_alone(distill):
 def test_errors():
     with pytest.raises(ValueError, match=r"^fused_logits: expected shape \(B, K\) with K=3 from "):
         multiplicative_loss(torch.rand(2, 3), torch.rand(2, 4), torch.zeros(2).long())
+
+
+@pytest.mark.parametrize("distill", [False, True])
+def test_logarithms_of_exact_probabilities(distill):
+    """The logarithm of 0 is -inf; a class that both predictions exclude costs nothing."""
+    deep = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]).log().requires_grad_()
+    fused = torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.75, 0.0]]).log().requires_grad_()
+    label = torch.tensor([0, 1])
+    values = multiplicative_loss(deep, fused, label, distill=distill, reduction="none")
+    without = [logits.detach().clamp_min(-200) for logits in (deep, fused)]
+    expected = multiplicative_loss(*without, label, distill=distill, reduction="none")
+    assert_close(values.detach(), expected)
+    for gradient in torch.autograd.grad(values.sum(), [deep, fused]):
+        assert gradient.isfinite().all()

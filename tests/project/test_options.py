@@ -81,7 +81,12 @@ def test_several_counts():
     for wrong in (3, None, "12", b"12", {1: 2}, torch.tensor([1, 2]), np.array(1)):
         with pytest.raises(TypeError, match=r"^x: expected integers >= 1, got \w+$"):
             O.check_counts("x", wrong)
-    for wrong, got in ((), "none"), ([2, 0], "[2, 0]"), ([0] * 9, "[0, 0, 0, 0, 0, 0, 0, 0, ...]"):
+    for wrong, got in (
+        ((), "()"),
+        ([], "[]"),
+        ([2, 0], "[2, 0]"),
+        ([0] * 9, "[0, 0, 0, 0, 0, 0, 0, 0, ...]"),
+    ):
         refused(lambda w=wrong: O.check_counts("x", w), ValueError,
                 f"x: expected integers >= 1, got {got}")  # fmt: skip
     message = "x: expected integers >= 1, got one of type float"

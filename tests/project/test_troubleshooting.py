@@ -81,6 +81,7 @@ FROM_INPUTS = [
     lambda: localize(resnet(), images(), labels=[1, 2]),
     lambda: localize(resnet(), images(), labels=99),
     lambda: scg(torch.rand(2, 14, 14), torch.rand(2, 197, 24)),
+    lambda: scg(torch.rand(2, 14, 14), torch.rand(2, 14, 14, 384)),
     lambda: tokens_to_map(torch.rand(2, 197, 24)),
     lambda: scg(torch.rand(1, 14, 14), torch.rand(1, 16, 14, 14).half()),
     lambda: MaxBoxAcc().update(3 * torch.rand(1, 8, 8), [torch.tensor([[0.0, 0.0, 3.0, 3.0]])]),
@@ -155,20 +156,52 @@ def photograph():
         return image.convert("RGB").resize((90, 60))
 
 
-def test_a_cam_that_is_not_in_0_to_1_fills_the_grid_or_nothing(localizer, photograph):
+def test_the_scale_and_offset_of_a_cam_do_not_matter(localizer, photograph):
     pixels = localizer.prepare_image(photograph)[None]
     found = class_activation(localizer.model, pixels, layers=localizer._layers(pixels))
     with torch.no_grad(), capture(localizer.model, "_swish") as outputs:
         localizer.model(pixels)
     weight = localizer.model._fc.weight[found.labels[0, 0]].detach()
     scores = torch.einsum("bchw,c->bhw", outputs["_swish"], weight)
-    raw, scaled = scores + 1 - scores.amin(), minmax(scores.relu())
-    whole, box, nothing = (
-        largest_box(scg(cam, found.features) > 0.35) for cam in (raw, scaled, scaled / 2)
-    )
-    assert whole.tolist() == [[0, 0, 28, 28]]
-    assert 0 < box[0, 2:].prod() < 28 * 28
-    assert not nothing.any()
+    maps = [scg(cam, found.features) for cam in (scores, scores + 1 - scores.amin(), scores / 2)]
+    boxes = [largest_box(map > 0.35) for map in maps]
+    assert boxes[0].tolist() == boxes[1].tolist() == boxes[2].tolist()
+    assert 0 < boxes[0][0, 2:].prod() < 28 * 28
+    # A map of one's own is compared as it is.
+    assert largest_box(scores + 1 - scores.amin() > 0.35).tolist() == [[0, 0, 7, 7]]
+    assert 0 < largest_box(minmax(scores) > 0.35)[0, 2:].prod() < 49
+
+
+def swapped(features):
+    return features.mT
+
+
+def with_prefix(features):
+    tokens = features.flatten(2).mT
+    return tokens_to_map(torch.cat([tokens[:, :5], tokens], 1)[:, : tokens.shape[1]])
+
+
+def reshaped(features):
+    return features.flatten(2).mT.reshape(features.shape)
+
+
+@pytest.mark.parametrize("mistake", [swapped, with_prefix, reshaped])
+def test_mistakes_that_no_shape_shows_change_the_map(localizer, photograph, mistake):
+    pixels = localizer.prepare_image(photograph)[None]
+    found = class_activation(localizer.model, pixels, layers=localizer._layers(pixels))
+    features = found.features[-1]
+    right, wrong = (scg(found.cam, some)[0, 0] for some in (features, mistake(features)))
+    assert torch.corrcoef(torch.stack([right.flatten(), wrong.flatten()]))[0, 1] < 0.8
+
+
+def test_a_cam_without_evidence_gives_a_blank_map():
+    features = torch.rand(2, 4, 7, 7)
+    assert not scg(torch.full((2, 7, 7), 0.7), features).any()
+    cam = torch.rand(2, 7, 7)
+    cam[0, 3, 3] = torch.nan
+    maps = scg(cam, features)
+    assert not maps[0].any()
+    assert maps[1].any()
 
 
 def test_thresholds_and_boxes_in_cells(localizer, photograph):

@@ -574,9 +574,9 @@ def test_an_image_of_nan_spoils_no_other(name):
         (
             "SemEdges",
             {"edge_size": (0, 8)},
-            r"edge_size: expected \(height, width\), two integers >= 1, got \[0, 8\]",
+            r"edge_size: expected \(height, width\), two integers >= 1, got \(0, 8\)",
         ),
-        ("Spol", {"stages": 5}, "stages: expected a number from 1 to 4, got 5"),
+        ("Spol", {"stages": 5}, "stages: expected an integer from 1 to 4, got 5"),
         ("Spol", {"fusion": "mean"}, "fusion: expected 'multiplication', 'addition' or"),
         ("Ornet", {"stage": 4}, "stage: expected an index of 4 stages, got 4"),
         (

@@ -3,6 +3,7 @@
 import numpy as np
 
 from tests.references.correlation import self_correlation, self_correlation_released
+from tests.references.normalize import minmax
 from tests.references.resize import resize
 
 
@@ -17,7 +18,7 @@ def correlation(layers, orders):
 
 def scg(cam, layers, orders, foreground, background):
     layers, size = _on_one_grid(layers)
-    cam = resize(cam, size).reshape(-1)
+    cam = resize(minmax(cam), size).reshape(-1)
     hsc = self_correlation(layers, orders)
     inside = [i for i in range(len(cam)) if cam[i] > foreground]
     outside = [i for i in range(len(cam)) if cam[i] < background]

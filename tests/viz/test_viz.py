@@ -213,7 +213,7 @@ def test_plots_of_every_format_and_any_name(tmp_path, suffix):
         (lambda p, t: draw_boxes(p, [1, 2, 3]), ValueError, r"boxes: expected shape \(n, 4\)"),
         (lambda p, t: draw_boxes(p, [[1, 2, 3, 4]], labels=[]), ValueError, "labels: expected 1"),
         (lambda p, t: contact_sheet([], ["a"], t), ValueError, "rows: expected at least one"),
-        (lambda p, t: contact_sheet([[p]], [], t), ValueError, "rows: expected at least one"),
+        (lambda p, t: contact_sheet([[p]], [], t), ValueError, "titles: expected at least one"),
         (lambda p, t: contact_sheet([[p, p]], ["a"], t), ValueError, "rows: expected at most 1"),
         (
             lambda p, t: contact_sheet([[p]], ["a"], t, captions=[]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from math import sqrt
+from math import frexp, sqrt
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -22,10 +22,36 @@ def rounding(maps: Tensor) -> Tensor:
 def rescale(values: Tensor, dim: int | tuple[int, ...], *, flat: Tensor | float) -> Tensor:
     """Min-max along ``dim``; where the span is at most ``flat``, or not finite, return zero."""
     low, high = values.amin(dim, keepdim=True), values.amax(dim, keepdim=True)
-    span = high - low
-    signal = (span > flat) & (span < torch.inf)  # false for NaN
+    # The span of large values of both signs would overflow. Halving them is exact.
+    half = 1 - 0.5 * (torch.maximum(high, -low).detach() > 1)
+    low, span = low * half, high * half - low * half
+    signal = (span > flat * half) & (span < torch.inf)  # false for NaN
     # A safe divisor before the division keeps NaN out of the backward pass.
-    return torch.where(signal, (values - low) / span.where(signal, 1.0), 0.0)
+    return torch.where(signal, (values * half - low) / span.where(signal, 1.0), 0.0)
+
+
+def balance(peak: Tensor) -> Tensor:
+    """Return the power of two by which to multiply numbers of at most that size: 1, if not extreme.
+
+    Sums and products of two such numbers then neither overflow nor vanish. The multiplication is
+    exact, except for numbers that are zero to rounding beside the peak.
+    """
+    exponent = frexp(torch.finfo(peak.dtype).max)[1]  # 128 for float32
+    most = 2.0 ** (exponent // 2 - 4)
+    smaller, larger = 2.0 ** -(exponent // 2 + 4), 2.0 ** (exponent * 11 // 16)
+    ones = torch.ones_like(peak)
+    return ones.masked_fill(peak > most, smaller).masked_fill(peak < 1 / most, larger)
+
+
+def largest(maps: Tensor, dim: int | tuple[int, ...] = (-2, -1)) -> Tensor:
+    """Return the largest magnitude along ``dim``, which is kept. It has no gradient."""
+    still = maps.detach()
+    return torch.maximum(still.amax(dim, keepdim=True), -still.amin(dim, keepdim=True))
+
+
+def unit_range(maps: Tensor) -> Tensor:
+    """Min-max each map ``(..., H, W)``, in the dtype used for sums."""
+    return rescale(working(maps), (-2, -1), flat=rounding(maps))
 
 
 def working(tensor: Tensor) -> Tensor:

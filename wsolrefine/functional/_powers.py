@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from wsolrefine._options import check_counts
 from wsolrefine.functional._numeric import cosine_rounding
 from wsolrefine.functional._unit import UnitVectors
 
@@ -30,16 +31,17 @@ class Correlation(NamedTuple):
     unit: UnitVectors
     gram: Tensor | None  # closed form: G (B, C, C)
     matrix: Tensor | None  # direct product: A (B, N, N)
-    norm: Tensor  # Frobenius norm of S, (B, 1, 1)
+    norm: Tensor  # Frobenius norm of S, at least 1, (B, 1, 1)
+
+
+HIGHEST_ORDER = 64
+"""Each order costs a product, and cosines leave nothing to tell apart long before this one."""
 
 
 def check_orders(orders: Collection[int]) -> list[int]:
     """Return the distinct orders in ascending order."""
-    if not isinstance(orders, Collection):
-        raise TypeError(f"orders: expected a collection of integers, got {type(orders).__name__}")
-    if not orders or any(not isinstance(n, int) or n < 1 for n in orders):
-        raise ValueError(f"orders: expected integers >= 1, got {orders}")
-    return sorted(set(orders))
+    wanted = check_counts("orders", orders)
+    return sorted(set(check_counts("orders", wanted, high=HIGHEST_ORDER)))
 
 
 def correlate(unit: UnitVectors, orders: list[int], num_rows: int) -> Correlation:
@@ -73,9 +75,7 @@ def high_order_rows(correlation: Correlation, rows: Tensor, orders: list[int]) -
         (power.clamp_min(0) if orders == [1] else power)
         if order == 1
         # An error e in the cosines is one of e |S|^(n-1) in A^n: a smaller span holds no signal.
-        else _rescale_rows(
-            power, cosine_rounding(correlation.unit.vectors) * correlation.norm ** (order - 1)
-        )
+        else _rescale_rows(power, cosine_rounding(correlation.unit.vectors) * correlation.norm)
         for order, power in powers(correlation, rows, orders)
     ]
     best = reduce(torch.maximum, scores)
@@ -95,11 +95,13 @@ def _rescale_rows(power: Tensor, flat: Tensor) -> Tensor:
 def _direct(
     correlation: Correlation, rows: Tensor, orders: list[int]
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield ``(n, A^n[rows])`` by plain products."""
+    """Yield ``(n, A^n[rows] / |S|^(n-2))`` by plain products; order 1 is not divided."""
     matrix = correlation.matrix
     assert matrix is not None
     power = matrix.gather(1, rows[..., None].expand(-1, -1, matrix.shape[-1]))
     for order in range(1, orders[-1] + 1):
+        if order > 2:  # a power would overflow, and its min-max does not depend on the scale
+            power = power / correlation.norm
         if order > 1:
             power = power @ matrix
         if order in orders:
@@ -109,16 +111,21 @@ def _direct(
 def _closed(
     correlation: Correlation, rows: Tensor, orders: list[int]
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield ``(n, A^n[rows])`` as ``(p_n(G) u)^T U + (-1)^n D``, ``u`` being the rows' vectors."""
+    """Yield the same as ``(p_n(G) u)^T U + (-1)^n D``, ``u`` being the rows' vectors."""
     vectors, gram = correlation.unit.vectors, correlation.gram
     picked = vectors.gather(2, rows[:, None].expand(-1, vectors.shape[1], -1))
     factor = picked  # p_n(G) u
+    sign = -torch.ones_like(correlation.norm)  # (-1)^n, divided as the power is
     for order in range(1, orders[-1] + 1):
         if order > 1:
+            sign = -sign
+        if order > 2:
+            factor, sign = factor / correlation.norm, sign / correlation.norm
+        if order > 1:
             assert gram is not None
-            factor = gram @ factor - factor - (-1) ** order * picked
+            factor = gram @ factor - factor - sign * picked
         if order in orders:
-            diagonal = (-1) ** order * _alive(correlation, rows)
+            diagonal = sign * _alive(correlation, rows)
             yield order, (factor.mT @ vectors).scatter_add_(2, rows[..., None], diagonal)
 
 
@@ -129,4 +136,4 @@ def _alive(correlation: Correlation, rows: Tensor) -> Tensor:
 
 def _norm(matrix: Tensor) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(matrix.detach(), dim=(1, 2), keepdim=True)
-    return norm
+    return norm.clamp_min(1)

@@ -23,24 +23,23 @@ class UnitVectors(NamedTuple):
 def unit_vectors(features: Tensor) -> UnitVectors:
     """Divide each pixel's feature vector by its length; a zero vector stays zero (a dead pixel).
 
-    Products of unit vectors are cosines, and the scale of an image's features does not matter. An
-    image is finite when all its lengths are.
+    Products of unit vectors are cosines, and the scale of each pixel's features does not matter. An
+    image is finite when all its values are.
     """
     pixels = working(features).flatten(2)
-    # Squares of values of at most 1 do not overflow, and vanish only beside far larger ones. The
-    # scale cancels, so it needs no gradient.
+    # Each pixel is first divided by its own largest value: its squares then neither overflow nor
+    # vanish, whatever the other pixels are. The scale cancels, so it needs no gradient.
     still = pixels.detach()
-    peak = torch.maximum(still.amax((1, 2)), -still.amin((1, 2)))[:, None, None]
-    scale = peak.where(peak > 0, 1.0)
+    peak = torch.maximum(still.amax(1), -still.amin(1))  # (B, N)
+    alive = peak > 0
+    scale = peak.where(alive, 1.0)[:, None]
     # In groups of channels: a temporary as large as the features costs more than the sums.
-    squares = torch.zeros_like(peak[:, 0])
+    squares = torch.zeros_like(peak)
     for part in torch.split(pixels, _channels_at_once(pixels), dim=1):
         squares = squares + (part / scale).square().sum(1)
-    alive = squares > 0
-    length = squares.where(alive, 1.0).sqrt() * peak[:, 0].where(alive, 1.0)
-    return UnitVectors(
-        pixels / length[:, None], alive, (peak.isfinite()[:, 0] & length.isfinite()).all(1)
-    )
+    length = squares.where(alive, 1.0).sqrt()[:, None]
+    # Two divisions, because their product may overflow.
+    return UnitVectors((pixels / scale).div_(length), alive, peak.isfinite().all(1))
 
 
 def _channels_at_once(pixels: Tensor) -> int:

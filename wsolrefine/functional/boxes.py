@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_boolean, check_tensors
-from wsolrefine.functional._numeric import working
+from wsolrefine._options import check_flag
+from wsolrefine.functional._numeric import balance, largest, working
 from wsolrefine.functional.components import connected_components, largest_component
 
 
@@ -137,7 +138,8 @@ def box_iou(boxes1: Tensor, boxes2: Tensor, *, inclusive: bool = False) -> Tenso
         area; two boxes without area have IoU 0.
 
     Raises:
-        TypeError: a set is not a floating-point tensor, or dtypes differ.
+        TypeError: a set is not a floating-point tensor, dtypes differ, or ``inclusive`` is not a
+            boolean.
         ValueError: a set is not ``(n, 4)``, or devices differ.
 
     Example:
@@ -152,11 +154,14 @@ def box_iou(boxes1: Tensor, boxes2: Tensor, *, inclusive: bool = False) -> Tenso
 
     """
     check_tensors(boxes1=(boxes1, "n 4"), boxes2=(boxes2, "m 4"))
+    extra = 1 if check_flag("inclusive", inclusive) else 0
     first, second = working(boxes1)[:, None], working(boxes2)[None]
-    extra = 1 if inclusive else 0
+    # Areas of far larger or smaller boxes than images have would overflow or vanish.
+    scale = balance(torch.maximum(largest(first, -1), largest(second, -1)).clamp_min(extra))
+    first, second, last_pixel = first * scale, second * scale, extra * scale
 
     def area(low: Tensor, high: Tensor) -> Tensor:
-        return (high - low + extra).clamp_min(0).prod(-1)
+        return (high - low + last_pixel).clamp_min(0).prod(-1)
 
     overlap = area(
         torch.maximum(first[..., :2], second[..., :2]),

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wsolrefine._check import check_boolean
+from wsolrefine._options import check_choice
 
 
 def connected_components(mask: Tensor, *, connectivity: Literal[4, 8] = 8) -> Tensor:
@@ -41,8 +42,7 @@ def connected_components(mask: Tensor, *, connectivity: Literal[4, 8] = 8) -> Te
 
     """
     check_boolean(mask=(mask, "B [K] H W"))
-    if connectivity not in (4, 8):
-        raise ValueError(f"connectivity: expected 4 or 8, got {connectivity}")
+    connectivity = check_choice("connectivity", connectivity, (4, 8))
     label = _label_scipy if mask.device.type == "cpu" else _label_propagation
     return label(mask.flatten(0, -3), connectivity).reshape(mask.shape)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
-from wsolrefine.functional._numeric import rounding, working
+from wsolrefine.functional._numeric import balance, largest, rounding, working
 
 
 class ConfSeg(NamedTuple):
@@ -50,7 +50,11 @@ def confseg(cam: Tensor) -> ConfSeg:
     """  # noqa: E501
     check_tensors(cam=(cam, "... H W"))
     maps = working(cam)
-    low, high = (threshold[..., None, None] for threshold in _thresholds(maps, rounding(cam)))
+    scale = balance(largest(maps))
+    maps = maps * scale
+    low, high = (
+        threshold[..., None, None] for threshold in _thresholds(maps, rounding(cam) * scale)
+    )
     foreground, background = maps > high, maps < low
     return ConfSeg(foreground | background, foreground, background)
 
@@ -58,8 +62,8 @@ def confseg(cam: Tensor) -> ConfSeg:
 def confseg_thresholds(cam: Tensor) -> tuple[Tensor, Tensor]:
     """Return the two thresholds derived from each map, ``(mu1 - mu2, mu1 + mu2)``.
 
-    ``mu1`` is the mean of the map and ``mu2`` the mean of ``|cam - mu1|``. They can be passed to
-    :func:`wsolrefine.scg` as ``background`` and ``foreground``.
+    ``mu1`` is the mean of the map and ``mu2`` the mean of ``|cam - mu1|``. Those of
+    ``minmax(cam)`` can be passed to :func:`wsolrefine.scg` as ``background`` and ``foreground``.
 
     Args:
         cam: maps of any range, ``(..., H, W)``.
@@ -85,8 +89,11 @@ def confseg_thresholds(cam: Tensor) -> tuple[Tensor, Tensor]:
 
     """
     check_tensors(cam=(cam, "... H W"))
-    low, high = _thresholds(working(cam), rounding(cam))
-    return low.to(cam.dtype), high.to(cam.dtype)
+    maps = working(cam)
+    scale = balance(largest(maps))
+    low, high = _thresholds(maps * scale, rounding(cam) * scale)
+    scale = scale[..., 0, 0]
+    return (low / scale).to(cam.dtype), (high / scale).to(cam.dtype)
 
 
 def _thresholds(maps: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

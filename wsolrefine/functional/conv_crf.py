@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf, log
+from math import log
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
+from wsolrefine._options import check_count, check_counts, check_number
 from wsolrefine.functional._grid import resize
 from wsolrefine.functional._numeric import is_finite, working
+
+_MOST_ITERATIONS = 1000  # mean field converges long before, or alternates
 
 
 def conv_crf(
@@ -44,7 +47,8 @@ def conv_crf(
     are ours, set on images of 224 x 224 with maps of :func:`wsolrefine.scg`.
 
     Args:
-        unary: scores of K labels, ``(B, K, H, W)``: logits or log-probabilities, any offset.
+        unary: scores of K labels, ``(B, K, H, W)``: logits or log-probabilities, any offset. A
+            label of score ``-inf``, the logarithm of 0, is impossible at its pixel.
         image: colors in [0, 1], ``(B, 3, H, W)``.
         iterations: number of updates; 0 returns ``softmax(unary)``.
         kernel_size: side of the window in pixels, odd. Time and memory grow with its square: one
@@ -57,12 +61,13 @@ def conv_crf(
 
     Returns:
         Probabilities, ``(B, K, H, W)``, that sum to 1 over K; differentiable in both arguments. An
-        image whose unary or colors are not finite gives zeros.
+        image with NaN or ``inf``, or with a pixel at which no label is possible, gives zeros.
 
     Raises:
-        TypeError: an input is not a floating-point tensor, or dtypes differ.
-        ValueError: shapes or devices disagree, ``kernel_size`` is not odd, ``iterations`` is below
-            0, a weight is not finite and >= 0, or a standard deviation is not > 0.
+        TypeError: an input is not a floating-point tensor, dtypes differ, or an option is not a
+            number.
+        ValueError: shapes or devices disagree, ``kernel_size`` is not odd, ``iterations`` is not
+            from 0 to 1000, a weight is not finite and >= 0, or a standard deviation is not > 0.
 
     Example:
         >>> import torch
@@ -80,20 +85,18 @@ def conv_crf(
 
     """
     check_tensors(unary=(unary, "B K H W"), image=(image, "B 3 H W"))
-    if kernel_size < 1 or kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size: expected an odd integer >= 1, got {kernel_size}")
-    if iterations < 0:
-        raise ValueError(f"iterations: expected an integer >= 0, got {iterations}")
-    weights = {"appearance_weight": appearance_weight, "smoothness_weight": smoothness_weight}
-    for name, weight in weights.items():
-        if not 0 <= weight < inf:
-            raise ValueError(f"{name}: expected a finite number >= 0, got {weight}")
-    stds = {"appearance_std": appearance_std, "smoothness_std": smoothness_std}
-    for name, std in (stds | {"color_std": color_std}).items():
-        if not std > 0:
-            raise ValueError(f"{name}: expected a number > 0, got {std}")
+    kernel_size = _check_kernel_size(kernel_size)
+    iterations = check_count("iterations", iterations, low=0)
+    iterations = check_count("iterations", iterations, low=0, high=_MOST_ITERATIONS)
+    appearance_weight = check_number("appearance_weight", appearance_weight, low=0)
+    smoothness_weight = check_number("smoothness_weight", smoothness_weight, low=0)
+    appearance_std = check_number("appearance_std", appearance_std, above=0, finite=False)
+    smoothness_std = check_number("smoothness_std", smoothness_std, above=0, finite=False)
+    color_std = check_number("color_std", color_std, above=0, finite=False)
 
-    usable = (is_finite(unary, (1, 2, 3)) & is_finite(image, (1, 2, 3)))[:, None, None, None]
+    # Where the best label has a finite score, softmax is defined; the others may be impossible.
+    usable = is_finite(unary.amax(1), (1, 2)) & is_finite(image, (1, 2, 3))
+    usable = usable[:, None, None, None]
     # Unusable images are replaced before any product, so that their gradient is zero, not NaN.
     scores, colors = (working(tensor).where(usable, 0.0) for tensor in (unary, image))
     height, width, radius = *scores.shape[-2:], kernel_size // 2
@@ -141,8 +144,9 @@ def coarse_to_fine(
     image overrule a confident pixel. Both limits and the scales are ours.
 
     Args:
-        maps: in [0, 1] (values outside are clamped), at the size of the image: ``(B, H, W)`` or
-            ``(B, K, H, W)``.
+        maps: probabilities in [0, 1] (values outside are clamped), at the size of the image:
+            ``(B, H, W)`` or ``(B, K, H, W)``. They are taken as they are: min-max a map of another
+            range first, see :func:`wsolrefine.minmax`.
         image: colors in [0, 1], ``(B, 3, H, W)``.
         threshold: value of a map, in (0, 1), at which neither label is preferred: the threshold at
             which you would binarize it without a CRF.
@@ -154,7 +158,8 @@ def coarse_to_fine(
         Differentiable in both arguments. An image whose maps or colors are not finite is zero.
 
     Raises:
-        TypeError: an input is not a floating-point tensor, or dtypes differ.
+        TypeError: an input is not a floating-point tensor, dtypes differ, or an option is not a
+            number.
         ValueError: shapes or devices disagree, ``threshold`` is not in (0, 1), ``scales`` is empty
             or holds a number below 1, or ``kernel_size`` is not odd.
 
@@ -171,10 +176,9 @@ def coarse_to_fine(
 
     """
     check_tensors(maps=(maps, "B [K] H W"), image=(image, "B 3 H W"))
-    if not 0 < threshold < 1:
-        raise ValueError(f"threshold: expected a number in (0, 1), got {threshold}")
-    if not scales or min(scales) < 1:
-        raise ValueError(f"scales: expected integers >= 1, got {list(scales)}")
+    threshold = check_number("threshold", threshold, above=0, below=1)
+    scales = check_counts("scales", scales)
+    kernel_size = _check_kernel_size(kernel_size)
     size = (image.shape[-2], image.shape[-1])
     stacked = maps if maps.ndim == 4 else maps[:, None]
     usable = is_finite(stacked, (2, 3)) & is_finite(image, (1, 2, 3))[:, None]
@@ -194,6 +198,13 @@ def coarse_to_fine(
         unary = resize(probability.clamp_min(1e-4).log(), size)
     foreground = resize(probability, size)[:, 1].where(usable, 0.0)
     return foreground.reshape(maps.shape).to(maps.dtype)
+
+
+def _check_kernel_size(kernel_size: int) -> int:
+    kernel_size = check_count("kernel_size", kernel_size, low=None)
+    if kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size: expected an odd integer >= 1, got {kernel_size}")
+    return kernel_size
 
 
 def _kernel(

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_features
+from wsolrefine._options import check_count, check_number
 from wsolrefine.functional._numeric import outside_autocast
-from wsolrefine.functional._powers import check_orders, correlate, high_order_rows
+from wsolrefine.functional._powers import HIGHEST_ORDER, check_orders, correlate, high_order_rows
 from wsolrefine.functional._unit import on_one_grid, unit_vectors
 
 
@@ -39,8 +40,10 @@ def self_correlation(
         [0, number of layers]. Differentiable. An image whose features are not finite gives zeros.
 
     Raises:
-        TypeError: a layer is not a floating-point tensor, or dtypes differ.
-        ValueError: shapes or devices disagree, or ``orders`` is empty or holds a number below 1.
+        TypeError: a layer is not a floating-point tensor, dtypes differ, or ``orders`` does not
+            hold integers.
+        ValueError: shapes or devices disagree, or ``orders`` is empty or holds a number that is not
+            from 1 to 64.
 
     Example:
         >>> import torch
@@ -98,8 +101,10 @@ def self_correlation_released(
         Differentiable. An image whose features are not finite gives zeros.
 
     Raises:
-        TypeError: a layer is not a floating-point tensor, or dtypes differ.
-        ValueError: shapes or devices disagree, or ``order < 1``.
+        TypeError: a layer is not a floating-point tensor, dtypes differ, or an option is not a
+            number.
+        ValueError: shapes or devices disagree, a threshold is NaN, ``second_weight`` is negative or
+            not finite, or ``order`` is not from 1 to 64: each is one more N x N x N product.
 
     Example:
         >>> import torch
@@ -113,8 +118,10 @@ def self_correlation_released(
 
     """
     layers = on_one_grid(check_features(features))
-    if order < 1:
-        raise ValueError(f"order: expected an integer >= 1, got {order}")
+    first_threshold = check_number("first_threshold", first_threshold, finite=False)
+    second_threshold = check_number("second_threshold", second_threshold, finite=False)
+    second_weight = check_number("second_weight", second_weight, low=0)
+    order = check_count("order", check_count("order", order), high=HIGHEST_ORDER)
     total, finite = layers[0].new_zeros(()), layers[0].new_ones((), dtype=torch.bool)
     for layer in layers:
         unit = unit_vectors(layer)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
+from wsolrefine._options import check_kind, check_number, check_numbers
 
 
 def attentive_erasing(
@@ -24,7 +25,8 @@ def attentive_erasing(
 
     Args:
         probability: activation in [0, 1], ``(B, H, W)``.
-        threshold: only pixels above it can be erased. The paper gives no value; 0.5 is our choice.
+        threshold: only pixels above it can be erased; ``probability`` is compared as it is. The
+            paper gives no value; 0.5 is our choice.
         drop: probability that a candidate is erased.
         size: smallest and largest height and width of the rectangle as fractions of the map. Both
             are drawn uniformly and independently, and are at least one pixel. The paper gives no
@@ -35,9 +37,9 @@ def attentive_erasing(
         A new map, same shape and dtype. Erased pixels have no gradient; the others pass it on.
 
     Raises:
-        TypeError: ``probability`` is not a floating-point tensor.
-        ValueError: it is not ``(B, H, W)``, ``drop`` is not in [0, 1], or ``size`` is not a range
-            within [0, 1].
+        TypeError: ``probability`` is not a floating-point tensor, or an option is not a number.
+        ValueError: it is not ``(B, H, W)``, ``threshold`` is NaN, ``drop`` is not in [0, 1],
+            ``size`` is not a range within [0, 1], or ``generator`` is on another device.
 
     Example:
         >>> import torch
@@ -51,11 +53,15 @@ def attentive_erasing(
 
     """
     check_tensors(probability=(probability, "B H W"))
-    if not 0 <= drop <= 1:
-        raise ValueError(f"drop: expected a number from 0 to 1, got {drop}")
-    least, most = size
-    if not 0 <= least <= most <= 1:
-        raise ValueError(f"size: expected 0 <= least <= largest <= 1, got {size}")
+    threshold = check_number("threshold", threshold, finite=False)
+    drop = check_number("drop", drop, low=0, high=1)
+    least, most = _check_range(size)
+    if generator is not None:
+        check_kind("generator", generator, torch.Generator, "a torch.Generator or None")
+        if generator.device.type != probability.device.type:
+            raise ValueError(
+                f"generator: expected {probability.device} as probability, got {generator.device}"
+            )
     count, height, width = probability.shape
     device = probability.device
     values = probability.detach()
@@ -72,6 +78,13 @@ def attentive_erasing(
     inside = in_rows[:, :, None] & in_columns[:, None, :]
     erased = inside & (values > threshold) & (coins < drop)
     return probability.masked_fill(erased, 0.0)
+
+
+def _check_range(size: tuple[float, float]) -> tuple[float, float]:
+    sides = check_numbers("size", size)
+    if len(sides) != 2 or not 0 <= sides[0] <= sides[1] <= 1:
+        raise ValueError(f"size: expected 0 <= least <= largest <= 1, got {size}")
+    return sides[0], sides[1]
 
 
 def _interval(center: Tensor, side: Tensor, length: int) -> Tensor:

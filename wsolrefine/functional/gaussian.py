@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, finfo
 
 from wsolrefine._check import check_tensors
+from wsolrefine._options import check_size
 from wsolrefine.functional._numeric import outside_autocast, working
 
 
@@ -76,7 +77,8 @@ def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
     a line, or a single point, and 0 elsewhere.
 
     Args:
-        gaussian: mean ``(..., 2)`` as x, y and covariance ``(..., 2, 2)``, in pixels.
+        gaussian: mean ``(..., 2)`` as x, y and covariance ``(..., 2, 2)``, in pixels. That the
+            covariance is symmetric and positive semidefinite is not checked.
         size: height and width of the maps.
 
     Returns:
@@ -84,7 +86,8 @@ def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
         where the covariance is not singular.
 
     Raises:
-        TypeError: mean or covariance is not a floating-point tensor, or dtypes differ.
+        TypeError: mean or covariance is not a floating-point tensor, dtypes differ, or ``size``
+            does not hold integers.
         ValueError: their shapes disagree, or ``size`` is not two integers >= 1.
 
     Example:
@@ -98,6 +101,11 @@ def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
         Eq. 6. Authors' code: utils/tools.py, ``gaussian`` (commit 7a9d985).
 
     """
+    is_pair = isinstance(gaussian, tuple) and len(gaussian) == 2
+    if not is_pair:
+        kind = type(gaussian).__name__
+        raise TypeError(f"gaussian: expected a Gaussian, a pair of mean and covariance, got {kind}")
+    gaussian = Gaussian(*gaussian)
     check_tensors(mean=(gaussian.mean, "... 2"), covariance=(gaussian.covariance, "... 2 2"))
     batch = gaussian.mean.shape[:-1]
     if gaussian.covariance.shape[:-2] != batch:
@@ -105,9 +113,7 @@ def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
             f"covariance: expected shape {(*batch, 2, 2)} as mean {tuple(gaussian.mean.shape)}, "
             f"got {tuple(gaussian.covariance.shape)}"
         )
-    height, width = size
-    if height < 1 or width < 1:
-        raise ValueError(f"size: expected two integers >= 1, got {size}")
+    size = check_size("size", size)
     mean, covariance = working(gaussian.mean), working(gaussian.covariance)
     finite = mean.isfinite().all(-1) & covariance.isfinite().all(-1).all(-1)
 
@@ -125,10 +131,12 @@ def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
     # Positions are known to eps times the extent of the grid, variances to eps of themselves.
     eps = finfo(mean.dtype).eps
     position = (256 * eps * max(size)) ** 2
-    uu = uu + position
-    slope = xy / uu
-    rest = (vv - slope * xy).clamp_min(0) + 8 * eps * slope * xy + position
-    values = torch.exp(-(du.square() / uu + (dv - slope * du).square() / rest) / 2)
+    uu = uu.clamp_min(0) + position
+    slope = (xy / uu).clamp(-1, 1)  # as it is anyway, unless the matrix is no covariance
+    rest = (vv - slope * xy).clamp_min(0) + 8 * eps * (slope * xy).abs() + position
+    # Divided before they are squared: a square may overflow where the quotient does not.
+    along, across = du / uu.sqrt(), (dv - slope * du) / rest.sqrt()
+    values = torch.exp(-(along.square() + across.square()) / 2)
     return values.where(finite[..., None, None], 0.0).to(gaussian.mean.dtype)
 
 

@@ -6,24 +6,27 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
-from wsolrefine.functional._numeric import is_finite, working
+from wsolrefine._options import check_count, check_number
+from wsolrefine.functional._numeric import unit_range
 from wsolrefine.functional._opencv import opencv
 from wsolrefine.functional.gaussian import Gaussian, fit_gaussian, gaussian_map
+
+_LARGEST_SIDE = 2**15 - 2  # OpenCV resizes to at most this
 
 
 def gppl(cam: Tensor) -> Tensor:
     """Widen each map by the Gaussian fitted to it: ``max(cam, Gaussian)``.
 
-    The whole map is used as weights, and the Gaussian's peak is 1. The released code fits smaller
-    Gaussians to a band of values, one per contour: see :func:`wsolrefine.gppl_released`.
+    The CAM is min-maxed, so its scale and offset do not matter. The whole map is used as weights,
+    and the Gaussian's peak is 1. The released code fits smaller Gaussians to a band of values, one
+    per contour: see :func:`wsolrefine.gppl_released`.
 
     Args:
-        cam: class activation maps in [0, 1], ``(B, H, W)`` or ``(B, K, H, W)``; negative values
-            count as zero.
+        cam: class activation maps of any range, ``(B, H, W)`` or ``(B, K, H, W)``.
 
     Returns:
-        Maps in [0, 1], same shape, differentiable. A map without a positive value, or not finite,
-        is zero.
+        Maps in [0, 1], same shape, differentiable. A map that is constant up to rounding, or not
+        finite, is zero.
 
     Raises:
         TypeError: ``cam`` is not a floating-point tensor.
@@ -40,8 +43,8 @@ def gppl(cam: Tensor) -> Tensor:
 
     """
     check_tensors(cam=(cam, "B [K] H W"))
-    maps = working(cam).clamp_min(0)
-    usable = (is_finite(cam, (-2, -1)) & (maps.amax((-2, -1)) > 0))[..., None, None]
+    maps = unit_range(cam)
+    usable = (maps.amax((-2, -1)) > 0)[..., None, None]
     # An unusable map is replaced before the fit, so that its gradient is zero, not NaN.
     safe = maps.where(usable, 1.0)
     prior = gaussian_map(fit_gaussian(safe), (cam.shape[-2], cam.shape[-1]))
@@ -58,7 +61,8 @@ def pseudo_label(
     Gaussian separately, at 0.25 and 0.01.
 
     Args:
-        cam: maps, usually in [0, 1], ``(B, H, W)`` or ``(B, K, H, W)``.
+        cam: maps, usually in [0, 1], ``(B, H, W)`` or ``(B, K, H, W)``. They are compared as they
+            are, as in the paper: min-max another map first, see :func:`wsolrefine.minmax`.
         foreground: value above which a pixel is object.
         background: value below which a pixel is background.
         ignore_index: label of all other pixels, 0 to 255.
@@ -67,9 +71,9 @@ def pseudo_label(
         Labels, uint8, same shape. Not differentiable. NaN pixels are uncertain.
 
     Raises:
-        TypeError: ``cam`` is not a floating-point tensor.
-        ValueError: ``cam`` has another number of axes, ``foreground < background``, or
-            ``ignore_index`` is not in 0 to 255.
+        TypeError: ``cam`` is not a floating-point tensor, or an option is not a number.
+        ValueError: ``cam`` has another number of axes, ``foreground < background``, a threshold is
+            NaN, or ``ignore_index`` is not from 0 to 255.
 
     Example:
         >>> import torch
@@ -82,10 +86,11 @@ def pseudo_label(
 
     """
     check_tensors(cam=(cam, "B [K] H W"))
+    background = check_number("background", background, finite=False)
+    foreground = check_number("foreground", foreground, finite=False)
     if foreground < background:
         raise ValueError(f"foreground: expected at least background={background}, got {foreground}")
-    if not 0 <= ignore_index <= 255:
-        raise ValueError(f"ignore_index: expected 0 to 255, got {ignore_index}")
+    ignore_index = check_count("ignore_index", ignore_index, low=0, high=255)
     label = torch.full_like(cam, ignore_index, dtype=torch.uint8)
     return label.masked_fill(cam < background, 0).masked_fill(cam > foreground, 1)
 
@@ -108,7 +113,10 @@ def gppl_released(
     map. Where the released code fails (no contour, or a degenerate one), nothing is added.
 
     Args:
-        cam: class activation maps >= 0 (after ReLU), ``(B, H, W)`` or ``(B, K, H, W)``.
+        cam: class activation maps >= 0 (after ReLU), ``(B, H, W)`` or ``(B, K, H, W)``; negative
+            values count as zero. As in the
+            released code an offset matters, and so does the scale of a map whose maximum is near
+            the guard of 1e-6 that is added to it.
         size: side of the square result.
         low: smallest value of the band.
         high: largest value of the band.
@@ -120,8 +128,9 @@ def gppl_released(
         image at a time, in float32; not differentiable. A map that is not finite is zero.
 
     Raises:
-        TypeError: ``cam`` is not a floating-point tensor.
-        ValueError: ``cam`` has another number of axes, or ``size < 1``, ``shrink <= 0``.
+        TypeError: ``cam`` is not a floating-point tensor, or an option is not a number.
+        ValueError: ``cam`` has another number of axes, ``size`` is not from 1 to 32766 (OpenCV's
+            limit), ``shrink`` is not above 0, ``min_area`` is negative, or an option is NaN.
 
     Example:
         >>> import torch
@@ -134,10 +143,10 @@ def gppl_released(
 
     """  # noqa: E501
     check_tensors(cam=(cam, "B [K] H W"))
-    if size < 1:
-        raise ValueError(f"size: expected an integer >= 1, got {size}")
-    if shrink <= 0:
-        raise ValueError(f"shrink: expected a number > 0, got {shrink}")
+    size = check_count("size", size, high=_LARGEST_SIDE)
+    low, high = check_number("low", low), check_number("high", high)
+    shrink = check_number("shrink", shrink, above=0)
+    min_area = check_number("min_area", min_area, low=0, finite=False)
     cv2 = opencv("gppl_released")
     import numpy as np
 
@@ -146,7 +155,8 @@ def gppl_released(
     for target, raw in zip(result, maps, strict=True):
         if not np.isfinite(raw).all():
             continue
-        scaled = cv2.resize(raw / (raw.max() + 1e-6), (size, size))  # the authors' guard
+        positive = np.maximum(raw, 0)
+        scaled = cv2.resize(positive / (positive.max() + 1e-6), (size, size))  # the authors' guard
         band = np.where((scaled >= low) & (scaled <= high), scaled, 0.0)
         contours, _ = cv2.findContours(
             (band > 0).astype(np.uint8), cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE

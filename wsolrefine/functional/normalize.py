@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
-from wsolrefine.functional._numeric import rescale, rounding, working
+from wsolrefine.functional._numeric import unit_range
 
 
 def minmax(maps: Tensor) -> Tensor:
@@ -36,4 +36,4 @@ def minmax(maps: Tensor) -> Tensor:
 
     """
     check_tensors(maps=(maps, "... H W"))
-    return rescale(working(maps), (-2, -1), flat=rounding(maps)).to(maps.dtype)
+    return unit_range(maps).to(maps.dtype)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
+from wsolrefine._options import check_number
 from wsolrefine.functional._numeric import is_finite, working
 from wsolrefine.functional._opencv import opencv
 
@@ -34,7 +34,8 @@ def pseudo_boundary(
        image's own border, is the result.
 
     Args:
-        mask_probability: usually :func:`wsolrefine.conv_crf` of the object, ``(B, H, W)``.
+        mask_probability: usually :func:`wsolrefine.conv_crf` of the object, ``(B, H, W)``; compared
+            with ``threshold`` as it is.
         image: colors in [0, 1], ``(B, 3, H, W)``; values outside are clipped.
         threshold: probability above which a pixel is object.
         low: lower hysteresis threshold of Canny, the gradient that continues an edge; in the units
@@ -48,7 +49,8 @@ def pseudo_boundary(
         on the CPU, one image at a time; not differentiable.
 
     Raises:
-        TypeError: an input is not a floating-point tensor, or dtypes differ.
+        TypeError: an input is not a floating-point tensor, dtypes differ, or an option is not a
+            number.
         ValueError: shapes or devices disagree, ``threshold`` is NaN, ``0 <= low <= high`` does not
             hold, or ``tolerance`` is not a finite number >= 0.
 
@@ -70,12 +72,11 @@ def pseudo_boundary(
 
     """
     check_tensors(mask_probability=(mask_probability, "B H W"), image=(image, "B 3 H W"))
-    if threshold != threshold:
-        raise ValueError(f"threshold: expected a number, got {threshold}")
-    if not 0 <= low <= high < inf:
+    threshold = check_number("threshold", threshold, finite=False)
+    low, high = check_number("low", low, low=0), check_number("high", high, low=0)
+    if low > high:
         raise ValueError(f"low: expected 0 <= low <= high, got low={low} and high={high}")
-    if not 0 <= tolerance < inf:
-        raise ValueError(f"tolerance: expected a finite number >= 0, got {tolerance}")
+    tolerance = check_number("tolerance", tolerance, low=0)
     import numpy as np
 
     usable = is_finite(mask_probability, (1, 2)) & is_finite(image, (1, 2, 3))

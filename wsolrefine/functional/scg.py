@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from wsolrefine._check import check_features
+from wsolrefine._check import check_features, check_real
+from wsolrefine._options import check_count, check_number
 from wsolrefine.functional._grid import largest_grid, resize
 from wsolrefine.functional._numeric import (
     are_finite,
@@ -16,6 +17,7 @@ from wsolrefine.functional._numeric import (
     is_finite,
     outside_autocast,
     rescale,
+    unit_range,
     working,
 )
 from wsolrefine.functional._powers import Correlation, check_orders, correlate, high_order_rows
@@ -37,9 +39,10 @@ def scg(
 ) -> Tensor:
     """Refine a CAM with the high-order self-correlation of features.
 
-    The correlation maps (rows of :func:`wsolrefine.self_correlation`) of all pixels whose CAM
-    exceeds ``foreground`` are averaged, those of pixels below ``background`` are averaged and
-    subtracted, and the positive part is min-maxed:
+    The CAM is min-maxed, so its scale and offset do not matter. The correlation maps (rows of
+    :func:`wsolrefine.self_correlation`) of all pixels whose CAM exceeds ``foreground`` are
+    averaged, those of pixels below ``background`` are averaged and subtracted, and the positive
+    part is min-maxed:
 
         M = ReLU(mean over i with cam[i] > foreground of HSC[i] - mean over cam[i] < background)
 
@@ -48,24 +51,27 @@ def scg(
     block again. The paper leaves the thresholds open; 0.6 and 0.3 are ours.
 
     Args:
-        cam: class activation maps, ``(B, H, W)`` or ``(B, K, H, W)``, compared with the
-            thresholds as they are: usually in [0, 1], see :func:`wsolrefine.minmax`.
+        cam: class activation maps of any range, ``(B, H, W)`` or ``(B, K, H, W)``.
         features: ``(B, C, h, w)``, or a list of layers, resized to the largest grid and their
             correlations summed. The CAM is resized to that grid; the K maps of an image share
             one correlation.
         orders: orders of the correlation.
-        foreground: a number, or a tensor that broadcasts to ``(B,)`` or ``(B, K)``.
-        background: the same. :func:`wsolrefine.confseg_thresholds` returns such a pair.
+        foreground: fraction of the CAM's range: a number, or a tensor that broadcasts to ``(B,)``
+            or ``(B, K)``.
+        background: the same. ``confseg_thresholds(minmax(cam))`` is such a pair, the lower one
+            first: :func:`wsolrefine.confseg_thresholds`.
         block_size: rows computed at once; None chooses. It changes speed and memory only.
 
     Returns:
         Maps in [0, 1], ``(B, h, w)`` or ``(B, K, h, w)``, differentiable in ``features``. Zero
-        where no pixel passes ``foreground``, and for a map whose CAM or features are not finite.
+        where no pixel passes ``foreground``, and for a map whose CAM is constant up to rounding or
+        whose CAM or features are not finite.
 
     Raises:
-        TypeError: an input is not a floating-point tensor, dtypes differ, or ``orders`` is a
-            single number.
-        ValueError: shapes or devices disagree, or an order or ``block_size`` is below 1.
+        TypeError: an input is not a floating-point tensor, dtypes differ, or an option is not a
+            number.
+        ValueError: shapes or devices disagree, a threshold is NaN, an order is not from 1 to 64, or
+            ``block_size`` is below 1.
 
     Example:
         >>> import torch
@@ -81,13 +87,15 @@ def scg(
     """
     layers = on_one_grid(check_features(features, cam))
     wanted = check_orders(orders)
-    if block_size is not None and block_size < 1:
-        raise ValueError(f"block_size: expected an integer >= 1 or None, got {block_size}")
+    high = _threshold("foreground", foreground, cam)
+    low = _threshold("background", background, cam)
+    if block_size is not None:
+        block_size = min(check_count("block_size", block_size), 2**31)
     size = (layers[0].shape[-2], layers[0].shape[-1])
 
-    maps = resize(working(cam), size).flatten(-2)
-    above = (maps > _threshold("foreground", foreground, cam)).to(maps.dtype)
-    below = (maps < _threshold("background", background, cam)).to(maps.dtype)
+    maps = resize(unit_range(cam), size).flatten(-2)
+    above = (maps > high).to(maps.dtype)
+    below = (maps < low).to(maps.dtype)
     weights = _mean_weights(above) - _mean_weights(below)
     weights = weights if weights.ndim == 3 else weights[:, None]  # (B, K, N)
     rows = _rows_with_weight(weights)
@@ -144,7 +152,9 @@ def scg_released(
     released code amplifies to full-scale noise, are zero here.
 
     Args:
-        cam: class activation maps in [0, 1], ``(B, H, W)`` or ``(B, K, H, W)``.
+        cam: class activation maps in [0, 1], ``(B, H, W)`` or ``(B, K, H, W)``. They are compared
+            as they are, as in the authors' function; the authors min-max them before, see
+            :func:`wsolrefine.minmax`.
         features: ``(B, C, h, w)``, or a list of layers, resized to the largest grid and their
             correlations summed. The CAM is resized to that grid.
         first_threshold: smallest cosine that counts.
@@ -160,8 +170,10 @@ def scg_released(
         whose CAM or features are not finite is zero. It holds N x N matrices in memory.
 
     Raises:
-        TypeError: an input is not a floating-point tensor, or dtypes differ.
-        ValueError: shapes or devices disagree, or ``order < 1``.
+        TypeError: an input is not a floating-point tensor, dtypes differ, or an option is not a
+            number.
+        ValueError: shapes or devices disagree, a threshold is NaN, ``second_weight`` is negative or
+            not finite, or ``order`` is not from 1 to 64.
 
     Example:
         >>> import torch
@@ -176,6 +188,8 @@ def scg_released(
 
     """
     layers = [working(layer) for layer in check_features(features, cam)]
+    foreground = check_number("foreground", foreground, finite=False)
+    background = check_number("background", background, finite=False)
     correlation = self_correlation_released(
         layers,
         first_threshold=first_threshold,
@@ -209,7 +223,10 @@ def _released_minmax(values: Tensor, flat: Tensor | float) -> Tensor:
 def _threshold(name: str, value: float | Tensor, cam: Tensor) -> float | Tensor:
     """Return the threshold in a shape that compares with the CAM's flattened maps."""
     if not isinstance(value, Tensor):
-        return value
+        return check_number(name, value, finite=False)
+    check_real(name, value, "...")
+    if value.device != cam.device and value.ndim:
+        raise ValueError(f"{name}: expected {cam.device} as cam, got {value.device}")
     batch = cam.shape[:-2]
     if value.ndim > len(batch) or any(
         size not in (1, axis) for size, axis in zip(value.shape[::-1], batch[::-1], strict=False)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from wsolrefine._check import check_features
-from wsolrefine.functional._grid import resize
+from wsolrefine._options import check_count
+from wsolrefine.functional._grid import enlarged_order
 from wsolrefine.functional._numeric import (
     are_finite,
     cosine_rounding,
@@ -22,9 +23,11 @@ from wsolrefine.functional._unit import on_one_grid, unit_vectors
 def sem(cam: Tensor, features: Tensor | Sequence[Tensor], *, num_seeds: int = 60) -> Tensor:
     """Score each location by its best cosine similarity to the ``num_seeds`` top CAM locations.
 
-    ``S[i] = max over seeds k of cos(features[i], features[k])``, then min-max. On ties in the CAM
-    the first in raster order is taken. The authors' code handles one image, leaves ties undefined
-    and fails when ``num_seeds`` exceeds the number of locations; here it is clipped.
+    ``S[i] = max over seeds k of cos(features[i], features[k])``, then min-max. On ties in the CAM,
+    on the grid of the features, the first in raster order is taken, in every precision: values
+    closer than 2^-30 of the largest are equal after a resizing. The authors' code handles one
+    image, leaves ties undefined and fails when ``num_seeds`` exceeds the number of locations; here
+    it is clipped.
 
     Args:
         cam: class activation maps, ``(B, H, W)`` or ``(B, K, H, W)``; only their order matters.
@@ -37,7 +40,8 @@ def sem(cam: Tensor, features: Tensor | Sequence[Tensor], *, num_seeds: int = 60
         whose CAM or features are not finite is zero.
 
     Raises:
-        TypeError: an input is not a floating-point tensor, or dtypes differ.
+        TypeError: an input is not a floating-point tensor, dtypes differ, or ``num_seeds`` is not
+            an integer.
         ValueError: shapes or devices disagree, or ``num_seeds < 1``.
 
     Example:
@@ -54,18 +58,16 @@ def sem(cam: Tensor, features: Tensor | Sequence[Tensor], *, num_seeds: int = 60
 
     """
     layers = on_one_grid(check_features(features, cam))
-    if num_seeds < 1:
-        raise ValueError(f"num_seeds: expected an integer >= 1, got {num_seeds}")
+    num_seeds = min(check_count("num_seeds", num_seeds), 2**31)
 
     height, width = layers[0].shape[-2:]
-    maps = resize(working(cam), (height, width)).flatten(-2)  # (B, [K,] N)
-    maps = maps if maps.ndim == 3 else maps[:, None]
-    order = maps.argsort(dim=-1, descending=True, stable=True)
-    seeds = order[..., :num_seeds]
+    maps = working(cam).detach()
+    maps = maps if maps.ndim == 4 else maps[:, None]  # (B, K, H, W)
+    seeds = enlarged_order(maps, (height, width))[..., :num_seeds]
     batch, classes, count = seeds.shape
     seeds = seeds.flatten(1)  # (B, K * count)
 
-    similarity, finite, rounding = maps.new_zeros(()), [], 0.0
+    similarity, finite, rounding = layers[0].new_zeros(()), [], 0.0
     for layer in layers:
         unit = unit_vectors(layer)
         rounding += cosine_rounding(layer)

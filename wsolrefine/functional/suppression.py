@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
-from wsolrefine.functional._numeric import outside_autocast
+from wsolrefine.functional._numeric import balance, largest, outside_autocast
 
 SIGMA = 2.0
 """Standard deviation, in pixels, of the Gaussian that precedes the direction of an edge. Its
@@ -56,6 +56,7 @@ def suppress_non_maxima(edges: Tensor) -> Tensor:
     check_tensors(edges=(edges, "B H W"))
     values = edges.detach()
     values = values.to(torch.promote_types(values.dtype, torch.float32))
+    values = values * balance(largest(values))
     cosine, sine = _across(values)
     padded = F.pad(values[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
 

@@ -7,6 +7,7 @@ from math import isqrt
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
+from wsolrefine._options import check_count, check_size
 
 
 def tokens_to_map(
@@ -26,7 +27,8 @@ def tokens_to_map(
         A view, ``(B, C, h, w)``, differentiable.
 
     Raises:
-        TypeError: ``tokens`` is not a floating-point tensor.
+        TypeError: ``tokens`` is not a floating-point tensor, ``grid`` is not a pair of integers, or
+            ``num_prefix_tokens`` is not an integer.
         ValueError: the number of tokens fits neither ``grid`` nor a square; the message says which
             grid or number of prefix tokens would fit.
 
@@ -40,6 +42,9 @@ def tokens_to_map(
         patches); the layout is not part of the five papers.
 
     """
+    num_prefix_tokens = check_count("num_prefix_tokens", num_prefix_tokens, low=0)
+    if grid is not None:
+        grid = check_size("grid", grid)
     if isinstance(tokens, Tensor) and tokens.ndim == 4:
         check_tensors(tokens=(tokens, "B h w C"))
         size = (tokens.shape[1], tokens.shape[2])
@@ -48,14 +53,14 @@ def tokens_to_map(
                 "num_prefix_tokens: expected 0 for tokens of shape (B, h, w, C), "
                 f"got {num_prefix_tokens}"
             )
-        if grid is not None and tuple(grid) != size:
+        if grid is not None and grid != size:
             raise ValueError(f"grid: expected {size} as tokens of shape (B, h, w, C), got {grid}")
         return tokens.permute(0, 3, 1, 2)
 
     check_tensors(tokens=(tokens, "B N C"))
     shape = tuple(tokens.shape)
     count = shape[1] - num_prefix_tokens
-    if num_prefix_tokens < 0 or count < 1:
+    if count < 1:
         raise ValueError(
             f"num_prefix_tokens: expected 0 to {shape[1] - 1} of {shape[1]} tokens, "
             f"got {num_prefix_tokens}"
@@ -69,7 +74,7 @@ def tokens_to_map(
             f"number or grid given; {hint}, got {shape}"
         )
     height, width = grid if grid is not None else (side, side)
-    if height < 1 or width < 1 or height * width != count:
+    if height * width != count:
         raise ValueError(
             f"grid: expected h*w = {count} tokens after {num_prefix_tokens} prefix "
             f"{'token' if num_prefix_tokens == 1 else 'tokens'}, got grid {(height, width)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
+from wsolrefine._options import check_flag
 from wsolrefine.functional._numeric import working
 from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
@@ -37,6 +38,7 @@ def area_loss(
 
     """
     check_reduction(reduction)
+    logits = check_flag("logits", logits)
     check_tensors(probability=(probability, "..."))
     values = working(probability)
     return reduced(values.sigmoid() if logits else values, reduction, probability.dtype)

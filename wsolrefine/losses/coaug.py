@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.linalg import vector_norm
 
 from wsolrefine._check import check_labels, check_tensors
+from wsolrefine._options import check_number
 from wsolrefine.functional._numeric import working
 from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
@@ -49,7 +50,8 @@ def coaug_loss(
     Raises:
         TypeError: an embedding is not a floating-point tensor, dtypes differ, or ``label`` is not
             int64.
-        ValueError: shapes or devices disagree, or ``reduction`` is unknown.
+        ValueError: shapes or devices disagree, ``gamma`` or ``delta`` is not a finite number >= 0,
+            or ``reduction`` is unknown.
 
     Example:
         >>> import torch
@@ -67,6 +69,7 @@ def coaug_loss(
 
     """
     check_reduction(reduction)
+    gamma, delta = check_number("gamma", gamma, low=0), check_number("delta", delta, low=0)
     check_tensors(
         foreground=(foreground, "B D"),
         background=(background, "B D"),
@@ -86,6 +89,4 @@ def coaug_loss(
     size = sum(vector_norm(each, dim=1) for each in (objects, others, confident))
     usable = ~(denominator <= 8 * torch.finfo(foreground.dtype).eps * (size[m] + size[n]))
     values = torch.where(usable, numerator / denominator.where(usable, 1.0), 0.0)
-    if reduction == "mean" and not len(values):
-        return values.sum().to(foreground.dtype)
     return reduced(values, reduction, foreground.dtype)

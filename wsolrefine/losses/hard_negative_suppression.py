@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from wsolrefine._check import check_tensors
+from wsolrefine._options import check_flag, check_number
 from wsolrefine.functional._numeric import working
 from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
@@ -46,7 +47,8 @@ def hard_negative_suppression_loss(
 
     Raises:
         TypeError: ``probability`` is not a floating-point tensor or ``boundary`` not bool.
-        ValueError: shapes or devices disagree, or ``reduction`` is unknown.
+        ValueError: shapes or devices disagree, ``negative_weight`` is not a finite number >= 0, or
+            ``reduction`` is unknown.
 
     Example:
         >>> import torch
@@ -61,6 +63,9 @@ def hard_negative_suppression_loss(
 
     """
     check_reduction(reduction)
+    negative_weight = check_number("negative_weight", negative_weight, low=0)
+    suppression = check_flag("suppression", suppression)
+    logits = check_flag("logits", logits)
     check_tensors(probability=(probability, "..."))
     if not isinstance(boundary, Tensor):
         raise TypeError(f"boundary: expected a torch.Tensor, got {type(boundary).__name__}")

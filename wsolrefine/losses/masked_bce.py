@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from wsolrefine._check import check_tensors
+from wsolrefine._options import check_count
 from wsolrefine.functional._numeric import working
 from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
@@ -44,6 +45,7 @@ def masked_bce_loss(
 
     """
     check_reduction(reduction)
+    ignore_index = check_count("ignore_index", ignore_index, low=-(2**63), high=2**63 - 1)
     check_tensors(logits=(logits, "..."))
     if not isinstance(target, Tensor):
         raise TypeError(f"target: expected a torch.Tensor, got {type(target).__name__}")

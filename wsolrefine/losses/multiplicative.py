@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from wsolrefine._check import check_labels, check_tensors
+from wsolrefine._options import check_flag
 from wsolrefine.functional._numeric import working
 from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
@@ -53,12 +54,16 @@ def multiplicative_loss(
 
     """
     check_reduction(reduction)
+    distill = check_flag("distill", distill)
     check_tensors(deep_logits=(deep_logits, "B K"), fused_logits=(fused_logits, "B K"))
     check_labels("label", label, deep_logits=deep_logits, classes=deep_logits.shape[1])
     deep, fused = working(deep_logits), working(fused_logits)
     of_deep = _cross_entropy(deep, label)
     if distill:
-        of_fused = cross_entropy(fused, deep.detach().softmax(1), reduction="none")
+        teacher = deep.detach().softmax(1)
+        # A class that both exclude, with scores of -inf, costs nothing: not 0 times inf.
+        costs = torch.where(teacher > 0, -teacher * fused.log_softmax(1), 0.0)
+        of_fused = costs.sum(1)
         values = (of_deep + of_fused) / 2
     else:
         values = of_deep + _cross_entropy(fused, label)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_labels, check_tensors
+from wsolrefine._options import check_flag, check_number
 from wsolrefine.functional._numeric import rescale, rounding, working
 from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
@@ -44,8 +45,9 @@ def restricted_activation_loss(
 
     Raises:
         TypeError: ``logit_map`` is not a floating-point tensor or ``label`` not int64.
-        ValueError: shapes or devices disagree, K is 1, a label is out of range (on a GPU torch's
-            own indexing fails instead), or ``reduction`` is unknown.
+        ValueError: shapes or devices disagree, K is 1, ``threshold`` is not finite, ``gap`` is not
+            a finite number >= 0, a label is out of range (on a GPU torch's own indexing fails
+            instead), or ``reduction`` is unknown.
 
     Example:
         >>> import torch
@@ -60,6 +62,9 @@ def restricted_activation_loss(
 
     """
     check_reduction(reduction)
+    threshold = check_number("threshold", threshold)
+    gap = check_number("gap", gap, low=0)
+    released = check_flag("released", released)
     check_tensors(logit_map=(logit_map, "B K h w"))
     check_labels("label", label, logit_map=logit_map, classes=logit_map.shape[1])
     if logit_map.shape[1] < 2:

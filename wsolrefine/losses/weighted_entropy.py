@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from wsolrefine._check import check_tensors
+from wsolrefine._options import check_flag, check_number
 from wsolrefine.functional._numeric import working
 from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
@@ -40,6 +41,7 @@ def entropy_loss(
 
     """
     check_reduction(reduction)
+    logits = check_flag("logits", logits)
     check_tensors(probability=(probability, "..."))
     return reduced(_entropy(working(probability), logits)[1], reduction, probability.dtype)
 
@@ -73,7 +75,7 @@ def weighted_entropy_loss(
 
     Raises:
         TypeError: ``probability`` is not a floating-point tensor.
-        ValueError: ``std`` is not positive or ``reduction`` is unknown.
+        ValueError: ``mean`` is not finite, ``std`` is not above 0, or ``reduction`` is unknown.
 
     Example:
         >>> import torch
@@ -86,9 +88,10 @@ def weighted_entropy_loss(
 
     """
     check_reduction(reduction)
+    mean, std = check_number("mean", mean), check_number("std", std, above=0, finite=False)
+    detach_weight = check_flag("detach_weight", detach_weight)
+    logits = check_flag("logits", logits)
     check_tensors(probability=(probability, "..."))
-    if not std > 0:
-        raise ValueError(f"std: expected a number above 0, got {std}")
     values, entropy = _entropy(working(probability), logits)
     weight = (-(((values - mean) / std) ** 2) / 2).exp()
     weight = weight.detach() if detach_weight else weight

@@ -9,6 +9,7 @@ from operator import mul
 from torch import Tensor, nn
 
 from wsolrefine._check import check_features
+from wsolrefine._options import check_count, check_counts
 
 
 class MultiplicativeChannelAttention(nn.Module):
@@ -23,8 +24,9 @@ class MultiplicativeChannelAttention(nn.Module):
         width: number of channels that the stages share.
 
     Raises:
-        ValueError: ``channels`` is empty. In training mode a batch of one raises, because
-            batch norm cannot take its variance.
+        TypeError: a number of channels is not an integer.
+        ValueError: ``channels`` is empty, or a number is below 1. In training mode a batch of one
+            raises, because batch norm cannot take its variance.
 
     Example:
         >>> import torch
@@ -41,8 +43,7 @@ class MultiplicativeChannelAttention(nn.Module):
 
     def __init__(self, channels: Sequence[int], *, width: int = 128) -> None:
         super().__init__()
-        if not channels:
-            raise ValueError("channels: expected at least one stage, got none")
+        channels, width = check_counts("channels", channels), check_count("width", width)
         self.shared = nn.ModuleList(
             nn.Sequential(nn.Conv2d(number, width, 1), nn.BatchNorm2d(width), nn.ReLU())
             for number in channels

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors
+from wsolrefine._options import check_kind
 from wsolrefine.activation.calling import Call, call_model, check_call
 from wsolrefine.activation.hooks import Hook, evaluation, hooked, output_tensor, submodule
 from wsolrefine.activation.layout import laid_out
@@ -29,7 +30,8 @@ class FeatureList(nn.Module):
         call: how the model is called, see :func:`wsolrefine.find_layers`.
 
     Raises:
-        TypeError: ``layers`` is a string, ``call`` is no function, or an output contains no tensor.
+        TypeError: ``model`` is not a module, ``layers`` is not a list of names, ``call`` is not a
+            function, or an output contains no tensor.
         ValueError: ``layers`` is empty or names a layer that does not exist, or (in ``forward``) a
             layer did not run or its output has no grid.
 
@@ -48,9 +50,11 @@ class FeatureList(nn.Module):
         self, model: nn.Module, layers: Sequence[str], *, call: Call | None = None
     ) -> None:
         super().__init__()
+        check_kind("model", model, nn.Module, "an nn.Module")
         check_call(call)
         if isinstance(layers, str):
             raise TypeError(f"layers: expected a list of names, got the string {layers!r}")
+        check_kind("layers", layers, (list, tuple), "a list of names")
         if not layers:
             raise ValueError("layers: expected at least one name, got none")
         for name in layers:
@@ -107,7 +111,7 @@ def stage_channels(backbone: nn.Module, images: Tensor) -> list[int]:
         One number for each map.
 
     Raises:
-        TypeError: ``images`` is not a floating-point tensor.
+        TypeError: ``backbone`` is not a module, or ``images`` is not a floating-point tensor.
         ValueError: ``images`` is not ``(B, C, H, W)``, or the backbone returns something else.
 
     Example:
@@ -118,6 +122,7 @@ def stage_channels(backbone: nn.Module, images: Tensor) -> list[int]:
         [4, 8]
 
     """
+    check_kind("backbone", backbone, nn.Module, "an nn.Module")
     check_tensors(images=(images, "B C H W"))
     with torch.no_grad(), evaluation(backbone):
         maps = backbone(images.new_zeros(1, *images.shape[1:]))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors
+from wsolrefine._options import check_count
 from wsolrefine.functional._grid import resize
 
 
@@ -31,6 +32,10 @@ class ActivationGenerator(nn.Module):
         num_classes: number of classes of the auxiliary head.
         width: number of channels of the encoder.
 
+    Raises:
+        TypeError: a number is not an integer.
+        ValueError: a number is below 1.
+
     Example:
         >>> import torch
         >>> generator = ActivationGenerator(8, 5).eval()
@@ -46,6 +51,9 @@ class ActivationGenerator(nn.Module):
 
     def __init__(self, in_channels: int, num_classes: int, *, width: int = 64) -> None:
         super().__init__()
+        in_channels = check_count("in_channels", in_channels)
+        num_classes = check_count("num_classes", num_classes)
+        width = check_count("width", width)
         self.stem = _block(in_channels, width)
         self.down = nn.ModuleList([_block(width, width, 2), _block(width, width, 2)])
         self.up = nn.ModuleList([_block(width, width), _block(width, width)])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine._check import check_features, check_tensors
+from wsolrefine._options import check_count, check_counts, check_number, check_size
 from wsolrefine.functional._grid import resize
 
 
@@ -22,6 +23,10 @@ class ConvolutionalHead(nn.Sequential):
         num_classes: number of maps.
         width: number of channels of the 3x3 convolutions.
         dropout: dropout probability before each of them, in training.
+
+    Raises:
+        TypeError: an argument is not a number.
+        ValueError: a number of channels or classes is below 1, or ``dropout`` is not in [0, 1].
 
     Example:
         >>> import torch
@@ -38,6 +43,10 @@ class ConvolutionalHead(nn.Sequential):
     def __init__(
         self, in_channels: int, num_classes: int, *, width: int = 1024, dropout: float = 0.5
     ) -> None:
+        in_channels = check_count("in_channels", in_channels)
+        num_classes = check_count("num_classes", num_classes)
+        width = check_count("width", width)
+        dropout = check_number("dropout", dropout, low=0, high=1)
         super().__init__(
             nn.Dropout(dropout),
             nn.Conv2d(in_channels, width, 3, padding=1),
@@ -70,8 +79,9 @@ class EdgeHead(nn.Module):
         size: height and width of the grid.
 
     Raises:
-        ValueError: ``channels`` is empty, or ``size`` is not two numbers >= 1. In training mode a
-            batch of one with a stage of one pixel raises, because batch norm cannot take its
+        TypeError: a number is not an integer.
+        ValueError: ``channels`` is empty, a number is below 1, or ``size`` is not two. In training
+            mode a batch of one with a stage of one pixel raises, because batch norm cannot take its
             variance.
 
     Example:
@@ -90,11 +100,8 @@ class EdgeHead(nn.Module):
         self, channels: Sequence[int], *, width: int = 128, size: tuple[int, int] = (160, 160)
     ) -> None:
         super().__init__()
-        if not channels:
-            raise ValueError("channels: expected at least one stage, got none")
-        if len(size) != 2 or min(size) < 1:
-            raise ValueError(f"size: expected two numbers >= 1, got {size}")
-        self.size = (size[0], size[1])
+        channels, width = check_counts("channels", channels), check_count("width", width)
+        self.size = check_size("size", size)
         self.adapt = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(number, width, 3, padding=1, bias=False),

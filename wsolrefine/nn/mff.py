@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 from operator import add, mul
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from wsolrefine._check import check_features
+from wsolrefine._options import (
+    check_choice,
+    check_count,
+    check_counts,
+    check_flag,
+    check_number,
+)
 from wsolrefine.functional._grid import largest_grid
 from wsolrefine.nn.attention import MultiplicativeChannelAttention
 
@@ -45,8 +52,10 @@ class MFFNet(nn.Module):
         dropout: dropout probability before the last convolution, in training.
 
     Raises:
-        ValueError: ``stages`` is not from 1 to the number of ``channels``, or ``fusion`` is
-            unknown. With ``attention``, a batch of one raises in training mode.
+        TypeError: an argument is of the wrong type.
+        ValueError: ``stages`` is not from 1 to the number of ``channels``, ``fusion`` is unknown, a
+            number is below 1, or ``dropout`` is not in [0, 1]. With ``attention``, a batch of one
+            raises in training mode.
 
     Example:
         >>> import torch
@@ -74,13 +83,14 @@ class MFFNet(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        if not 1 <= stages <= len(channels):
-            raise ValueError(f"stages: expected a number from 1 to {len(channels)}, got {stages}")
-        if fusion not in ("multiplication", "addition", "concatenation"):
-            raise ValueError(
-                f"fusion: expected 'multiplication', 'addition' or 'concatenation', got {fusion!r}"
-            )
-        used = list(channels)[-stages:]
+        channels = check_counts("channels", channels)
+        num_outputs = check_count("num_outputs", num_outputs)
+        stages = check_count("stages", stages, high=len(channels))
+        fusion = check_choice("fusion", fusion, get_args(Fusion))
+        attention = check_flag("attention", attention)
+        width = check_count("width", width)
+        dropout = check_number("dropout", dropout, low=0, high=1)
+        used = channels[-stages:]
         self.given, self.stages, self.fusion = len(channels), stages, fusion
         self.attention = MultiplicativeChannelAttention(used, width=width) if attention else None
         self.reduce = nn.ModuleList(

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wsolrefine._options import check_kind, check_number, check_text
 from wsolrefine.viz._arrays import as_array
+from wsolrefine.viz._figure import figure_path
 
 
 def plot_curves(
@@ -33,7 +35,9 @@ def plot_curves(
             not named get no mark. None marks the highest point of each line, the first on ties.
 
     Raises:
-        ValueError: no series, x and y of different lengths or empty, or a mark of an unknown name.
+        TypeError: an argument is of the wrong type.
+        ValueError: no series, x and y of different lengths or empty, a mark of an unknown name, or
+            a suffix that matplotlib cannot write.
 
     Example:
         >>> import pathlib, tempfile
@@ -44,9 +48,17 @@ def plot_curves(
         b'\x89PNG'
 
     """
-    lines = {name: _line(name, *values) for name, values in series.items()}
+    file = figure_path(path)
+    x_label, y_label = check_text("x_label", x_label), check_text("y_label", y_label)
+    if title is not None:
+        title = check_text("title", title)
+    lines = {name: _line(name, values) for name, values in _named("series", series)}
     if not lines:
         raise ValueError("series: expected at least one, got none")
+    if marks is not None:
+        marks = {
+            name: check_number("marks", at, finite=False) for name, at in _named("marks", marks)
+        }
     unknown = sorted(set(marks or ()) - set(lines))
     if unknown:
         raise ValueError(f"marks: expected names of series, got {unknown[0]!r}")
@@ -67,7 +79,7 @@ def plot_curves(
     axes.grid(alpha=0.3)
     for text in axes.legend(frameon=False, fontsize=9).get_texts():
         text.set_parse_math(False)
-    figure.savefig(path)
+    figure.savefig(file)
 
 
 def plot_bars(
@@ -86,7 +98,9 @@ def plot_bars(
         title: text above the bars.
 
     Raises:
-        ValueError: no value, or one that is negative or not finite.
+        TypeError: an argument is of the wrong type.
+        ValueError: no value, one that is negative or not finite, or a suffix that matplotlib cannot
+            write.
 
     Example:
         >>> import pathlib, tempfile
@@ -97,11 +111,20 @@ def plot_bars(
         b'\x89PNG'
 
     """
-    if not values:
+    file = figure_path(path)
+    x_label = check_text("x_label", x_label)
+    if title is not None:
+        title = check_text("title", title)
+    bars_of = dict(_named("values", values))
+    if not bars_of:
         raise ValueError("values: expected at least one, got none")
-    for name, value in values.items():
-        if not (np.isfinite(value) and value >= 0):
-            raise ValueError(f"values: expected finite numbers >= 0 in {name!r}, got {value}")
+    for name, value in bars_of.items():
+        try:
+            bars_of[name] = check_number("values", value, low=0)
+        except ValueError as error:
+            expected = f"values: expected finite numbers >= 0 in {name!r}"
+            raise ValueError(f"{expected}, got {value}") from error
+    values = bars_of
     figure, axes = _page((6.4, 0.9 + 0.34 * len(values)), title)
     places: Sequence[int] = range(len(values))
     bars = axes.barh(places, list(values.values()), color="#1971c2", height=0.7)
@@ -111,11 +134,23 @@ def plot_bars(
     axes.set_xlim(0, max(1e-9, max(values.values())) * 1.12)  # room for the number
     axes.set_xlabel(x_label, parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    figure.savefig(file)
 
 
-def _line(name: str, x: Any, y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    across, up = as_array(x).astype(np.float64), as_array(y).astype(np.float64)
+def _named(argument: str, values: Any) -> list[tuple[str, Any]]:
+    """Return the names of a mapping with their values, or raise."""
+    check_kind(argument, values, Mapping, "a mapping of names")
+    return [
+        (check_kind(argument, name, str, "names that are strings"), value)
+        for name, value in values.items()
+    ]
+
+
+def _line(name: str, values: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    if not isinstance(values, (list, tuple)) or len(values) != 2:
+        kind = type(values).__name__
+        raise TypeError(f"series: expected a pair of x and y in {name!r}, got {kind}")
+    across, up = (as_array("series", value).astype(np.float64) for value in values)
     if across.ndim != 1 or across.shape != up.shape or not len(across):
         shapes = f"{across.shape} and {up.shape}"
         raise ValueError(f"series: expected x and y of one length in {name!r}, got {shapes}")

@@ -8,6 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from wsolrefine._options import (
+    check_count,
+    check_counts,
+    check_flag,
+    check_number,
+    check_text,
+    check_texts,
+)
 from wsolrefine.viz._arrays import Pixels, as_array, as_image
 
 Color = tuple[int, int, int]
@@ -26,8 +34,8 @@ def overlay(image: Any, map: Any, alpha: float = 0.5, *, colormap: str = "turbo"
         New array, ``(H, W, 3)`` uint8.
 
     Raises:
-        TypeError: ``image`` is not uint8.
-        ValueError: a shape is wrong, or ``alpha`` lies outside [0, 1].
+        TypeError: ``image`` is not uint8, or an argument is of the wrong type.
+        ValueError: a shape is wrong, ``alpha`` lies outside [0, 1], or ``colormap`` is unknown.
 
     Example:
         >>> import numpy as np
@@ -38,11 +46,12 @@ def overlay(image: Any, map: Any, alpha: float = 0.5, *, colormap: str = "turbo"
     """
     from matplotlib import colormaps
 
-    image, values = as_image(image), as_array(map)
+    if check_text("colormap", colormap) not in colormaps:
+        raise ValueError(f"colormap: expected the name of a matplotlib one, got {colormap!r}")
+    alpha = check_number("alpha", alpha, low=0, high=1)
+    image, values = as_image(image), as_array("map", map)
     if values.shape != image.shape[:2]:
         raise ValueError(f"map: expected shape {image.shape[:2]} as image, got {values.shape}")
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha: expected a number in [0, 1], got {alpha}")
     values = np.nan_to_num(values.astype(np.float32), nan=0.0).clip(0, 1)
     levels = (values * 255 + 0.5).astype(np.uint8)
     palette = np.asarray(colormaps[colormap](np.linspace(0, 1, 256)))[:, :3] * 255
@@ -76,8 +85,9 @@ def draw_boxes(
         New array, ``(H, W, 3)`` uint8.
 
     Raises:
-        TypeError: ``image`` is not uint8.
-        ValueError: a shape is wrong, or ``labels`` and ``boxes`` differ in number.
+        TypeError: ``image`` is not uint8, or an argument is of the wrong type.
+        ValueError: a shape is wrong, ``labels`` and ``boxes`` differ in number, ``width`` is not
+            from 1 to 10000, or ``color`` is not three levels from 0 to 255.
 
     Example:
         >>> import numpy as np
@@ -92,12 +102,18 @@ def draw_boxes(
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    image, corners = as_image(image), np.atleast_2d(as_array(boxes).astype(np.float64))
+    dashed, color = check_flag("dashed", dashed), _check_color(color)
+    if width is not None:
+        width = check_count("width", width, high=10_000)
+    image = as_image(image)
+    corners = np.atleast_2d(as_array("boxes", boxes).astype(np.float64))
     corners = corners.reshape(0, 4) if corners.size == 0 else corners
     if corners.ndim != 2 or corners.shape[1] != 4:
         raise ValueError(f"boxes: expected shape (n, 4), got {corners.shape}")
-    if labels is not None and len(labels) != len(corners):
-        raise ValueError(f"labels: expected {len(corners)} as boxes, got {len(labels)}")
+    if labels is not None:
+        labels = check_texts("labels", labels)
+        if len(labels) != len(corners):
+            raise ValueError(f"labels: expected {len(corners)} as boxes, got {len(labels)}")
     width = width or max(1, round(math.sqrt(image.shape[0] * image.shape[1]) / 130))
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)
@@ -118,6 +134,13 @@ def draw_boxes(
             draw.rectangle(draw.textbbox(at, labels[index], font), fill=color)
             draw.text(at, labels[index], (0, 0, 0), font)
     return np.asarray(picture).copy()
+
+
+def _check_color(color: Color) -> Color:
+    levels = check_counts("color", color, low=0, high=255)
+    if len(levels) != 3:
+        raise ValueError(f"color: expected three levels from 0 to 255, got {color}")
+    return levels[0], levels[1], levels[2]
 
 
 def _lines(box: tuple[int, int, int, int], width: int, dash: int) -> list[tuple[int, ...]]:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from wsolrefine._options import check_kind, check_number, check_texts
 from wsolrefine.viz._arrays import as_array, as_image
+from wsolrefine.viz._figure import figure_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,11 +36,14 @@ def contact_sheet(
         cell: width of a column in inches, at 150 dots per inch.
 
     Raises:
+        TypeError: an argument is of the wrong type.
         ValueError: no row or no column, a row longer than ``titles``, ``captions`` of another
-            number than ``rows``, or a cell of another shape.
+            number than ``rows``, a cell of another shape, ``cell`` not in (0, 100], or a suffix
+            that matplotlib cannot write.
 
     """
-    draw_sheet(rows, titles, captions=captions, cell=cell).savefig(path)
+    file = figure_path(path)
+    draw_sheet(rows, titles, captions=captions, cell=cell).savefig(file)
 
 
 def draw_sheet(
@@ -52,10 +57,18 @@ def draw_sheet(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    if not rows or not titles:
-        raise ValueError(f"rows: expected at least one row and title, got {len(rows)} rows")
-    if captions is not None and len(captions) != len(rows):
-        raise ValueError(f"captions: expected {len(rows)} as rows, got {len(captions)}")
+    check_kind("rows", rows, (list, tuple), "a list of rows")
+    titles = check_texts("titles", titles)
+    cell = check_number("cell", cell, above=0, high=100)
+    for name, some in (("rows", rows), ("titles", titles)):
+        if not some:
+            raise ValueError(f"{name}: expected at least one, got none")
+    if captions is not None:
+        captions = check_texts("captions", captions)
+        if len(captions) != len(rows):
+            raise ValueError(f"captions: expected {len(rows)} as rows, got {len(captions)}")
+    for row in rows:
+        check_kind("rows", row, (list, tuple), "a list of rows, each a list of cells")
     table = [[None if value is None else _cell(value) for value in row] for row in rows]
     longest = max(len(row) for row in table)
     if longest > len(titles):
@@ -93,7 +106,7 @@ def draw_sheet(
 
 def _cell(value: Any) -> npt.NDArray[Any]:
     """Check one cell of a contact sheet: an image or a map."""
-    array = as_array(value)
+    array = as_array("rows", value)
     if array.ndim == 2 and 0 not in array.shape:
         return array.astype(np.float32)
     return as_image(array)
