@@ -68,10 +68,10 @@ def test_logits_are_found_in_an_output_of_several_tensors(wrap):
 @pytest.mark.parametrize(
     ("wrap", "named"),
     [
-        (lambda f, x, early: (early, x), r"output\[0\] \(\d+, 4\), output\[1\] \(\d+, 4\)"),
+        (lambda f, x, early: (early, x), r"output\[0\] \(B, 4\), output\[1\] \(B, 4\)"),
         (lambda f, x, early: {"color": x, "kind": early[:, :3]}, r"output\['color'\] .*\['kind'\]"),
         # The second may be the logits of a head that is not linear.
-        (lambda f, x, early: (x, f.square()), r"output\[0\] \(\d+, 4\), output\[1\] \(\d+, 16\)"),
+        (lambda f, x, early: (x, f.square()), r"output\[0\] \(B, 4\), output\[1\] \(B, 16\)"),
         (lambda f, x, early: (x, x.cos()), "output"),
         (lambda f, x, early: {"logits": {"a": early, "b": x}}, r"logits\['a'\]"),
     ],
@@ -175,3 +175,11 @@ def test_several_keywords_are_an_error():
         find_layers(seeded(Unclear), IMAGES)
     with pytest.raises(TypeError, match=r"^call: expected a function .*, got str"):
         find_layers(seeded(Unclear), IMAGES, call="pixel_values")
+
+
+def test_features_of_a_network_without_a_head_are_not_taken_for_logits():
+    model = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model.num_classes = 0
+    with pytest.raises(ValueError, match=r"^model: expected a classifier, got one of 0 classes"):
+        find_layers(model, IMAGES)
+    assert find_layers(model, IMAGES, logits=lambda output: output).cam == "0"

@@ -55,7 +55,7 @@ from wsolrefine.recipes import load_recipe
         ("spa", ["--backbone", ""], "--backbone: expected"),
         ("spa", ["--backbone", "tests.support.zoo:CLASSES"], "--backbone tests.support.zoo:CLASSES: "),
         ("spa", ["--set", "scg_stages="], "--set scg_stages: expected comma-separated integers, got ''"),
-        ("spa", ["--set", "orders=0"], "--set orders: expected integers >= 1, got [0]"),
+        ("spa", ["--set", "orders=0"], "--set orders: expected integers >= 1, got (0,)"),
         ("sem_edges", ["--set", "map_threshold=0"], "--set map_threshold: expected a number in (0, 1)"),
         ("spol", ["--set", "foreground=0.001"], "--set foreground: expected at least background=0.004"),
         ("spol", ["--set", "dropout=1"], "--set dropout: expected a number in [0, 1), got 1.0"),

@@ -504,7 +504,7 @@ EDGES, BOUNDARIES = torch.zeros(2, 4, 5), torch.zeros(2, 4, 5).bool()
         (
             {"thresholds": []},
             ValueError,
-            "thresholds: expected numbers in [0, 1], got none",
+            "thresholds: expected numbers in [0, 1], got []",
         ),
     ],
 )

@@ -617,7 +617,7 @@ NOT_A_BOX = "expected finite corners, 0 <= x0 < x1 and 0 <= y0 < y1"
         (
             {"thresholds": []},
             ValueError,
-            r"thresholds: expected numbers in \[0, 1\], got none",
+            r"thresholds: expected numbers in \[0, 1\], got \[\]",
         ),
         (
             {"thresholds": [0.2, 0.1]},
@@ -630,7 +630,7 @@ NOT_A_BOX = "expected finite corners, 0 <= x0 < x1 and 0 <= y0 < y1"
         ({"thresholds": [0, 2, 1]}, ValueError, rf"thresholds: {UNIT}, got \[0, 2, 1\]"),
         ({"thresholds": [float("nan")]}, ValueError, rf"thresholds: {UNIT}, got \[nan\]"),
         ({"thresholds": [0, float("nan"), 1]}, ValueError, rf"thresholds: {UNIT}, got"),
-        ({"ious": []}, ValueError, r"ious: expected numbers in \(0, 1\], got none"),
+        ({"ious": []}, ValueError, r"ious: expected numbers in \(0, 1\], got \[\]"),
         ({"ious": [0.5, 0]}, ValueError, r"ious: expected numbers in \(0, 1\], got \[0.5, 0\]"),
         ({"ious": [50]}, ValueError, r"ious: expected numbers in \(0, 1\], got \[50\]"),
         ({"ious": [float("nan")]}, ValueError, "ious: expected numbers"),
@@ -677,7 +677,7 @@ def test_wrong_counts_are_refused():
     for shape in [(2,), (2, 3), (1, 2, 2), (0, 2)]:
         with pytest.raises(ValueError, match=r"hits: expected shape \(I, 2\) as thresholds, got"):
             max_box_acc(torch.zeros(shape), 1, [0.0, 0.5])
-    with pytest.raises(ValueError, match=r"^thresholds: expected numbers in \[0, 1\], got none"):
+    with pytest.raises(ValueError, match=r"^thresholds: expected numbers in \[0, 1\], got \[\]"):
         max_box_acc(torch.zeros(1, 0), 1, [])
 
 

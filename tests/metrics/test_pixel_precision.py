@@ -276,7 +276,7 @@ MAPS, MASKS = torch.rand(2, 4, 5), torch.ones(2, 4, 5, dtype=torch.int64)
         ({"masks": MASKS[:1]}, ValueError, r"masks: expected shape \(2, 4, 5\) as maps, got \(1, 4, 5\)"),
         ({"masks": MASKS.mT}, ValueError, r"masks: expected shape \(2, 4, 5\) as maps, got \(2, 5, 4\)"),
         ({"thresholds": [0.1, 0.5]}, ValueError, r"thresholds: expected the first to be 0, got 0\.1"),
-        ({"thresholds": []}, ValueError, r"thresholds: expected numbers in \[0, 1\], got none"),
+        ({"thresholds": []}, ValueError, r"thresholds: expected numbers in \[0, 1\], got \[\]"),
         ({"thresholds": [0.0, 0.5, 0.2]}, ValueError, "thresholds: expected rising numbers"),
         ({"thresholds": [0.0, 0.5, 1.2]}, ValueError, r"thresholds: expected numbers in \[0, 1\]"),
     ],

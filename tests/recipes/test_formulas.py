@@ -188,7 +188,7 @@ def test_ornet_masks_the_first_tensor_of_several_outputs(wrap, unwrap):
             lambda maps: maps.flatten(1),
             lambda found: found.unflatten(1, (6, 30, 30)),
             ValueError,
-            "layers: expected an output with a grid from 'wrapped', got shape (4, 5400)",
+            "layers: expected a map or tokens from 'wrapped' (or to_map to lay them out), got shape (4, 5400)",
         ),
     ],
 )

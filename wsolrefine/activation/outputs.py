@@ -37,11 +37,16 @@ def logits_of(
         logits: how to read them; None: what is called ``logits``, else the only tensor that can be
             logits, else the one that the model itself tells apart.
         heads: linear layers that returned vectors in the same forward pass.
-        classes: number of classes that the model names; None if it does not.
+        classes: number of classes that the model names, 0 if it has no head; None: not named.
 
     """
     if logits is not None:
         return _chosen(output, batch, logits)
+    if classes == 0:  # timm's form of a network without a head, whose features are a vector too
+        raise ValueError(
+            f"model: expected a classifier, got one of 0 classes that returns {_shown(output, batch)}"
+            "; give it a head, or choose with logits="
+        )
     named = _field(output, "logits")
     if named is not None:
         scores = {name: _scores(t, batch) for name, t in _tensors(named, "logits")}
@@ -51,10 +56,10 @@ def logits_of(
     if len(fitting) == 1:
         return next(iter(fitting.values()))
     if not fitting:
-        raise ValueError(f"model: expected {_FORM}, got {_shown(output)}")
+        raise ValueError(f"model: expected {_FORM}, got {_shown(output, batch)}")
     name = _told_apart(fitting, heads, classes)
     if name is None:
-        listed = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in fitting.items())
+        listed = ", ".join(f"{name} {_shape(tensor, batch)}" for name, tensor in fitting.items())
         raise ValueError(
             f"model: expected one output that can be {_FORM}, got {listed}; choose with logits=, "
             "a name, an index or a function of the output"
@@ -67,7 +72,7 @@ def classes_of(model: nn.Module) -> int | None:
     number = getattr(model, "num_classes", None)
     if number is None:
         number = getattr(getattr(model, "config", None), "num_labels", None)
-    return number if isinstance(number, int) and number > 0 else None
+    return number if isinstance(number, int) and number >= 0 else None
 
 
 def _chosen(output: Any, batch: int, logits: Logits) -> Tensor:
@@ -81,11 +86,11 @@ def _chosen(output: Any, batch: int, logits: Logits) -> Tensor:
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ValueError(
             f"logits: expected {_name(logits)} to give a tensor (B, num_classes), "
-            f"got {_shown(output)} ({error})"
+            f"got {_shown(output, batch)} ({error})"
         ) from error
     scores = _scores(value, batch) if isinstance(value, Tensor) else None
     if scores is None:
-        got = _shown(output) if value is None else _shown(value)
+        got = _shown(output if value is None else value, batch)
         raise ValueError(
             f"logits: expected {_name(logits)} to give a floating-point tensor (B, num_classes) "
             f"with B={batch}, got {got}"
@@ -155,9 +160,15 @@ def _name(logits: Logits) -> str:
     return getattr(logits, "__name__", "the function") if callable(logits) else repr(logits)
 
 
-def _shown(output: Any) -> str:
+def _shown(output: Any, batch: int) -> str:
     if isinstance(output, Tensor):
-        return f"{tuple(output.shape)} {output.dtype}"
+        return f"{_shape(output, batch)} {output.dtype}"
     kind = type(output).__name__
-    inside = ", ".join(f"{name} {tuple(t.shape)}" for name, t in _tensors(output, "output"))
+    inside = ", ".join(f"{name} {_shape(t, batch)}" for name, t in _tensors(output, "output"))
     return f"{kind} with {inside}" if inside else kind
+
+
+def _shape(tensor: Tensor, batch: int) -> str:
+    """Return the shape as text, with B for the number of images, which the user does not know."""
+    sizes = ["B" if axis == 0 and n == batch else str(n) for axis, n in enumerate(tensor.shape)]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
