@@ -44,8 +44,8 @@ def logits_of(
         return _chosen(output, batch, logits)
     if classes == 0:  # timm's form of a network without a head, whose features are a vector too
         raise ValueError(
-            f"model: expected a classifier, got one of 0 classes that returns {_shown(output, batch)}"
-            "; give it a head, or choose with logits="
+            "model: expected a classifier, got one of 0 classes that returns "
+            f"{_shown(output, batch)}; give it a head, or choose with logits="
         )
     named = _field(output, "logits")
     if named is not None:
