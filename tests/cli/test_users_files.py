@@ -230,7 +230,10 @@ def _started(*arguments, folder):
     )
 
 
-@pytest.mark.parametrize("seconds", [0.2, 1.0, 2.5, 4.5])
+SECONDS = [0.2, pytest.param(1.0, marks=pytest.mark.slow), 2.5, 4.5]
+
+
+@pytest.mark.parametrize("seconds", SECONDS)
 def test_ctrl_c_is_one_line_in_every_phase(tmp_path, seconds):
     for number in range(200):
         picture(tmp_path / f"in/{number}.jpg")
