@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -151,11 +152,10 @@ def test_the_wrong_folder_of_the_other_split_names_its_option(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_only_layers_that_are_used_are_named(name):
-    localizer = Localizer(photographs.classifier(), refine=name)
-    import torch
-
-    localizer.class_maps(torch.rand(1, 3, 64, 64))
+def test_only_layers_that_are_used_are_named(name, monkeypatch):
+    with photographs.shared(monkeypatch):
+        localizer = Localizer(photographs.classifier(), refine=name)
+        localizer.class_maps(torch.rand(1, 3, 64, 64))
     assert (" on " in localizer.title) == (name in ("scg", "sem", "conv_crf"))
 
 

@@ -25,8 +25,9 @@ def pixels(image):
 def both(reader, index):
     trained = TrainingImages(reader, lambda image, generator: image, pixels, seed=0)
     localizer = SimpleNamespace(num_classes=1, prepare_image=pixels)
-    measured = ModelMaps(localizer, 1, None, 224)
-    return trained[SampleIndex(0, index)][0], measured.load(Split(reader, "test", None), index)
+    split = Split(reader, "test", None)
+    measured = ModelMaps(localizer, split, None, 224)
+    return trained[SampleIndex(0, index)][0], measured.load(split, index)
 
 
 def refined(path):

@@ -16,6 +16,7 @@ from tests.support import photographs
 from tests.support.processes import ROOT
 from wsolrefine.cli import app, files
 from wsolrefine.cli.journal import Journal
+from wsolrefine.cli.refine import batch, loop
 from wsolrefine.cli.refine.coco import RESULTS
 from wsolrefine.cli.refine.names import LONGEST, Names
 from wsolrefine.cli.refine.stored import FOLDERS
@@ -157,6 +158,46 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(refine, tmp_path):
     assert sorted([*before, *(f"{f}/b.jpg.png" for f in FOLDERS), "maps/mine.png"]) == below(out)
 
 
+def test_what_a_run_left_is_removed_when_no_image_is_left(refine, tmp_path):
+    """It was killed between the last results file and the end of the journal."""
+    picture(tmp_path / "in/a.jpg")
+    refine(tmp_path / "in")
+    out, before = tmp_path / "out", below(tmp_path / "out")
+    Journal(out, RESULTS).add(["a.jpg", "b.jpg"])
+    for name in (".wsolrefine-tmp-1-2.json", "maps/.wsolrefine-tmp-1-3.png", "masks/b.jpg.png"):
+        (out / name).write_text("half")
+    assert "0 refined; 1 skipped" in refine(tmp_path / "in")
+    assert below(out) == before
+
+
+def test_a_batch_is_finished_or_begun_anew(refine, tmp_path, monkeypatch):
+    """Rounding depends on the size of a batch, so the next run must have the same batches."""
+    for number in range(7):
+        picture(tmp_path / f"in/{number}.jpg")
+    write, finish, sizes = batch._write, loop.finish, []
+
+    def interrupted(plan, loaded, *found):
+        if loaded.found.name == "4.jpg":
+            raise KeyboardInterrupt
+        return write(plan, loaded, *found)
+
+    def counted(plan, loaded, pool):
+        sizes.append(len(loaded))
+        return finish(plan, loaded, pool)
+
+    monkeypatch.setattr(loop, "finish", counted)
+    with monkeypatch.context() as patch:
+        patch.setattr(batch, "_write", interrupted)
+        assert "4 left" in refine(tmp_path / "in", "--batch-size", 3, code=130)
+    names = [f"{number}.jpg.png" for number in range(3)]
+    assert below(tmp_path / "out") == [*(f"{f}/{n}" for f in FOLDERS for n in names), RESULTS]
+    assert "4 refined; 3 skipped" in refine(tmp_path / "in", "--batch-size", 3)
+    assert sizes == [3, 3, 3, 1]
+    (tmp_path / "out/maps/4.jpg.png").unlink()
+    assert "1 refined; 6 skipped" in refine(tmp_path / "in", "--batch-size", 3)
+    assert sizes[4:] == [1]
+
+
 @pytest.mark.parametrize("line", ['"../../victim"', "5", "[" * 10**5, "\x00", '"/victim"', "null"])
 def test_a_journal_deletes_nothing_outside(refine, tmp_path, line):
     picture(tmp_path / "a.jpg")
@@ -189,7 +230,10 @@ def _started(*arguments, folder):
     )
 
 
-@pytest.mark.parametrize("seconds", [0.2, 1.0, 2.5, 4.5])
+SECONDS = [0.2, pytest.param(1.0, marks=pytest.mark.slow), 2.5, 4.5]
+
+
+@pytest.mark.parametrize("seconds", SECONDS)
 def test_ctrl_c_is_one_line_in_every_phase(tmp_path, seconds):
     for number in range(200):
         picture(tmp_path / f"in/{number}.jpg")

@@ -1,6 +1,7 @@
-"""20 kills of ``refine`` and 20 of ``train`` at random moments: nothing is lost, nothing is left.
+"""20 kills of each command at random moments: nothing is lost, nothing is left.
 
-``python -m pytest -m slow -s tests/slow`` prints every kill. A few kills are among the usual tests.
+``python -m pytest -m slow -s tests/slow`` prints every kill; with another number in WSOLREFINE_KILLS
+the moments are others. A few kills are among the usual tests.
 """
 
 import itertools
@@ -54,6 +55,13 @@ def train(cub):
 
 
 @pytest.fixture
+def evaluate(cub):
+    options = ["--dataset", "cub", "--root", cub.root, "--model", MODEL, "--layer", "features.3"]
+    small = ["--size", 32, "--step", 0.1, "--device", "cpu"]
+    return lambda out: ["evaluate", *options, *small, "--out", out]
+
+
+@pytest.fixture
 def go_on(train):
     """The command that continues a run; it begins one if the kill came before the settings."""
 
@@ -84,6 +92,16 @@ def equal_but_checkpoints(whole, killed):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def equal_but_times(whole, killed):
+    """Compare two demos: all files, but of the records the milliseconds."""
+    for found in (whole, killed):
+        records = json.loads(found["demo.json"])
+        for record in records["images"]:
+            assert record.pop("milliseconds")
+        found["demo.json"] = records
+    equal(whole, killed)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("save_every", [0.0, 30.0])
 def test_refine_is_killed_at_random_moments(refine, tmp_path, save_every):
@@ -94,6 +112,20 @@ def test_refine_is_killed_at_random_moments(refine, tmp_path, save_every):
 @pytest.mark.slow
 def test_train_is_killed_at_random_moments(train, go_on, tmp_path):
     kill_and_continue(train, go_on, tmp_path, equal_but_checkpoints, kills=20)
+
+
+@pytest.mark.slow
+def test_evaluate_is_killed_at_random_moments(evaluate, tmp_path):
+    kill_and_continue(evaluate, evaluate, tmp_path, equal, kills=20)
+
+
+@pytest.mark.slow
+def test_the_demo_is_killed_at_random_moments(tmp_path):
+    def demo(out):
+        return ["demo", "--out", out]
+
+    one = {"wsolrefine__cli__demo__command__PHOTOGRAPHS": ("coffee.png",)}
+    kill_and_continue(demo, demo, tmp_path, equal_but_times, kills=20, **one)
 
 
 @pytest.mark.slow

@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import torch
 
+import wsolrefine.cli.demo.stages
+import wsolrefine.cli.evaluate.pipeline
 import wsolrefine.cli.refine.loop
 import wsolrefine.cli.train.pipeline
 from tests.support.processes import ROOT
@@ -28,7 +30,12 @@ from wsolrefine.cli import app
 # The server that forks the processes imports this module, and so all that a command needs.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload([__name__])
-COMMANDS = wsolrefine.cli.refine.loop, wsolrefine.cli.train.pipeline
+COMMANDS = (
+    wsolrefine.cli.demo.stages,
+    wsolrefine.cli.evaluate.pipeline,
+    wsolrefine.cli.refine.loop,
+    wsolrefine.cli.train.pipeline,
+)
 CHANGES = ("open", "os.rename", "os.remove", "os.mkdir", "os.symlink", "os.link", "os.truncate")
 LIMIT = 300
 """Seconds that one run may take."""
@@ -156,12 +163,12 @@ def kill_and_continue(
         compare: called with what is in the folders of the uninterrupted and of the killed run.
         kills: how many there are in all.
         sent: the signal.
-        seed: seed of the moments.
+        seed: seed of the moments; WSOLREFINE_KILLS is added, to look at others.
         in_a_row: how often one run is killed at most.
         patches: see :func:`run`.
 
     """
-    generator = random.Random(seed)
+    generator = random.Random(seed + int(os.environ.get("WSOLREFINE_KILLS", "0")))
     whole = run(begin(base / "whole"), base / "whole", **patches)
     assert whole.code == 0, whole.said
     sys.stdout.write(f"uninterrupted: {whole.seconds:.2f} s, {whole.changes} changes of files\n")

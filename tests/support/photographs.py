@@ -50,9 +50,9 @@ def shared(monkeypatch):
     process has the other core.
     """
     monkeypatch.setattr("wsolrefine.cli.loading.load_classifier", classifier)
-    for module in ("wsolrefine.localization.localizer", "wsolrefine.activation.layers"):
+    for module in ("localization.localizer", "activation.layers", "cli.demo.stages"):
         monkeypatch.setattr(
-            f"{module}.find_layers",
+            f"wsolrefine.{module}.find_layers",
             lambda model, images, **options: layers(model, images.shape[2:]),
         )
     threads = torch.get_num_threads()

@@ -82,7 +82,7 @@ def demo(
     from wsolrefine.cli.journal import check_names, writing
 
     check_names(out, RECORDS, FILES)
-    from wsolrefine.cli.demo.stages import run_stages
+    from wsolrefine.cli.demo.stages import layers_of, run_stages
     from wsolrefine.cli.files import FolderInUse, replacing
     from wsolrefine.cli.loading import load_localizer
     from wsolrefine.viz import contact_sheet
@@ -91,9 +91,10 @@ def demo(
     start = time.perf_counter()
     with console.status("Loading the classifier"):
         localizer = load_localizer(None, None, None, None, "cpu")
-        run_stages(localizer, paths[0], thresholds)  # warm-up, so that times are comparable
+        layers = layers_of(localizer, paths[0])
+        run_stages(localizer, layers, paths[0], thresholds)  # warm-up, so that times are comparable
     with console.status("Refining"):
-        refined = [run_stages(localizer, path, thresholds) for path in paths]
+        refined = [run_stages(localizer, layers, path, thresholds) for path in paths]
     rows, records = zip(*refined, strict=True)
     captions = [f"{r['class']}, {r['confidence']:.0%} ({r['image']})" for r in records]
     try:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wsolrefine import Localizer, class_activation, find_layers
+from wsolrefine import Layers, Localizer, class_activation, find_layers
 from wsolrefine.data import read_image
 from wsolrefine.localization.masks import enlarge, masks_and_boxes
 from wsolrefine.localization.methods import METHODS
@@ -20,13 +20,19 @@ from wsolrefine.viz import draw_boxes, overlay
 REFINEMENTS = ("sem", "scg", "gppl")
 
 
+def layers_of(localizer: Localizer, path: Path) -> Layers:
+    """Find the layers of the classifier, once for all photographs: it gets them at one size."""
+    return find_layers(localizer.model, localizer.prepare_image(read_image(path))[None])
+
+
 def run_stages(
-    localizer: Localizer, path: Path, thresholds: Mapping[str, float]
+    localizer: Localizer, layers: Layers, path: Path, thresholds: Mapping[str, float]
 ) -> tuple[list[Any], dict[str, Any]]:
     """Classify a photograph, refine its CAM with three methods and find the box.
 
     Args:
         localizer: a classifier with its preprocessing.
+        layers: see :func:`layers_of`.
         path: the photograph.
         thresholds: for ``scg`` and ``cam``, the map value above which a pixel is object.
 
@@ -37,7 +43,6 @@ def run_stages(
     """
     image = read_image(path)
     images, size = localizer.prepare_image(image)[None], (image.height, image.width)
-    layers = find_layers(localizer.model, images)
     seconds: dict[str, float] = {}
     with torch.no_grad():
         with clock(seconds, "forward, CAM"):

@@ -11,10 +11,10 @@ from wsolrefine.cli.journal import Journal
 from wsolrefine.cli.refine.stored import FOLDERS, results_of
 
 
-def settle(journal: Journal, listed: set[str]) -> None:
+def remove_unlisted(journal: Journal, listed: set[str]) -> None:
     """Delete what an interrupted run has left: temporary files, and results that no file lists.
 
-    Call it only while the folder is locked.
+    Call it only while the folder is locked. The journal stays until the results file is written.
 
     Args:
         journal: names of the images that were started.
@@ -27,7 +27,6 @@ def settle(journal: Journal, listed: set[str]) -> None:
         for file in files_below(out):
             if file not in listed and not started.isdisjoint(results_of(file.split("/", 1)[1])):
                 (out / file).unlink(missing_ok=True)
-    journal.clear()
 
 
 def folders_below(out: Path) -> Iterator[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from wsolrefine.cli.refine.classes import parse_classes
 from wsolrefine.cli.refine.coco import RESULTS, Results
 from wsolrefine.cli.refine.earlier import check_foreign, earlier_results, put_aside, version
 from wsolrefine.cli.refine.inputs import Found, find_images
-from wsolrefine.cli.refine.journal import settle
+from wsolrefine.cli.refine.journal import remove_unlisted
 from wsolrefine.cli.refine.summary import summarize
 
 SAVE_EVERY = 30.0
@@ -78,7 +78,8 @@ def run(
                 if version(out) != before:
                     raise FolderInUse
                 journal = Journal(out, RESULTS)
-                settle(journal, own)
+                remove_unlisted(journal, own)
+                journal.clear()
                 check_foreign(out, todo, own)
                 if damaged:
                     put_aside(out / RESULTS)
@@ -88,18 +89,22 @@ def run(
                 if outdated:
                     outdated.delete_all()
                 try:
-                    _work(plan, todo, results, journal, batch_size, problems, finished)
+                    batches = batches_of(inputs.images, todo, batch_size)
+                    _work(plan, batches, results, journal, problems, finished)
                 except KeyboardInterrupt:
                     code = 130
                 except (RuntimeError, TypeError, ValueError) as error:
                     problems.append((plan.localizer.title, str(error)))
                 finally:
+                    remove_unlisted(journal, results.files())  # first: the disk may be full
                     results.write()
-                    settle(journal, results.files())
+                    journal.clear()
         except FolderInUse:
             stop(f"another run is writing to {out}: wait for it, or choose another --out", 1)
         except OSError as error:
             problems.append((str(out), f"cannot write to it ({error.strerror or error})"))
+    else:
+        _clean(out, own, before, problems)
     skipped = len(inputs.images) - len(todo)
     empty = 0
     if finished and plan.localizer.regions:  # edges never have boxes
@@ -111,12 +116,43 @@ def run(
         raise typer.Exit(code or 1)
 
 
+def batches_of(images: Sequence[Found], todo: Iterable[Found], size: int) -> list[list[Found]]:
+    """Split the images to do at the places where a run of all images would split them.
+
+    So a run that goes on after an interruption has batches of the same size as one that was not
+    interrupted, and the same results: rounding depends on the size of the batch.
+
+    Example:
+        >>> images = [Found(Path(name), name) for name in "abcde"]
+        >>> [[found.name for found in batch] for batch in batches_of(images, images[1:], 2)]
+        [['b'], ['c', 'd'], ['e']]
+
+    """
+    names = {found.name for found in todo}
+    batches = (images[start : start + size] for start in range(0, len(images), size))
+    left = ([found for found in batch if found.name in names] for batch in batches)
+    return [batch for batch in left if batch]
+
+
+def _clean(out: Path, own: set[str], before: tuple[int, int] | None, problems: Problems) -> None:
+    """Remove what a run has left that was killed when all images were done."""
+    if before is None:
+        return
+    try:
+        with contextlib.suppress(FolderInUse), lock_folder(out):  # in use: left to the other run
+            if version(out) == before:
+                journal = Journal(out, RESULTS)
+                remove_unlisted(journal, own)
+                journal.clear()
+    except OSError as error:
+        problems.append((str(out), f"cannot write to it ({error.strerror or error})"))
+
+
 def _work(
     plan: Plan,
-    todo: list[Found],
+    batches: list[list[Found]],
     results: Results,
     journal: Journal,
-    batch_size: int,
     problems: Problems,
     finished: list[str],
 ) -> None:
@@ -124,14 +160,15 @@ def _work(
     with (
         ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool,
         quiet(),
-        progress_bar("refining", len(todo)) as advance,
+        progress_bar("refining", sum(map(len, batches))) as advance,
     ):
-        for start in range(0, len(todo), batch_size):
-            outcomes = list(pool.map(partial(load, plan), todo[start : start + batch_size]))
-            good = [loaded for loaded in outcomes if isinstance(loaded, Loaded)]
-            failed = [failure for failure in outcomes if isinstance(failure, Failed)]
+        for batch in batches:
+            loads = list(pool.map(partial(load, plan), batch))
+            good = [loaded for loaded in loads if isinstance(loaded, Loaded)]
+            failed = [failure for failure in loads if isinstance(failure, Failed)]
             journal.add(loaded.found.name for loaded in good)
-            for outcome in chain(failed, finish(plan, good, pool) if good else ()):
+            # The whole batch or nothing of it, so that the next run has the same batches.
+            for outcome in [*failed, *(finish(plan, good, pool) if good else ())]:
                 name = outcome.found.name
                 if isinstance(outcome, Finished):
                     results.add(name, outcome.found.path, *outcome[1:])
@@ -140,7 +177,7 @@ def _work(
                     problems.append((str(outcome.found.path), outcome.reason))
                     if name in results.images:  # of an earlier version of the file
                         results.delete(name)
-            advance(len(outcomes))
+            advance(len(batch))
             if time.monotonic() - saved > SAVE_EVERY:
                 results.write()
                 journal.clear()
