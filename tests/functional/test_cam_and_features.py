@@ -16,7 +16,7 @@ WRONG = [
         "cam: expected shape (B, H, W) or (B, K, H, W), got (2, 4)",
     ),
     ({"cam": [[1.0]]}, TypeError, "cam: expected a torch.Tensor, got list"),
-    ({"cam": None}, TypeError, "cam: expected a torch.Tensor, got NoneType"),
+    ({"cam": None}, TypeError, "cam: expected a torch.Tensor, got None"),
     ({"cam": CAM.long()}, TypeError, "cam: expected a floating-point dtype, got torch.int64"),
     ({"cam": CAM.int()}, TypeError, "cam: expected a floating-point dtype, got torch.int32"),
     (

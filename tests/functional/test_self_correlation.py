@@ -147,7 +147,7 @@ def test_single_precision_stays_close_to_double(channels, orders):
             [torch.ones(1, 2, 3, 3), None],
             (1,),
             TypeError,
-            "features[1]: expected a torch.Tensor, got NoneType",
+            "features[1]: expected a torch.Tensor, got None",
         ),
         (
             [torch.ones(1, 2, 3, 3), torch.ones(2, 3, 3)],

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from wsolrefine._check import check_tensors
+from wsolrefine._check import check_tensors, check_values
 from wsolrefine.activation.calling import Call, call_model, check_call
 from wsolrefine.activation.cams import gap_cam, grad_cam
 from wsolrefine.activation.gradient import GraphStart, check_differentiable
@@ -101,6 +101,7 @@ def class_activation(
 
     """
     check_tensors(images=(images, "B C H W"))
+    check_values(images=images)
     labels = as_labels(labels, images)
     check_logits(logits)
     check_call(call)

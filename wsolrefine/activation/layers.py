@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from wsolrefine._check import check_tensors
+from wsolrefine._check import check_tensors, check_values
 from wsolrefine.activation.calling import Call, check_call
 from wsolrefine.activation.gradient import last_with_gradient
 from wsolrefine.activation.hooks import evaluation
@@ -101,6 +101,7 @@ def find_layers(
 
     """
     check_tensors(images=(images, "B C H W"))
+    check_values(images=images)
     with torch.inference_mode(False), evaluation(model):
         probe, stages = _probed(model, images, to_map, logits, call)
         cam, head = probe.averaged() or (last_with_gradient(probe, stages), None)
@@ -147,6 +148,7 @@ def find_stages(
 
     """
     check_tensors(images=(images, "B C H W"))
+    check_values(images=images)
     with torch.inference_mode(False), evaluation(model):
         _, stages = _probed(model, images, to_map, logits, call)
     return tuple(stages.end(size).name for size in reversed(stages.sizes))

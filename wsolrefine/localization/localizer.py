@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, overload
 import torch
 from torch import Tensor, nn
 
-from wsolrefine._check import check_tensors
+from wsolrefine._check import check_tensors, check_values
+from wsolrefine._options import check_size, kind_of
 from wsolrefine.activation.calling import Call, check_call
 from wsolrefine.activation.forward import class_activation
 from wsolrefine.activation.layers import Layers, find_layers
@@ -21,7 +22,6 @@ from wsolrefine.localization.inputs import in_batches, preprocessed
 from wsolrefine.localization.masks import (
     Parts,
     check_parts,
-    check_size,
     check_threshold,
     enlarge,
     masks_and_boxes,
@@ -122,12 +122,10 @@ class Localizer(nn.Module):
         self.refine = chosen.refine
         self.threshold = chosen.threshold if threshold is None else threshold
         check_threshold(self.threshold)
-        check_parts(parts)
-        self.parts: Parts = parts
+        self.parts: Parts = check_parts(parts)
         for argument, function in (("to_map", to_map), ("preprocess", preprocess)):
             if function is not None and not callable(function):
-                kind = type(function).__name__
-                raise TypeError(f"{argument}: expected a function, got {kind}")
+                raise TypeError(f"{argument}: expected a function, got {kind_of(function)}")
         check_logits(logits)
         check_call(call)
         self.to_map, self.preprocess, self.class_names = to_map, preprocess, class_names
@@ -179,9 +177,10 @@ class Localizer(nn.Module):
                 preprocessing.
 
         """
-        size = None if size is None else check_size(size)
+        size = None if size is None else check_size("size", size)
         if isinstance(images, Tensor):
             check_tensors(images=(images, "B 3 H W"))
+            check_values(images=images)
             found = self.class_maps(images, labels, top)
             return self._located(found, size or (images.shape[-2], images.shape[-1]), images)
         if isinstance(images, Sequence) and not isinstance(images, (str, bytes)):
