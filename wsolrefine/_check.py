@@ -175,13 +175,13 @@ def check_features(features: Tensor | Sequence[Tensor], *cam: Tensor) -> list[Te
         >>> check_features([])
         Traceback (most recent call last):
             ...
-        ValueError: features: expected at least one tensor, got an empty list
+        ValueError: features: expected at least one tensor, got []
 
     """
     several = isinstance(features, (list, tuple))
     layers: list[Tensor] = list(features) if several else [features]  # type: ignore[list-item]
     if not layers:
-        raise ValueError("features: expected at least one tensor, got an empty list")
+        raise ValueError(f"features: expected at least one tensor, got {features!r}")
     named: dict[str, tuple[Tensor, str]] = {}
     if cam:
         named["cam"] = (cam[0], "B [K] H W")

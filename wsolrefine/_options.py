@@ -241,6 +241,39 @@ def check_path(name: str, value: Any) -> str:
     return path
 
 
+def check_function(name: str, value: Any, expected: str = "a function") -> None:
+    """Raise unless it is something that can be called, or None.
+
+    Raises:
+        TypeError: it is neither.
+
+    """
+    if value is not None and not callable(value):
+        raise _wrong_kind(name, f"{expected} or None", value)
+
+
+def check_logits(logits: Any) -> None:
+    """Raise unless ``logits`` says how to read a model's output: a name, an index, a function.
+
+    Raises:
+        TypeError: it is none of these, nor None.
+
+    """
+    known = isinstance(logits, (str, Integral)) or callable(logits) or logits is None
+    if not known or isinstance(logits, bool):
+        raise _wrong_kind("logits", "a name, an index, a function or None", logits)
+
+
+def check_call(call: Any) -> None:
+    """Raise unless ``call`` says how a model is called.
+
+    Raises:
+        TypeError: it is neither a function nor None.
+
+    """
+    check_function("call", call, "a function (model, images) -> output")
+
+
 def check_device(name: str, value: Any) -> torch.device:
     """Return a device, or raise unless it is one or the name of one.
 

@@ -15,8 +15,8 @@ from tests.support import photographs
 from tests.support.small_localizers import build, enlarged, largest, photograph
 from tests.support.strategies import SEEDS, generator
 from wsolrefine import Classifier, Localizer, Preprocess
-from wsolrefine.localization import masks as module
 from wsolrefine._options import check_size
+from wsolrefine.localization import masks as module
 from wsolrefine.localization.masks import (
     MASK_SIDE,
     binarize,

@@ -299,7 +299,7 @@ def updated(metric, inputs, nothing):
         return new.compute()
 
     name = metric.func.__name__ if isinstance(metric, partial) else metric.__name__
-    return Function(call, inputs, name=name, unit="inputs", nothing=nothing)
+    return Function(call, inputs, name=name, nothing=nothing)
 
 
 METRICS = [

@@ -8,17 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from wsolrefine._options import kind_of
-
 Call = Callable[[nn.Module, Tensor], Any]
 """A function ``(model, images) -> output``."""
-
-
-def check_call(call: Call | None) -> None:
-    """Raise unless ``call`` is a function or None."""
-    if call is not None and not callable(call):
-        got = kind_of(call)
-        raise TypeError(f"call: expected a function (model, images) -> output, got {got}")
 
 
 def call_model(model: nn.Module, images: Tensor, call: Call | None) -> Any:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors, check_values
-from wsolrefine.activation.calling import Call, check_call
+from wsolrefine._options import check_call, check_function, check_logits
+from wsolrefine.activation.calling import Call
 from wsolrefine.activation.gradient import last_with_gradient
 from wsolrefine.activation.hooks import evaluation
 from wsolrefine.activation.layout import reader
-from wsolrefine.activation.outputs import Logits, check_logits
+from wsolrefine.activation.outputs import Logits
 from wsolrefine.activation.probe import Map, Probe
 from wsolrefine.activation.stages import Stages
 
@@ -161,6 +162,7 @@ def _probed(
     logits: Logits | None,
     call: Call | None,
 ) -> tuple[Probe, Stages]:
+    check_function("to_map", to_map)
     check_logits(logits)
     check_call(call)
     read = reader((images.shape[-2], images.shape[-1]), to_map)

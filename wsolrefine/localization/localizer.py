@@ -10,11 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors, check_values
-from wsolrefine._options import check_size, kind_of
-from wsolrefine.activation.calling import Call, check_call
+from wsolrefine._options import (
+    check_call,
+    check_function,
+    check_logits,
+    check_size,
+    check_texts,
+    kind_of,
+)
+from wsolrefine.activation.calling import Call
 from wsolrefine.activation.forward import class_activation
 from wsolrefine.activation.layers import Layers, find_layers
-from wsolrefine.activation.outputs import Logits, check_logits
+from wsolrefine.activation.outputs import Logits
 from wsolrefine.data.images import UPRIGHT, ImagePolicy, read_image
 from wsolrefine.functional._numeric import working
 from wsolrefine.localization.class_maps import ClassMaps, probabilities
@@ -115,7 +122,7 @@ class Localizer(nn.Module):
             self.name, self.model = type(model).__name__, model
             preprocess = preprocess_of(model) if preprocess is None else preprocess
         else:
-            kind = type(model).__name__
+            kind = kind_of(model)
             kind += ", which is a localizer already" if isinstance(model, Localizer) else ""
             raise TypeError(f"model: expected an nn.Module or a Classifier, got {kind}")
         self.method, chosen = method_of(refine)
@@ -124,14 +131,17 @@ class Localizer(nn.Module):
         check_threshold(self.threshold)
         self.parts: Parts = check_parts(parts)
         for argument, function in (("to_map", to_map), ("preprocess", preprocess)):
-            if function is not None and not callable(function):
-                raise TypeError(f"{argument}: expected a function, got {kind_of(function)}")
+            check_function(argument, function)
         check_logits(logits)
         check_call(call)
+        if class_names is not None:
+            class_names = check_texts("class_names", class_names)
         self.to_map, self.preprocess, self.class_names = to_map, preprocess, class_names
         self.logits, self.call = logits, call
-        if isinstance(layers, str) or not isinstance(layers, Sequence | None):
-            raise TypeError(f"layers: expected a sequence of names, or Layers, got {layers!r}")
+        if layers is not None and not isinstance(layers, Layers):
+            layers = check_texts("layers", layers)
+            if not layers:
+                raise ValueError(f"layers: expected at least one name, got {layers!r}")
         self._given = layers
         self._found: dict[tuple[int, ...], Layers] = {}
 
