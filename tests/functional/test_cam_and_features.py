@@ -60,7 +60,7 @@ WRONG = [
         " (2, 1, 36, 96), which looks like 36 tokens: use tokens_to_map(tokens,"
         " num_prefix_tokens=1) of tokens (B, N, C)",
     ),
-    ({"features": []}, ValueError, "features: expected at least one tensor, got an empty list"),
+    ({"features": []}, ValueError, "features: expected at least one tensor, got []"),
     ({"features": FEATURES.to("meta")}, ValueError, "features: expected cpu as cam, got meta"),
 ]
 

@@ -135,7 +135,7 @@ def test_single_precision_stays_close_to_double(channels, orders):
             ValueError,
             "features: expected shape (B, C, h, w), got (2, 3, 3); tokens (B, N, C) become maps by tokens_to_map",
         ),
-        ([], (1,), ValueError, "features: expected at least one tensor, got an empty list"),
+        ([], (1,), ValueError, "features: expected at least one tensor, got []"),
         (
             torch.ones(1, 2, 3, 3, dtype=torch.int32),
             (1,),

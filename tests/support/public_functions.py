@@ -357,7 +357,6 @@ METRICS = [
         metrics.peak_iou,
         {"counts": "count: B 2 256"},
         {"aggregate": st.sampled_from(["pooled", "mean"])},
-        unit="inputs",
         nothing=lambda counts: not counts[:, 0].any(),
     ),
     Function(

@@ -23,7 +23,7 @@ def as_labels(labels: Tensor | int | None, images: Tensor) -> Tensor | None:
         raise TypeError("labels: expected dtype torch.int64, got torch.bool")
     if labels is None:
         return None
-    if isinstance(labels, Tensor) or not isinstance(labels, Integral):
+    if not isinstance(labels, (int, Integral)):
         check_labels("labels", labels, several=True, images=images)
         return labels
     label = check_count("labels", labels, low=-(2**63), high=2**63 - 1)

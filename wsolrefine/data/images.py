@@ -125,6 +125,8 @@ def reading(path: str | PathLike[str], policy: ImagePolicy = UPRIGHT) -> Iterato
 
     For threads that keep only a small version of each image.
     """
+    check_path("path", path)
+    check_kind("policy", policy, ImagePolicy, "an ImagePolicy")
     with contextlib.ExitStack() as turn:
         with opened(path) as image:
             turn.enter_context(one_at_a_time(image.width * image.height))

@@ -70,10 +70,8 @@ class OpenImages(Reader):
         policy: ImagePolicy = AS_STORED,
     ) -> None:
         check_split(split, ("train", "val", "test"))
-        images, folder = (
-            Path(check_path("root", root)),
-            Path(check_path("metadata", metadata)) / split,
-        )
+        images = Path(check_path("root", root))
+        folder = Path(check_path("metadata", metadata)) / split
         check_folder("root", images)
         check_folder("metadata", folder)
         ids, labels = labeled(folder)

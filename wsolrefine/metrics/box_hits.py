@@ -194,14 +194,14 @@ def inclusive_boxes(boxes: Tensor, image_size: tuple[int, int], map_size: tuple[
 
     Boxes are ``(n, 4)``, sizes are (height, width).
     """
-    corners = boxes.detach().cpu().double().clamp(max=LARGEST).numpy() - [0, 0, 1, 1]
+    corners = boxes.double().clamp(max=LARGEST).numpy(force=True) - [0, 0, 1, 1]
     scaled = corners * [*map_size[::-1], *map_size[::-1]] / [*image_size[::-1], *image_size[::-1]]
     return np.minimum(scaled, LARGEST).astype(np.int64)
 
 
 def _quantized(name: str, maps: Tensor) -> Gray:
     """Truncate maps to 8 bits; a product in float32 would move some values to the next level."""
-    return (255 * unit_interval(name, maps).cpu().numpy()).astype(np.uint8, order="C")
+    return (255 * unit_interval(name, maps).numpy(force=True)).astype(np.uint8, order="C")
 
 
 def _levels(gray: Gray, steps: npt.NDArray[np.float64]) -> tuple[Ints, Ints]:

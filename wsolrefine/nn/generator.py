@@ -68,7 +68,7 @@ class ActivationGenerator(nn.Module):
 
     def forward(self, features: Tensor) -> Activation:
         """Return probability and class scores from shallow features ``(B, C, h, w)``."""
-        check_stages(self, features, [self.in_channels])
+        (features,) = check_stages(self, features, [self.in_channels])
         fine = self.stem(features)
         half = self.down[0](fine)
         values = self.down[1](half)

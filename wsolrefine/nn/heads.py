@@ -61,7 +61,7 @@ class ConvolutionalHead(nn.Sequential):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return class maps ``(B, num_classes, h, w)`` from features ``(B, C, h, w)``."""
-        check_stages(self, features, [self.in_channels])
+        (features,) = check_stages(self, features, [self.in_channels])
         for step in self:
             features = step(features)
         return features
