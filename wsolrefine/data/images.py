@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from wsolrefine._options import check_choice, check_counts, kind_of
+from wsolrefine._options import check_choice, check_counts, check_kind, check_path, kind_of
 from wsolrefine.data._opened import UnreadableImage, one_at_a_time, opened
 from wsolrefine.data._rgb import Deep, as_rgb
 
