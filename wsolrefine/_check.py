@@ -1,4 +1,4 @@
-"""Checks of tensor arguments: shape, dtype, device. The only values checked are class indices."""
+"""Checks of tensor arguments: kind, shape, dtype, device. Of values, only class indices."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.masked import MaskedTensor
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from wsolrefine._layout import layout_error
+from wsolrefine._options import kind_of
 
 
 def check_tensors(**tensors: tuple[Tensor, str]) -> None:
@@ -32,7 +35,7 @@ def check_tensors(**tensors: tuple[Tensor, str]) -> None:
     sizes: dict[str, tuple[int, str]] = {}
     lead: tuple[str, Tensor] | None = None
     for name, (tensor, pattern) in tensors.items():
-        _check_is_tensor(name, tensor)
+        check_dense(name, tensor)
         if not tensor.is_floating_point():
             raise TypeError(f"{name}: expected a floating-point dtype, got {tensor.dtype}")
         _check_shape(name, tensor, pattern, sizes)
@@ -60,7 +63,7 @@ def check_boolean(**masks: tuple[Tensor, str]) -> None:
     """
     sizes: dict[str, tuple[int, str]] = {}
     for name, (mask, pattern) in masks.items():
-        _check_is_tensor(name, mask)
+        check_dense(name, mask)
         if mask.dtype != torch.bool:
             raise TypeError(f"{name}: expected dtype torch.bool, got {mask.dtype}")
         _check_shape(name, mask, pattern, sizes)
@@ -74,7 +77,7 @@ def check_real(name: str, tensor: Tensor, pattern: str) -> None:
         ValueError: a rank or a size differs from the pattern.
 
     """
-    _check_is_tensor(name, tensor)
+    check_dense(name, tensor)
     _check_shape(name, tensor, pattern, {})
     if tensor.is_complex() or tensor.dtype == torch.bool:
         raise TypeError(f"{name}: expected real numbers, got {tensor.dtype}")
@@ -88,7 +91,7 @@ def check_integer(name: str, tensor: Tensor, pattern: str) -> None:
         ValueError: a rank or a size differs from the pattern.
 
     """
-    _check_is_tensor(name, tensor)
+    check_dense(name, tensor)
     _check_shape(name, tensor, pattern, {})
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
         raise TypeError(f"{name}: expected an integer dtype, got {tensor.dtype}")
@@ -131,7 +134,7 @@ def check_labels(
 
     """
     ((source, tensor),) = like.items()
-    _check_is_tensor(name, labels)
+    check_dense(name, labels)
     if labels.dtype != torch.int64:
         raise TypeError(f"{name}: expected dtype torch.int64, got {labels.dtype}")
     shape = tuple(labels.shape)
@@ -172,13 +175,13 @@ def check_features(features: Tensor | Sequence[Tensor], *cam: Tensor) -> list[Te
         >>> check_features([])
         Traceback (most recent call last):
             ...
-        ValueError: features: expected at least one tensor, got an empty list
+        ValueError: features: expected at least one tensor, got []
 
     """
     several = isinstance(features, (list, tuple))
     layers: list[Tensor] = list(features) if several else [features]  # type: ignore[list-item]
     if not layers:
-        raise ValueError("features: expected at least one tensor, got an empty list")
+        raise ValueError(f"features: expected at least one tensor, got {features!r}")
     named: dict[str, tuple[Tensor, str]] = {}
     if cam:
         named["cam"] = (cam[0], "B [K] H W")
@@ -209,9 +212,55 @@ def check_interpolation(name: str) -> None:
         raise ValueError(f"interpolation: expected one of {', '.join(known)}, got {name!r}")
 
 
-def _check_is_tensor(name: str, tensor: object) -> None:
+def check_values(**tensors: object) -> None:
+    """Raise unless all are dense tensors that hold values, for code that reads them.
+
+    Raises:
+        TypeError: one is not a dense tensor.
+        ValueError: one is on the meta device.
+
+    Example:
+        >>> import torch
+        >>> check_values(mask=torch.ones(2, 2, device="meta"))
+        Traceback (most recent call last):
+            ...
+        ValueError: mask: expected a tensor with values, got one on the meta device
+
+    """
+    for name, tensor in tensors.items():
+        if check_dense(name, tensor).is_meta:
+            raise ValueError(f"{name}: expected a tensor with values, got one on the meta device")
+
+
+def check_dense(name: str, tensor: object) -> Tensor:
+    """Return the tensor, or raise unless it is a dense one of a dtype that functions compute in.
+
+    Raises:
+        TypeError: it is no tensor, not dense, or of floats of 8 bits or less.
+
+    """
     if not isinstance(tensor, Tensor):
-        raise TypeError(f"{name}: expected a torch.Tensor, got {type(tensor).__name__}")
+        raise TypeError(f"{name}: expected a torch.Tensor, got {kind_of(tensor)}")
+    unusual = _unusual(tensor)
+    if unusual:
+        raise TypeError(f"{name}: expected a dense torch.Tensor, got {unusual}")
+    if tensor.is_floating_point() and tensor.dtype not in _FLOATS:
+        # Of 8 bits and less, whose rounding is as large as the differences that matter.
+        raise TypeError(f"{name}: expected a dtype of 16 bits or more, got {tensor.dtype}")
+    return tensor
+
+
+def _unusual(tensor: Tensor) -> str:
+    """Say what kind of tensor it is if no function here takes such; empty if it is a usual one."""
+    if isinstance(tensor, (UninitializedParameter, UninitializedBuffer)):
+        return "a parameter without a shape"
+    if tensor.is_nested:
+        return "a nested one"
+    if tensor.is_quantized:
+        return "a quantized one"
+    if isinstance(tensor, MaskedTensor):
+        return "a masked one"
+    return "" if tensor.layout == torch.strided else f"one of layout {tensor.layout}"
 
 
 def _check_shape(
@@ -258,4 +307,5 @@ def _shown(axis: str) -> str:
     return axis if axis.isdigit() else axis.rstrip("0123456789")
 
 
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _MAY_BE_EMPTY = ("B", "n", "m")  # batches and lists of boxes

@@ -160,7 +160,7 @@ def check_size(name: str, value: Any) -> tuple[int, int]:
 
     """
     expected = "(height, width), two integers >= 1"
-    if not isinstance(value, Sequence):
+    if not isinstance(value, (Sequence, np.ndarray)):
         raise _wrong_kind(name, expected, value)
     items = _items(name, value, expected, _is_integer)
     if len(items) != 2 or items[0] < 1 or items[1] < 1:
@@ -241,6 +241,61 @@ def check_path(name: str, value: Any) -> str:
     return path
 
 
+def check_function(name: str, value: Any, expected: str = "a function") -> None:
+    """Raise unless it is something that can be called, or None.
+
+    Raises:
+        TypeError: it is neither.
+
+    """
+    if value is not None and not callable(value):
+        raise _wrong_kind(name, f"{expected} or None", value)
+
+
+def check_logits(logits: Any) -> None:
+    """Raise unless ``logits`` says how to read a model's output: a name, an index, a function.
+
+    Raises:
+        TypeError: it is none of these, nor None.
+
+    """
+    known = isinstance(logits, (str, Integral)) or callable(logits) or logits is None
+    if not known or isinstance(logits, bool):
+        raise _wrong_kind("logits", "a name, an index, a function or None", logits)
+
+
+def check_call(call: Any) -> None:
+    """Raise unless ``call`` says how a model is called.
+
+    Raises:
+        TypeError: it is neither a function nor None.
+
+    """
+    check_function("call", call, "a function (model, images) -> output")
+
+
+def check_device(name: str, value: Any) -> torch.device:
+    """Return a device, or raise unless it is one or the name of one.
+
+    Raises:
+        TypeError: it is neither.
+        ValueError: no device has that name.
+
+    Example:
+        >>> check_device("device", "gpu")
+        Traceback (most recent call last):
+            ...
+        ValueError: device: expected a device of torch such as 'cpu' or 'cuda:0', got 'gpu'
+
+    """
+    expected = "a device of torch such as 'cpu' or 'cuda:0'"
+    check_kind(name, value, (torch.device, str), expected)
+    try:
+        return torch.device(value)
+    except RuntimeError:
+        raise ValueError(f"{name}: expected {expected}, got {value!r}") from None
+
+
 def check_kind(name: str, value: Any, kind: type | tuple[type, ...], expected: str) -> Any:
     """Return a value of that type, or raise.
 
@@ -257,6 +312,11 @@ def check_kind(name: str, value: Any, kind: type | tuple[type, ...], expected: s
     if not isinstance(value, kind):
         raise _wrong_kind(name, expected, value)
     return value
+
+
+def kind_of(value: object) -> str:
+    """Return what a message calls a value of a wrong kind: its type, and None itself."""
+    return "None" if value is None else type(value).__name__
 
 
 def _is_integer(value: object) -> bool:
@@ -313,14 +373,13 @@ def _range(what: str, low: int | None, high: int | None) -> str:
 
 
 def _wrong_kind(name: str, expected: str, value: object) -> TypeError:
-    got = "None" if value is None else type(value).__name__
-    return TypeError(f"{name}: expected {expected}, got {got}")
+    return TypeError(f"{name}: expected {expected}, got {kind_of(value)}")
 
 
 def _shown(value: object) -> str:
     """Return a short value itself, and of any other its type: a tensor would fill the screen."""
     plain = value is None or isinstance(value, (str, Real, complex))
-    return repr(value) if plain else type(value).__name__
+    return repr(value) if plain else kind_of(value)
 
 
 def _listed(values: Collection[Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from operator import attrgetter
@@ -15,6 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine._check import check_interpolation
+from wsolrefine._options import (
+    check_call,
+    check_function,
+    check_kind,
+    check_logits,
+    check_numbers,
+    check_size,
+    check_text,
+    check_texts,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,7 +57,9 @@ class Preprocess:
         interpolation: a PIL filter: nearest, box, bilinear, hamming, bicubic or lanczos.
 
     Raises:
-        ValueError: the interpolation is unknown, or ``size`` is not two numbers >= 1.
+        TypeError: an argument is of another kind.
+        ValueError: the interpolation is unknown, ``size`` is not two numbers >= 1, or mean or
+            standard deviation is not 3 numbers, the latter above 0.
 
     Example:
         >>> from PIL import Image
@@ -64,8 +76,11 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         check_interpolation(self.interpolation)
-        if not isinstance(self.size, Sequence) or len(self.size) != 2 or min(self.size) < 1:
-            raise ValueError(f"size: expected (height, width) in pixels >= 1, got {self.size}")
+        check_size("size", self.size)
+        for name, low in (("mean", None), ("std", 0)):
+            levels = check_numbers(name, getattr(self, name), above=low)
+            if len(levels) != 3:
+                raise ValueError(f"{name}: expected a number for each of 3 channels, got {levels}")
 
     def __call__(self, image: Image) -> Tensor:
         """Return the image as ``(3, H, W)``, float32."""
@@ -92,6 +107,9 @@ class Classifier:
         logits: how to read the model's output, see :func:`wsolrefine.find_layers`.
         call: how the model is called, see :func:`wsolrefine.find_layers`.
 
+    Raises:
+        TypeError: a field is of another kind.
+
     """
 
     model: nn.Module
@@ -100,6 +118,15 @@ class Classifier:
     name: str
     logits: str | int | Callable[[Any], Tensor] | None = None
     call: Callable[[nn.Module, Tensor], Any] | None = None
+
+    def __post_init__(self) -> None:
+        check_kind("model", self.model, nn.Module, "an nn.Module")
+        check_function("preprocess", self.preprocess)
+        if self.class_names is not None:
+            check_texts("class_names", self.class_names)
+        check_text("name", self.name)
+        check_logits(self.logits)
+        check_call(self.call)
 
 
 def preprocess_of(model: nn.Module) -> Preprocess | None:
@@ -156,7 +183,7 @@ def load_classifier(spec: str = DEFAULT_CLASSIFIER) -> Classifier:
         ('efficientnet-lite0', 1000)
 
     """
-    if spec == DEFAULT_CLASSIFIER:
+    if check_text("spec", spec) == DEFAULT_CLASSIFIER:
         return _efficientnet_lite0()
     source, _, name = spec.partition(":")
     if not source or not name:

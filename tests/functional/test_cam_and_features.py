@@ -16,7 +16,7 @@ WRONG = [
         "cam: expected shape (B, H, W) or (B, K, H, W), got (2, 4)",
     ),
     ({"cam": [[1.0]]}, TypeError, "cam: expected a torch.Tensor, got list"),
-    ({"cam": None}, TypeError, "cam: expected a torch.Tensor, got NoneType"),
+    ({"cam": None}, TypeError, "cam: expected a torch.Tensor, got None"),
     ({"cam": CAM.long()}, TypeError, "cam: expected a floating-point dtype, got torch.int64"),
     ({"cam": CAM.int()}, TypeError, "cam: expected a floating-point dtype, got torch.int32"),
     (
@@ -60,7 +60,7 @@ WRONG = [
         " (2, 1, 36, 96), which looks like 36 tokens: use tokens_to_map(tokens,"
         " num_prefix_tokens=1) of tokens (B, N, C)",
     ),
-    ({"features": []}, ValueError, "features: expected at least one tensor, got an empty list"),
+    ({"features": []}, ValueError, "features: expected at least one tensor, got []"),
     ({"features": FEATURES.to("meta")}, ValueError, "features: expected cpu as cam, got meta"),
 ]
 

@@ -69,7 +69,7 @@ def test_a_value_that_is_not_finite_zeroes_its_map_alone(bad):
 @pytest.mark.parametrize(
     ("maps", "error", "message"),
     [
-        ([], ValueError, "maps: expected at least one tensor, got an empty list"),
+        ([], ValueError, "maps: expected at least one tensor, got []"),
         ([[1.0]], TypeError, "maps[0]: expected a torch.Tensor, got list"),
         (
             [torch.ones(2, 2)],

@@ -278,7 +278,7 @@ def test_scg_errors():
 @pytest.mark.parametrize(
     ("features", "options", "error", "message"),
     [
-        ([], {}, ValueError, "features: expected at least one tensor, got an empty list"),
+        ([], {}, ValueError, "features: expected at least one tensor, got []"),
         (
             CAM,
             {},

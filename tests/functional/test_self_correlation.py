@@ -135,7 +135,7 @@ def test_single_precision_stays_close_to_double(channels, orders):
             ValueError,
             "features: expected shape (B, C, h, w), got (2, 3, 3); tokens (B, N, C) become maps by tokens_to_map",
         ),
-        ([], (1,), ValueError, "features: expected at least one tensor, got an empty list"),
+        ([], (1,), ValueError, "features: expected at least one tensor, got []"),
         (
             torch.ones(1, 2, 3, 3, dtype=torch.int32),
             (1,),
@@ -147,7 +147,7 @@ def test_single_precision_stays_close_to_double(channels, orders):
             [torch.ones(1, 2, 3, 3), None],
             (1,),
             TypeError,
-            "features[1]: expected a torch.Tensor, got NoneType",
+            "features[1]: expected a torch.Tensor, got None",
         ),
         (
             [torch.ones(1, 2, 3, 3), torch.ones(2, 3, 3)],

@@ -873,7 +873,9 @@ def test_wrong_top(top):
 def test_wrong_size(size):
     localizer = for_photographs()
     for wrong in (IMAGES, photograph(9, 9), [photograph(9, 9)]):
-        with pytest.raises(ValueError, match=r"^size: expected \(height, width\) in whole pixels"):
+        with pytest.raises(
+            (TypeError, ValueError), match=r"^size: expected \(height, width\), two"
+        ):
             localizer(wrong, size=size)
 
 

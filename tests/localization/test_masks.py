@@ -15,11 +15,11 @@ from tests.support import photographs
 from tests.support.small_localizers import build, enlarged, largest, photograph
 from tests.support.strategies import SEEDS, generator
 from wsolrefine import Classifier, Localizer, Preprocess
+from wsolrefine._options import check_size
 from wsolrefine.localization import masks as module
 from wsolrefine.localization.masks import (
     MASK_SIDE,
     binarize,
-    check_size,
     enlarge,
     mask_size,
     masks_and_boxes,
@@ -150,7 +150,7 @@ def test_no_images():
 
 @pytest.mark.parametrize("size", [(3, 4), [3, 4], torch.Size((3, 4)), np.array([3, 4])])
 def test_sizes_in_every_form(size):
-    checked = check_size(size)
+    checked = check_size("size", size)
     assert checked == (3, 4)
     assert all(type(side) is int for side in checked)
 

@@ -515,7 +515,7 @@ def test_a_collection_is_drawn():
     ("arguments", "message"),
     [
         ({"val": "x"}, "val: expected the result of a metric, or a list of its results, got str"),
-        ({"val": []}, "val: expected the result .* got an empty list"),
+        ({"val": []}, "val: expected the result .* got \\[\\]"),
         ({"val": [torch.rand(()), {}]}, "val: expected the result .* got list"),
         ({"val": torch.rand(2)}, "val: expected the result .* got Tensor"),
         ({"val": LocalizationRates(*torch.rand(3))}, "val: .* got LocalizationRates"),

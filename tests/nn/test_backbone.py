@@ -138,7 +138,7 @@ def test_a_backbone_may_hold_another():
     ("layers", "error", "message"),
     [
         ("0", TypeError, "layers: expected a list of names, got the string '0'"),
-        ([], ValueError, "layers: expected at least one name, got none"),
+        ([], ValueError, "layers: expected at least one name, got []"),
         (["0", "7"], ValueError, "layers: expected names from model.named_modules(), got '7'"),
     ],
 )

@@ -12,19 +12,43 @@ Call = Callable[[nn.Module, Tensor], Any]
 """A function ``(model, images) -> output``."""
 
 
-def check_call(call: Call | None) -> None:
-    """Raise unless ``call`` is a function or None."""
-    if call is not None and not callable(call):
-        kind = type(call).__name__
-        raise TypeError(f"call: expected a function (model, images) -> output, got {kind}")
-
-
 def call_model(model: nn.Module, images: Tensor, call: Call | None) -> Any:
-    """Return the output of a model for images, called as ``call`` says or as its signature does."""
-    if call is not None:
-        return call(model, images)
-    keyword = _only_keyword(model)
-    return model(images) if keyword is None else model(**{keyword: images})
+    """Return the output of a model for images, called as ``call`` says or as its signature does.
+
+    Raises:
+        TypeError: the model fails, and its weights have another dtype than the images.
+        ValueError: it fails, and its weights are on another device, or it takes no such images.
+
+    """
+    keyword = None if call is not None else _only_keyword(model)
+    try:
+        if call is not None:
+            return call(model, images)
+        return model(images) if keyword is None else model(**{keyword: images})
+    except RuntimeError as error:
+        _blame(images, model, error)
+        raise
+
+
+def _blame(images: Tensor, model: nn.Module, error: RuntimeError) -> None:
+    """Raise an error that names the images if it is them that the model cannot take.
+
+    Asked only after a failure: a model may well convert images of another dtype or device.
+    """
+    weights = [p for p in model.parameters() if p.is_floating_point()]
+    devices, dtypes = {p.device for p in weights}, {p.dtype for p in weights}
+    if devices and images.device not in devices:
+        device = weights[0].device
+        raise ValueError(f"images: expected {device} as the model, got {images.device}") from error
+    if dtypes and images.dtype not in dtypes:
+        dtype = weights[0].dtype
+        raise TypeError(f"images: expected {dtype} as the model, got {images.dtype}") from error
+    # Subclasses are torch's errors of memory and of the device.
+    if type(error) is RuntimeError and "memory" not in str(error):
+        shape = tuple(images.shape)
+        raise ValueError(
+            f"images: expected what the model takes, got {shape}, for which it raises: {error}"
+        ) from error
 
 
 def _only_keyword(model: nn.Module) -> str | None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_labels, check_tensors
+from wsolrefine._options import check_function
 from wsolrefine.functional._numeric import is_finite, outside_autocast, working
 from wsolrefine.functional.normalize import minmax
 
@@ -93,6 +94,7 @@ def grad_cam(
         Localization", ICCV 2017, Eqs. 1-2.
 
     """
+    check_function("to_map", to_map)
     move = to_map if to_map is not None else _unchanged
     values = move(activation.detach() if isinstance(activation, Tensor) else activation)
     check_tensors(activation=(values, "B C h w"))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from wsolrefine._check import check_tensors
-from wsolrefine.activation.calling import Call, call_model, check_call
+from wsolrefine._check import check_tensors, check_values
+from wsolrefine._options import check_call, check_function, check_logits, kind_of
+from wsolrefine.activation.calling import Call, call_model
 from wsolrefine.activation.cams import gap_cam, grad_cam
 from wsolrefine.activation.gradient import GraphStart, check_differentiable
 from wsolrefine.activation.heads import Heads
@@ -26,7 +27,7 @@ from wsolrefine.activation.hooks import (
 from wsolrefine.activation.labels import as_labels, choose_labels
 from wsolrefine.activation.layers import Layers, find_layers
 from wsolrefine.activation.layout import laid_out, lay_out
-from wsolrefine.activation.outputs import Logits, check_logits, classes_of, logits_of
+from wsolrefine.activation.outputs import Logits, classes_of, logits_of
 from wsolrefine.activation.probe import closest
 from wsolrefine.functional._numeric import working
 from wsolrefine.functional.tokens import tokens_to_map
@@ -101,14 +102,14 @@ def class_activation(
 
     """
     check_tensors(images=(images, "B C H W"))
+    check_values(images=images)
     labels = as_labels(labels, images)
+    check_function("to_map", to_map)
     check_logits(logits)
     check_call(call)
     if layers is None:
         layers = find_layers(model, images, to_map=to_map, logits=logits, call=call)
-    layers = Layers(*layers)
-    if isinstance(layers.features, str):
-        raise ValueError(f"layers: expected a tuple of features, got {layers.features!r}")
+    layers = _checked_layers(layers)
     size = (images.shape[-2], images.shape[-1])
 
     def read(name: str, tensor: Tensor) -> Tensor:
@@ -133,6 +134,16 @@ def class_activation(
             for name, tensor in zip(layers.features, run.features, strict=True)
         ]
     return ClassActivation(run.logits.detach(), labels, cam.to(images.dtype), features)
+
+
+def _checked_layers(layers: Any) -> Layers:
+    if not isinstance(layers, tuple) or len(layers) != len(Layers._fields):
+        got = kind_of(layers) if not isinstance(layers, tuple) else layers
+        raise TypeError(f"layers: expected Layers(features, cam, head), got {got}")
+    found = Layers(*layers)
+    if isinstance(found.features, str) or not isinstance(found.features, Sequence):
+        raise ValueError(f"layers: expected a tuple of features, got {found.features!r}")
+    return found
 
 
 def _head_weight(model: nn.Module, name: str) -> Tensor:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wsolrefine._options import kind_of
+
 Hook = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]
 
 
@@ -57,7 +59,7 @@ def capture(model: nn.Module, *layers: str) -> Iterator[dict[str, Tensor]]:
 def check_model(model: nn.Module) -> None:
     """Raise unless ``model`` is a module: a :class:`wsolrefine.Classifier` holds one."""
     if not isinstance(model, nn.Module):
-        kind = type(model).__name__
+        kind = kind_of(model)
         hint = ", use its .model" if hasattr(model, "model") else ""
         raise TypeError(f"model: expected an nn.Module, got {kind}{hint}")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 from torch import Tensor
 
 from wsolrefine._check import check_classes, check_labels
+from wsolrefine._options import check_count
 
 
 def as_labels(labels: Tensor | int | None, images: Tensor) -> Tensor | None:
@@ -18,11 +21,13 @@ def as_labels(labels: Tensor | int | None, images: Tensor) -> Tensor | None:
     """
     if isinstance(labels, bool):
         raise TypeError("labels: expected dtype torch.int64, got torch.bool")
-    if isinstance(labels, int):
-        return torch.full((len(images),), labels, device=images.device)
-    if labels is not None:
+    if labels is None:
+        return None
+    if not isinstance(labels, (int, Integral)):
         check_labels("labels", labels, several=True, images=images)
-    return labels
+        return labels
+    label = check_count("labels", labels, low=-(2**63), high=2**63 - 1)
+    return torch.full((len(images),), label, device=images.device)
 
 
 def choose_labels(logits: Tensor, labels: Tensor | int | None, top: int) -> Tensor:
@@ -42,12 +47,8 @@ def choose_labels(logits: Tensor, labels: Tensor | int | None, top: int) -> Tens
     number = logits.shape[1]
     labels = as_labels(labels, logits)
     if labels is None:
-        if isinstance(top, bool) or not isinstance(top, int):
-            raise TypeError(f"top: expected an integer, got {type(top).__name__}")
-        if not 1 <= top <= number:
-            raise ValueError(f"top: expected an integer from 1 to {number}, got {top}")
-        return logits.topk(top).indices
-    if top != 1:
+        return logits.topk(check_count("top", top, high=number)).indices
+    if check_count("top", top) != 1:
         raise ValueError(f"top: expected none where labels are given, got {top}")
     check_classes("labels", labels, number, f"class indices from 0 to {number - 1}")
     return labels[:, None] if labels.ndim == 1 else labels

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from wsolrefine._check import check_tensors
-from wsolrefine.activation.calling import Call, check_call
+from wsolrefine._check import check_tensors, check_values
+from wsolrefine._options import check_call, check_function, check_logits
+from wsolrefine.activation.calling import Call
 from wsolrefine.activation.gradient import last_with_gradient
 from wsolrefine.activation.hooks import evaluation
 from wsolrefine.activation.layout import reader
-from wsolrefine.activation.outputs import Logits, check_logits
+from wsolrefine.activation.outputs import Logits
 from wsolrefine.activation.probe import Map, Probe
 from wsolrefine.activation.stages import Stages
 
@@ -101,6 +102,7 @@ def find_layers(
 
     """
     check_tensors(images=(images, "B C H W"))
+    check_values(images=images)
     with torch.inference_mode(False), evaluation(model):
         probe, stages = _probed(model, images, to_map, logits, call)
         cam, head = probe.averaged() or (last_with_gradient(probe, stages), None)
@@ -147,6 +149,7 @@ def find_stages(
 
     """
     check_tensors(images=(images, "B C H W"))
+    check_values(images=images)
     with torch.inference_mode(False), evaluation(model):
         _, stages = _probed(model, images, to_map, logits, call)
     return tuple(stages.end(size).name for size in reversed(stages.sizes))
@@ -159,6 +162,7 @@ def _probed(
     logits: Logits | None,
     call: Call | None,
 ) -> tuple[Probe, Stages]:
+    check_function("to_map", to_map)
     check_logits(logits)
     check_call(call)
     read = reader((images.shape[-2], images.shape[-1]), to_map)

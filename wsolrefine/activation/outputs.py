@@ -18,14 +18,6 @@ _NOT_LOGITS = ("feature", "embed", "hidden", "pool", "loss")
 _FORM = "logits of shape (B, num_classes)"
 
 
-def check_logits(logits: Logits | None) -> None:
-    """Raise unless ``logits`` is a name, an index, a function or None."""
-    known = isinstance(logits, (str, int)) or callable(logits) or logits is None
-    if not known or isinstance(logits, bool):
-        kind = type(logits).__name__
-        raise TypeError(f"logits: expected a name, an index or a function, got {kind}")
-
-
 def logits_of(
     output: Any, batch: int, logits: Logits | None, heads: Heads, classes: int | None
 ) -> Tensor:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wsolrefine._check import check_interpolation
+from wsolrefine._options import check_count, check_number
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,7 +34,8 @@ class RandomCrop:
             lanczos. Tensors are resized bilinearly with antialiasing.
 
     Raises:
-        ValueError: an argument is out of its range.
+        TypeError: an argument is no number.
+        ValueError: it is out of its range.
 
     Example:
         >>> import torch
@@ -52,12 +54,9 @@ class RandomCrop:
     interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"size: expected at least 1 pixel, got {self.size}")
-        if not 1 <= self.crop <= self.size:
-            raise ValueError(f"crop: expected 1 to {self.size} pixels as size, got {self.crop}")
-        if not 0 <= self.flip <= 1:
-            raise ValueError(f"flip: expected a probability in [0, 1], got {self.flip}")
+        check_count("size", self.size)
+        check_count("crop", self.crop, high=self.size)
+        check_number("flip", self.flip, low=0, high=1)
         check_interpolation(self.interpolation)
 
     def __call__(self, image: Picture, generator: torch.Generator | None = None) -> Picture:

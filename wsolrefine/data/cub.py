@@ -5,6 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
+from wsolrefine._options import check_path
 from wsolrefine.data._lines import Row, by_id, check_same_ids, read_rows
 from wsolrefine.data.annotation import Annotation
 from wsolrefine.data.images import AS_STORED, ImagePolicy
@@ -69,7 +70,7 @@ class CUB(Reader):
         policy: ImagePolicy = AS_STORED,
     ) -> None:
         check_split(split, ("train", "test", "all"))
-        base = Path(root)
+        base = Path(check_path("root", root))
         check_folder("root", base)
         if not (base / "images.txt").exists() and (base / "CUB_200_2011").is_dir():
             base = base / "CUB_200_2011"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 
+from wsolrefine._options import check_path
 from wsolrefine.data.annotation import Annotation
 from wsolrefine.data.images import SUFFIXES, UPRIGHT, ImagePolicy
 from wsolrefine.data.reader import Reader, Transform, as_boxes, check_folder
@@ -53,7 +54,7 @@ class ImageFolder(Reader):
         transform: Transform | None = None,
         policy: ImagePolicy = UPRIGHT,
     ) -> None:
-        base = Path(root)
+        base = Path(check_path("root", root))
         check_folder("root", base)
         entries = sorted(entry for entry in base.iterdir() if not entry.name.startswith("."))
         beside = [entry.name for entry in entries if _is_image(entry)]

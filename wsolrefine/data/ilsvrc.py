@@ -6,6 +6,7 @@ import os
 from os import PathLike
 from pathlib import Path
 
+from wsolrefine._options import check_path
 from wsolrefine.data._lines import Row, broken, by_id, read_rows
 from wsolrefine.data._xml import Objects, half_open, read_objects
 from wsolrefine.data.annotation import Annotation
@@ -80,11 +81,11 @@ class ILSVRC(Reader):
         policy: ImagePolicy = AS_STORED,
     ) -> None:
         check_split(split, tuple(LISTS))
-        base = Path(root)
+        base = Path(check_path("root", root))
         check_folder("root", base)
         if not (base / "ImageSets").exists() and (base / "ILSVRC").is_dir():
             base = base / "ILSVRC"
-        folder = None if masks is None else Path(masks)
+        folder = None if masks is None else Path(check_path("masks", masks))
         if folder is not None:
             check_folder("masks", folder)
         classes = _classes(base)

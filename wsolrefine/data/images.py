@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from wsolrefine._options import check_choice, check_counts, check_kind, check_path, kind_of
 from wsolrefine.data._opened import UnreadableImage, one_at_a_time, opened
 from wsolrefine.data._rgb import Deep, as_rgb
 
@@ -70,15 +71,11 @@ class ImagePolicy:
     background: tuple[int, int, int] = (255, 255, 255)
 
     def __post_init__(self) -> None:
-        for name, known in (("orientation", ("upright", "stored")), ("deep_gray", _DEEP_GRAY)):
-            if getattr(self, name) not in known:
-                expected = " or ".join(map(repr, known))
-                raise ValueError(f"{name}: expected {expected}, got {getattr(self, name)!r}")
-        color = self.background
-        if not isinstance(color, Sequence) or not all(isinstance(value, int) for value in color):
-            raise TypeError(f"background: expected 3 integers, got {color!r}")
-        if len(color) != 3 or not all(0 <= value <= 255 for value in color):
-            raise ValueError(f"background: expected 3 values 0 to 255, got {color!r}")
+        check_choice("orientation", self.orientation, ("upright", "stored"))
+        check_choice("deep_gray", self.deep_gray, _DEEP_GRAY)
+        levels = check_counts("background", self.background, low=0, high=255)
+        if len(levels) != 3:
+            raise ValueError(f"background: expected 3 values 0 to 255, got {self.background!r}")
 
     def __str__(self) -> str:
         turned = "upright (EXIF)" if self.orientation == "upright" else "as stored (EXIF ignored)"
@@ -128,6 +125,8 @@ def reading(path: str | PathLike[str], policy: ImagePolicy = UPRIGHT) -> Iterato
 
     For threads that keep only a small version of each image.
     """
+    check_path("path", path)
+    check_kind("policy", policy, ImagePolicy, "an ImagePolicy")
     with contextlib.ExitStack() as turn:
         with opened(path) as image:
             turn.enter_context(one_at_a_time(image.width * image.height))
@@ -178,8 +177,7 @@ def to_rgb(image: Image, policy: ImagePolicy = UPRIGHT) -> Image:
     """
     pillow = sys.modules.get("PIL.Image")  # without it there are no PIL images
     if pillow is None or not isinstance(image, pillow.Image):
-        kind = type(image).__name__
-        raise TypeError(f"images: expected a tensor or PIL images, got {kind}")
+        raise TypeError(f"images: expected a tensor or PIL images, got {kind_of(image)}")
     return _rgb(image, Path("image"), policy)
 
 

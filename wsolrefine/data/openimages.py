@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from wsolrefine._options import check_path
 from wsolrefine.data._lines import Row, check_same_ids, grouped, read_rows
 from wsolrefine.data._masks import read_gray, to_mask
 from wsolrefine.data.annotation import Annotation
@@ -69,7 +70,8 @@ class OpenImages(Reader):
         policy: ImagePolicy = AS_STORED,
     ) -> None:
         check_split(split, ("train", "val", "test"))
-        images, folder = Path(root), Path(metadata) / split
+        images = Path(check_path("root", root))
+        folder = Path(check_path("metadata", metadata)) / split
         check_folder("root", images)
         check_folder("metadata", folder)
         ids, labels = labeled(folder)

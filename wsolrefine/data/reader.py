@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from wsolrefine._options import check_function, check_kind
 from wsolrefine.data._masks import read_gray, to_mask
 from wsolrefine.data.annotation import Annotation
 from wsolrefine.data.images import AS_STORED, ImagePolicy, image_size, read_image
@@ -48,6 +49,8 @@ class Reader(Dataset[tuple[Any, Annotation]]):
         masks: Path | None = None,
         policy: ImagePolicy = AS_STORED,
     ) -> None:
+        check_function("transform", transform)
+        check_kind("policy", policy, ImagePolicy, "an ImagePolicy")
         self._images, self._masks, self._transform = images, masks, transform
         self.annotations, self.class_names = annotations, class_names
         self.policy = policy
@@ -170,7 +173,7 @@ def as_boxes(boxes: Iterable[Box]) -> Tensor:
 
 def check_split(split: str, splits: Sequence[str]) -> None:
     """Raise unless the data set has the split."""
-    if split not in splits:
+    if not isinstance(split, str) or split not in splits:
         *others, last = splits
         raise ValueError(f"split: expected {', '.join(others)} or {last}, got {split!r}")
 

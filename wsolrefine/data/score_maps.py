@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine._files import open_regular
+from wsolrefine._options import check_path
 from wsolrefine.data._lines import stays_below
 from wsolrefine.data._masks import read_gray_map
 from wsolrefine.data._opened import MAX_PIXELS
@@ -43,7 +44,7 @@ class ScoreMaps:
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(check_path("folder", folder))
         check_folder("folder", self.folder)
 
     def maps(self, image_id: str) -> Tensor:

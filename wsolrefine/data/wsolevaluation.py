@@ -6,6 +6,7 @@ import os
 from os import PathLike
 from pathlib import Path
 
+from wsolrefine._options import check_path
 from wsolrefine.data._lines import Row, by_id, check_same_ids, grouped, read_rows
 from wsolrefine.data.annotation import Annotation
 from wsolrefine.data.images import AS_STORED, ImagePolicy
@@ -61,9 +62,9 @@ class WsolEvaluation(Reader):
         transform: Transform | None = None,
         policy: ImagePolicy = AS_STORED,
     ) -> None:
-        folder = Path(metadata)
+        folder = Path(check_path("metadata", metadata))
         check_folder("metadata", folder)
-        root = None if images is None else Path(images)
+        root = None if images is None else Path(check_path("images", images))
         if root is not None:
             check_folder("images", root)
         annotations, self._lines = _annotations(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wsolrefine._check import check_boolean, check_tensors
+from wsolrefine._check import check_boolean, check_tensors, check_values
 from wsolrefine._options import check_flag
 from wsolrefine.functional._numeric import balance, largest, working
 from wsolrefine.functional.components import connected_components, largest_component
@@ -62,7 +62,7 @@ def largest_box(mask: Tensor) -> Tensor:
 
     Raises:
         TypeError: ``mask`` is not boolean.
-        ValueError: ``mask`` has another number of axes.
+        ValueError: ``mask`` has another number of axes, or no values (meta device).
 
     Example:
         >>> import torch
@@ -89,7 +89,7 @@ def component_boxes(mask: Tensor) -> list[Tensor]:
 
     Raises:
         TypeError: ``mask`` is not boolean.
-        ValueError: ``mask`` has another number of axes.
+        ValueError: ``mask`` has another number of axes, or no values (meta device).
 
     Example:
         >>> import torch
@@ -103,6 +103,7 @@ def component_boxes(mask: Tensor) -> list[Tensor]:
 
     """
     check_boolean(mask=(mask, "B H W"))
+    check_values(mask=mask)
     labels = connected_components(mask)
     batch = len(mask)
     counts = labels.flatten(1).amax(1) if batch else labels.new_zeros(0)

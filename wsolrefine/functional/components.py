@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsolrefine._check import check_boolean
+from wsolrefine._check import check_boolean, check_values
 from wsolrefine._options import check_choice
 
 
@@ -25,7 +25,8 @@ def connected_components(mask: Tensor, *, connectivity: Literal[4, 8] = 8) -> Te
 
     Raises:
         TypeError: ``mask`` is not boolean.
-        ValueError: ``mask`` has another number of axes, or ``connectivity`` is not 4 or 8.
+        ValueError: ``mask`` has another number of axes or no values (meta device), or
+            ``connectivity`` is not 4 or 8.
 
     Example:
         >>> import torch
@@ -42,6 +43,7 @@ def connected_components(mask: Tensor, *, connectivity: Literal[4, 8] = 8) -> Te
 
     """
     check_boolean(mask=(mask, "B [K] H W"))
+    check_values(mask=mask)
     connectivity = check_choice("connectivity", connectivity, (4, 8))
     label = _label_scipy if mask.device.type == "cpu" else _label_propagation
     return label(mask.flatten(0, -3), connectivity).reshape(mask.shape)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_tensors
+from wsolrefine._options import kind_of
 from wsolrefine.functional._grid import largest_grid, resize
 from wsolrefine.functional._numeric import is_finite, working
 from wsolrefine.functional.normalize import minmax
@@ -44,9 +45,9 @@ def multiply_maps(maps: Sequence[Tensor]) -> Tensor:
 
     """
     if not isinstance(maps, (list, tuple)):
-        raise TypeError(f"maps: expected a list of tensors, got {type(maps).__name__}")
+        raise TypeError(f"maps: expected a list of tensors, got {kind_of(maps)}")
     if not maps:
-        raise ValueError("maps: expected at least one tensor, got an empty list")
+        raise ValueError(f"maps: expected at least one tensor, got {maps!r}")
     check_tensors(**{f"maps[{i}]": (m, f"B [K] H{i} W{i}") for i, m in enumerate(maps)})
     for i, other in enumerate(maps):
         if other.ndim != maps[0].ndim:

@@ -142,5 +142,5 @@ def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
 
 def _mean(share: Tensor, position: Tensor) -> Tensor:
     """Return the mean position, summed from the largest share so that a single one is exact."""
-    largest = position[share.argmax(-1)]
+    largest = position[share.argmax(-1, keepdim=True)][..., 0]
     return largest + (share * (position - largest[..., None])).sum(-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wsolrefine._check import check_tensors
+from wsolrefine._check import check_tensors, check_values
 from wsolrefine._options import check_count, check_number
 from wsolrefine.functional._numeric import unit_range
 from wsolrefine.functional._opencv import opencv
@@ -129,8 +129,9 @@ def gppl_released(
 
     Raises:
         TypeError: ``cam`` is not a floating-point tensor, or an option is not a number.
-        ValueError: ``cam`` has another number of axes, ``size`` is not from 1 to 32766 (OpenCV's
-            limit), ``shrink`` is not above 0, ``min_area`` is negative, or an option is NaN.
+        ValueError: ``cam`` has another number of axes or no values (meta device), ``size`` is
+            not from 1 to 32766 (OpenCV's limit), ``shrink`` is not above 0, ``min_area`` is
+            negative, or an option is NaN.
 
     Example:
         >>> import torch
@@ -143,6 +144,7 @@ def gppl_released(
 
     """  # noqa: E501
     check_tensors(cam=(cam, "B [K] H W"))
+    check_values(cam=cam)
     size = check_count("size", size, high=_LARGEST_SIDE)
     low, high = check_number("low", low), check_number("high", high)
     shrink = check_number("shrink", shrink, above=0)
@@ -151,7 +153,7 @@ def gppl_released(
     import numpy as np
 
     result = np.zeros((cam.shape[:-2].numel(), size, size), np.float32)
-    maps = cam.detach().float().cpu().flatten(0, -3).numpy()
+    maps = cam.float().flatten(0, -3).numpy(force=True)
     for target, raw in zip(result, maps, strict=True):
         if not np.isfinite(raw).all():
             continue

@@ -25,7 +25,7 @@ def outline(mask: Tensor) -> Tensor:
 
     Raises:
         TypeError: ``mask`` is not a tensor of integers.
-        ValueError: ``mask`` is not ``(B, H, W)``.
+        ValueError: ``mask`` is not ``(B, H, W)``, or has no values (meta device).
 
     Example:
         >>> import torch

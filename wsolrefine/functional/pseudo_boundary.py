@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wsolrefine._check import check_tensors
+from wsolrefine._check import check_tensors, check_values
 from wsolrefine._options import check_number
 from wsolrefine.functional._numeric import is_finite, working
 from wsolrefine.functional._opencv import opencv
@@ -51,8 +51,9 @@ def pseudo_boundary(
     Raises:
         TypeError: an input is not a floating-point tensor, dtypes differ, or an option is not a
             number.
-        ValueError: shapes or devices disagree, ``threshold`` is NaN, ``0 <= low <= high`` does not
-            hold, or ``tolerance`` is not a finite number >= 0.
+        ValueError: shapes or devices disagree, an input has no values (meta device), ``threshold``
+            is NaN, ``0 <= low <= high`` does not hold, or ``tolerance`` is not a finite number
+            >= 0.
 
     Example:
         >>> import torch
@@ -72,6 +73,7 @@ def pseudo_boundary(
 
     """
     check_tensors(mask_probability=(mask_probability, "B H W"), image=(image, "B 3 H W"))
+    check_values(mask_probability=mask_probability, image=image)
     threshold = check_number("threshold", threshold, finite=False)
     low, high = check_number("low", low, low=0), check_number("high", high, low=0)
     if low > high:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsolrefine._check import check_boolean
+from wsolrefine._check import check_boolean, check_values
 
 WORD = 64
 """Number of masks thinned together: each is one bit of an int64, so one operation handles all."""
@@ -33,7 +33,7 @@ def thin(mask: Tensor) -> Tensor:
 
     Raises:
         TypeError: ``mask`` is not boolean.
-        ValueError: ``mask`` has another number of axes.
+        ValueError: ``mask`` has another number of axes, or no values (meta device).
 
     Example:
         >>> import torch
@@ -48,6 +48,7 @@ def thin(mask: Tensor) -> Tensor:
 
     """
     check_boolean(mask=(mask, "B H W"))
+    check_values(mask=mask)
     if not len(mask):
         return mask.clone()
     words = _pack(F.pad(mask, (1, 1, 1, 1)))

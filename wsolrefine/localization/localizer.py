@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING, Any, overload
 import torch
 from torch import Tensor, nn
 
-from wsolrefine._check import check_tensors
-from wsolrefine.activation.calling import Call, check_call
+from wsolrefine._check import check_tensors, check_values
+from wsolrefine._options import (
+    check_call,
+    check_function,
+    check_logits,
+    check_size,
+    check_texts,
+    kind_of,
+)
+from wsolrefine.activation.calling import Call
 from wsolrefine.activation.forward import class_activation
 from wsolrefine.activation.layers import Layers, find_layers
-from wsolrefine.activation.outputs import Logits, check_logits
+from wsolrefine.activation.outputs import Logits
 from wsolrefine.data.images import UPRIGHT, ImagePolicy, read_image
 from wsolrefine.functional._numeric import working
 from wsolrefine.localization.class_maps import ClassMaps, probabilities
@@ -21,7 +29,6 @@ from wsolrefine.localization.inputs import in_batches, preprocessed
 from wsolrefine.localization.masks import (
     Parts,
     check_parts,
-    check_size,
     check_threshold,
     enlarge,
     masks_and_boxes,
@@ -115,25 +122,26 @@ class Localizer(nn.Module):
             self.name, self.model = type(model).__name__, model
             preprocess = preprocess_of(model) if preprocess is None else preprocess
         else:
-            kind = type(model).__name__
+            kind = kind_of(model)
             kind += ", which is a localizer already" if isinstance(model, Localizer) else ""
             raise TypeError(f"model: expected an nn.Module or a Classifier, got {kind}")
         self.method, chosen = method_of(refine)
         self.refine = chosen.refine
         self.threshold = chosen.threshold if threshold is None else threshold
         check_threshold(self.threshold)
-        check_parts(parts)
-        self.parts: Parts = parts
+        self.parts: Parts = check_parts(parts)
         for argument, function in (("to_map", to_map), ("preprocess", preprocess)):
-            if function is not None and not callable(function):
-                kind = type(function).__name__
-                raise TypeError(f"{argument}: expected a function, got {kind}")
+            check_function(argument, function)
         check_logits(logits)
         check_call(call)
+        if class_names is not None:
+            class_names = check_texts("class_names", class_names)
         self.to_map, self.preprocess, self.class_names = to_map, preprocess, class_names
         self.logits, self.call = logits, call
-        if isinstance(layers, str) or not isinstance(layers, Sequence | None):
-            raise TypeError(f"layers: expected a sequence of names, or Layers, got {layers!r}")
+        if layers is not None and not isinstance(layers, Layers):
+            layers = check_texts("layers", layers)
+            if not layers:
+                raise ValueError(f"layers: expected at least one name, got {layers!r}")
         self._given = layers
         self._found: dict[tuple[int, ...], Layers] = {}
 
@@ -179,9 +187,10 @@ class Localizer(nn.Module):
                 preprocessing.
 
         """
-        size = None if size is None else check_size(size)
+        size = None if size is None else check_size("size", size)
         if isinstance(images, Tensor):
             check_tensors(images=(images, "B 3 H W"))
+            check_values(images=images)
             found = self.class_maps(images, labels, top)
             return self._located(found, size or (images.shape[-2], images.shape[-1]), images)
         if isinstance(images, Sequence) and not isinstance(images, (str, bytes)):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from numbers import Real
-from operator import index
 from typing import Any, Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsolrefine._options import check_choice, check_number
 from wsolrefine.functional._grid import resize
 from wsolrefine.functional._numeric import working
 from wsolrefine.functional.boxes import union_box
@@ -71,27 +70,12 @@ def mask_size(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def check_size(size: Any) -> tuple[int, int]:
-    """Return (height, width) as integers, or raise unless they are two of at least 1."""
-    try:
-        height, width = (index(side) for side in size)
-    except (TypeError, ValueError):
-        height = width = 0
-    if min(height, width) < 1:
-        raise ValueError(f"size: expected (height, width) in whole pixels, got {size!r}")
-    return height, width
+def check_threshold(threshold: Any) -> float:
+    """Return a threshold at which maps in [0, 1] can be binarized, or raise."""
+    return check_number("threshold", threshold, low=0, below=1)
 
 
-def check_threshold(threshold: float) -> None:
-    """Raise unless maps in [0, 1] can be binarized there."""
-    if not isinstance(threshold, Real):
-        kind = type(threshold).__name__
-        raise TypeError(f"threshold: expected a number in [0, 1), got {kind}")
-    if not 0 <= threshold < 1:
-        raise ValueError(f"threshold: expected a number in [0, 1), got {threshold}")
-
-
-def check_parts(parts: str) -> None:
-    """Raise unless it is one of the two."""
-    if parts not in get_args(Parts):
-        raise ValueError(f"parts: expected 'largest' or 'all', got {parts!r}")
+def check_parts(parts: Any) -> Parts:
+    """Return which components are kept, or raise."""
+    kept: Parts = check_choice("parts", parts, get_args(Parts))
+    return kept

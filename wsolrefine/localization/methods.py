@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from wsolrefine._options import kind_of
 from wsolrefine.functional._colors import to_colors
 from wsolrefine.functional._grid import resize
 from wsolrefine.functional._numeric import working
@@ -115,7 +116,7 @@ def method_of(refine: str | Callable[..., Tensor]) -> tuple[str, Method]:
             raise ValueError(f"refine: expected one of {', '.join(METHODS)}, got {refine!r}")
         return refine, METHODS[refine]
     if not callable(refine):
-        raise TypeError(f"refine: expected a name or a function, got {type(refine).__name__}")
+        raise TypeError(f"refine: expected a name or a function, got {kind_of(refine)}")
     for name, function in _FUNCTIONS.items():
         if refine is function:  # a callable of the user's own may have no hash and no ==
             return name, METHODS[name]

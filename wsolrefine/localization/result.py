@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from wsolrefine._options import check_device
 from wsolrefine.functional._colors import to_colors
 from wsolrefine.functional._grid import resize
 from wsolrefine.localization.masks import check_parts, check_threshold, masks_and_boxes
@@ -77,7 +78,14 @@ class Localization:
         return f"Localization({', '.join(f'{name}={value}' for name, value in shown.items())})"
 
     def to(self, device: torch.device | str) -> Localization:
-        """Return the same with all tensors on another device."""
+        """Return the same with all tensors on another device.
+
+        Raises:
+            TypeError: ``device`` is neither a device nor the name of one.
+            ValueError: there is no device of that name.
+
+        """
+        device = check_device("device", device)
         moved: dict[str, Any] = {
             field.name: value.to(device)
             for field in fields(self)
@@ -97,9 +105,8 @@ class Localization:
             ValueError: ``threshold`` or ``parts`` is none of these.
 
         """
-        kept: Any = self.parts if parts is None else parts
-        check_threshold(threshold)
-        check_parts(kept)
+        kept = check_parts(self.parts if parts is None else parts)
+        threshold = check_threshold(threshold)
         size = (self.maps.shape[-2], self.maps.shape[-1])
         masks, boxes = masks_and_boxes(self.coarse, size, threshold, kept)
         boxes = boxes if self.regions else torch.zeros_like(boxes)

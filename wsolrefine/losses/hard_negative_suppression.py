@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from wsolrefine._check import check_tensors
+from wsolrefine._check import check_boolean, check_like, check_tensors
 from wsolrefine._options import check_flag, check_number
 from wsolrefine.functional._numeric import working
 from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
@@ -67,15 +67,8 @@ def hard_negative_suppression_loss(
     suppression = check_flag("suppression", suppression)
     logits = check_flag("logits", logits)
     check_tensors(probability=(probability, "..."))
-    if not isinstance(boundary, Tensor):
-        raise TypeError(f"boundary: expected a torch.Tensor, got {type(boundary).__name__}")
-    if boundary.dtype != torch.bool:
-        raise TypeError(f"boundary: expected dtype torch.bool, got {boundary.dtype}")
-    if boundary.shape != probability.shape:
-        raise ValueError(
-            f"boundary: expected shape {tuple(probability.shape)} as probability, "
-            f"got {tuple(boundary.shape)}"
-        )
+    check_boolean(boundary=(boundary, "..."))
+    check_like(probability=probability, boundary=boundary)
     if boundary.device != probability.device:
         raise ValueError(
             f"boundary: expected {probability.device} as probability, got {boundary.device}"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from wsolrefine._check import check_tensors
+from wsolrefine._check import check_dense, check_like, check_tensors
 from wsolrefine._options import check_count
 from wsolrefine.functional._numeric import working
 from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
@@ -47,14 +47,10 @@ def masked_bce_loss(
     check_reduction(reduction)
     ignore_index = check_count("ignore_index", ignore_index, low=-(2**63), high=2**63 - 1)
     check_tensors(logits=(logits, "..."))
-    if not isinstance(target, Tensor):
-        raise TypeError(f"target: expected a torch.Tensor, got {type(target).__name__}")
+    check_dense("target", target)
     if target.dtype not in (torch.uint8, torch.int64):
         raise TypeError(f"target: expected dtype torch.uint8 or torch.int64, got {target.dtype}")
-    if target.shape != logits.shape:
-        raise ValueError(
-            f"target: expected shape {tuple(logits.shape)} as logits, got {tuple(target.shape)}"
-        )
+    check_like(logits=logits, target=target)
     if target.device != logits.device:
         raise ValueError(f"target: expected {logits.device} as logits, got {target.device}")
     if target.dtype == torch.uint8 and not 0 <= ignore_index <= 255:

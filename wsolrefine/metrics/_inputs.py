@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsolrefine._check import check_like, check_real
-from wsolrefine._options import check_count, check_kind, check_number, check_numbers
+from wsolrefine._check import check_like, check_real, check_values
+from wsolrefine._options import check_count, check_number, check_numbers
 from wsolrefine.metrics._metric import float64_device
 
 LARGEST = 2**30
@@ -64,25 +64,6 @@ def checked_ious(ious: Any) -> list[float]:
 def checked_label(name: str, label: Any) -> int:
     """Return a label of masks, which may be any integer."""
     return check_count(name, label, low=-(2**31), high=2**31 - 1)
-
-
-def check_values(**tensors: Any) -> None:
-    """Raise unless all are dense tensors that hold values.
-
-    Raises:
-        TypeError: one is not a tensor, not a dense one, or has floats of 8 bits, whose rounding is
-            as large as the differences that are measured.
-        ValueError: one is on the meta device.
-
-    """
-    for name, tensor in tensors.items():
-        check_kind(name, tensor, Tensor, "a torch.Tensor")
-        if tensor.layout != torch.strided:
-            raise TypeError(f"{name}: expected a dense tensor, got {tensor.layout}")
-        if tensor.is_floating_point() and tensor.dtype.itemsize < 2:
-            raise TypeError(f"{name}: expected a dtype of 16 bits or more, got {tensor.dtype}")
-        if tensor.is_meta:
-            raise ValueError(f"{name}: expected a tensor with values, got one on the meta device")
 
 
 def checked_counts(name: str, counts: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from wsolrefine._check import check_integer, check_real
-from wsolrefine.metrics._inputs import check_values, checked_box_lists
+from wsolrefine._check import check_integer, check_real, check_values
+from wsolrefine.metrics._inputs import checked_box_lists
 from wsolrefine.metrics._metric import float64_device
 
 

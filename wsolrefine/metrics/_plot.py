@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from wsolrefine._options import kind_of
+
 
 def axes_for(needed_by: str, ax: Any) -> Any:
     """Return the axes to draw on: those given, or those of a new figure.
@@ -24,7 +26,7 @@ def axes_for(needed_by: str, ax: Any) -> Any:
     if ax is None:
         return pyplot.subplots()[1]
     if not isinstance(ax, Axes):
-        raise TypeError(f"ax: expected axes of matplotlib or None, got {type(ax).__name__}")
+        raise TypeError(f"ax: expected axes of matplotlib or None, got {kind_of(ax)}")
     return ax
 
 
@@ -34,7 +36,7 @@ def check_results(val: Any) -> None:
     kinds = [_kind(step) for step in steps]
     if not kinds or None in kinds or any(kind != kinds[0] for kind in kinds):
         expected = "the result of a metric, or a list of its results"
-        got = "an empty list" if not kinds else type(val).__name__
+        got = val if not kinds else kind_of(val)
         raise TypeError(f"val: expected {expected}, got {got}")
 
 

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsolrefine._check import check_boolean, check_like, check_tensors
+from wsolrefine._check import check_boolean, check_like, check_tensors, check_values
 from wsolrefine._options import check_flag
 from wsolrefine.functional.suppression import suppress_non_maxima
 from wsolrefine.functional.thinning import thin
 from wsolrefine.metrics._inputs import (
-    check_values,
     checked_counts,
     checked_thresholds,
     unit_interval,

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from wsolrefine._check import check_values
 from wsolrefine._options import check_count, check_flag
 from wsolrefine.metrics._inputs import (
     Sizes,
-    check_values,
     checked_counts,
     checked_ious,
     checked_thresholds,

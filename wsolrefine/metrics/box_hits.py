@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from wsolrefine._check import check_tensors
+from wsolrefine._check import check_tensors, check_values
 from wsolrefine._options import check_flag, check_number, check_size
 from wsolrefine.functional._opencv import opencv
 from wsolrefine.functional.normalize import minmax
@@ -18,7 +18,6 @@ from wsolrefine.metrics._contours import Gray, Ints, best_ious, contour_boxes, l
 from wsolrefine.metrics._inputs import (
     LARGEST,
     Sizes,
-    check_values,
     checked_boxes,
     checked_ious,
     checked_thresholds,
@@ -56,7 +55,7 @@ def prepare_score_map(map: Tensor, size: tuple[int, int]) -> Tensor:
     check_tensors(map=(map, "h w"))
     height, width = check_size("size", size)
     # OpenCV interpolates in float32, as in wsolevaluation; it does not support half precision.
-    values = _within_float32(map.detach()).float().cpu().numpy()
+    values = _within_float32(map).float().numpy(force=True)
     large = cv2.resize(values, (width, height), interpolation=cv2.INTER_CUBIC)
     return minmax(torch.from_numpy(large.astype(np.float64)))
 
@@ -195,14 +194,14 @@ def inclusive_boxes(boxes: Tensor, image_size: tuple[int, int], map_size: tuple[
 
     Boxes are ``(n, 4)``, sizes are (height, width).
     """
-    corners = boxes.detach().cpu().double().clamp(max=LARGEST).numpy() - [0, 0, 1, 1]
+    corners = boxes.double().clamp(max=LARGEST).numpy(force=True) - [0, 0, 1, 1]
     scaled = corners * [*map_size[::-1], *map_size[::-1]] / [*image_size[::-1], *image_size[::-1]]
     return np.minimum(scaled, LARGEST).astype(np.int64)
 
 
 def _quantized(name: str, maps: Tensor) -> Gray:
     """Truncate maps to 8 bits; a product in float32 would move some values to the next level."""
-    return (255 * unit_interval(name, maps).cpu().numpy()).astype(np.uint8, order="C")
+    return (255 * unit_interval(name, maps).numpy(force=True)).astype(np.uint8, order="C")
 
 
 def _levels(gray: Gray, steps: npt.NDArray[np.float64]) -> tuple[Ints, Ints]:

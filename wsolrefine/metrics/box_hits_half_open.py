@@ -8,13 +8,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from wsolrefine._check import check_tensors
+from wsolrefine._check import check_tensors, check_values
 from wsolrefine._options import check_flag
 from wsolrefine.functional.boxes import box_iou, component_boxes, largest_box
 from wsolrefine.metrics._inputs import (
     LARGEST,
     Sizes,
-    check_values,
     checked_boxes,
     checked_ious,
     checked_thresholds,

@@ -7,10 +7,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from wsolrefine._check import check_tensors
+from wsolrefine._check import check_tensors, check_values
 from wsolrefine._options import check_choice
 from wsolrefine.functional._opencv import opencv
-from wsolrefine.metrics._inputs import check_values, checked_counts, checked_label, checked_masks
+from wsolrefine.metrics._inputs import checked_counts, checked_label, checked_masks
 from wsolrefine.metrics._metric import CountMetric, float64_device, keep_apart, scalars
 from wsolrefine.metrics._plot import draw_curve, label_axes
 
@@ -101,8 +101,10 @@ def count_gray_levels(maps: Tensor, masks: Tensor, *, ignore_index: int = 255) -
 
 def _enlarged(levels: Tensor, size: torch.Size) -> Tensor:
     """Resize 8-bit maps ``(B, h, w)`` to the size of their masks."""
-    if levels.shape[1:] == size or not len(levels):
-        return levels.expand(len(levels), *size)
+    if levels.shape[1:] == size:
+        return levels
+    if not len(levels):
+        return levels.new_empty(0, *size)
     cv2 = opencv("count_gray_levels with masks of another size")
     import numpy as np
 

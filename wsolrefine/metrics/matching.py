@@ -9,10 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from wsolrefine._check import check_boolean
+from wsolrefine._check import check_boolean, check_values
 from wsolrefine._options import check_number
 from wsolrefine.metrics._bipartite import largest_matching
-from wsolrefine.metrics._inputs import check_values
 
 Mask = npt.NDArray[np.bool_]
 

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wsolrefine._check import check_tensors
+from wsolrefine._check import check_tensors, check_values
 from wsolrefine.metrics._inputs import (
-    check_values,
     checked_counts,
     checked_label,
     checked_masks,

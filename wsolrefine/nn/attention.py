@@ -8,8 +8,8 @@ from operator import mul
 
 from torch import Tensor, nn
 
-from wsolrefine._check import check_features
 from wsolrefine._options import check_count, check_counts
+from wsolrefine.nn._inputs import check_stages
 
 
 class MultiplicativeChannelAttention(nn.Module):
@@ -44,6 +44,7 @@ class MultiplicativeChannelAttention(nn.Module):
     def __init__(self, channels: Sequence[int], *, width: int = 128) -> None:
         super().__init__()
         channels, width = check_counts("channels", channels), check_count("width", width)
+        self.channels = channels
         self.shared = nn.ModuleList(
             nn.Sequential(nn.Conv2d(number, width, 1), nn.BatchNorm2d(width), nn.ReLU())
             for number in channels
@@ -54,9 +55,7 @@ class MultiplicativeChannelAttention(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return the stages ``(B, C, h, w)`` with weighted channels, shapes unchanged."""
-        layers = check_features(features)
-        if len(layers) != len(self.shared):
-            raise ValueError(f"features: expected {len(self.shared)} stages, got {len(layers)}")
+        layers = check_stages(self, features, self.channels)
         means = [stage.mean((2, 3), keepdim=True) for stage in layers]
         common = reduce(mul, [share(mean) for share, mean in zip(self.shared, means, strict=True)])
         return [stage * weigh(common) for stage, weigh in zip(layers, self.weights, strict=True)]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors
-from wsolrefine._options import check_kind
-from wsolrefine.activation.calling import Call, call_model, check_call
+from wsolrefine._options import check_call, check_kind
+from wsolrefine.activation.calling import Call, call_model
 from wsolrefine.activation.hooks import Hook, evaluation, hooked, output_tensor, submodule
 from wsolrefine.activation.layout import laid_out
 
@@ -56,7 +56,7 @@ class FeatureList(nn.Module):
             raise TypeError(f"layers: expected a list of names, got the string {layers!r}")
         check_kind("layers", layers, (list, tuple), "a list of names")
         if not layers:
-            raise ValueError("layers: expected at least one name, got none")
+            raise ValueError(f"layers: expected at least one name, got {layers!r}")
         for name in layers:
             submodule(model, name)
         self.model = model

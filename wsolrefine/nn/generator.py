@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from wsolrefine._check import check_tensors
 from wsolrefine._options import check_count
 from wsolrefine.functional._grid import resize
+from wsolrefine.nn._inputs import check_stages
 
 
 class Activation(NamedTuple):
@@ -51,7 +51,7 @@ class ActivationGenerator(nn.Module):
 
     def __init__(self, in_channels: int, num_classes: int, *, width: int = 64) -> None:
         super().__init__()
-        in_channels = check_count("in_channels", in_channels)
+        self.in_channels = in_channels = check_count("in_channels", in_channels)
         num_classes = check_count("num_classes", num_classes)
         width = check_count("width", width)
         self.stem = _block(in_channels, width)
@@ -68,7 +68,7 @@ class ActivationGenerator(nn.Module):
 
     def forward(self, features: Tensor) -> Activation:
         """Return probability and class scores from shallow features ``(B, C, h, w)``."""
-        check_tensors(features=(features, "B C h w"))
+        (features,) = check_stages(self, features, [self.in_channels])
         fine = self.stem(features)
         half = self.down[0](fine)
         values = self.down[1](half)

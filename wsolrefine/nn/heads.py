@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from wsolrefine._check import check_features, check_tensors
+from wsolrefine._check import check_tensors
 from wsolrefine._options import check_count, check_counts, check_number, check_size
 from wsolrefine.functional._grid import resize
+from wsolrefine.nn._inputs import check_stages
 
 
 class ConvolutionalHead(nn.Sequential):
@@ -56,10 +57,11 @@ class ConvolutionalHead(nn.Sequential):
             nn.ReLU(),
             nn.Conv2d(width, num_classes, 1),
         )
+        self.in_channels = in_channels
 
     def forward(self, features: Tensor) -> Tensor:
         """Return class maps ``(B, num_classes, h, w)`` from features ``(B, C, h, w)``."""
-        check_tensors(features=(features, "B C h w"))
+        (features,) = check_stages(self, features, [self.in_channels])
         for step in self:
             features = step(features)
         return features
@@ -101,7 +103,7 @@ class EdgeHead(nn.Module):
     ) -> None:
         super().__init__()
         channels, width = check_counts("channels", channels), check_count("width", width)
-        self.size = check_size("size", size)
+        self.channels, self.size = channels, check_size("size", size)
         self.adapt = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(number, width, 3, padding=1, bias=False),
@@ -126,9 +128,7 @@ class EdgeHead(nn.Module):
             maps: localization maps in [0, 1], ``(B, h, w)`` on a grid of any size.
 
         """
-        layers = check_features(features)
-        if len(layers) != len(self.adapt):
-            raise ValueError(f"features: expected {len(self.adapt)} stages, got {len(layers)}")
+        layers = check_stages(self, features, self.channels)
         check_tensors(**{"features[0]": (layers[0], "B C h w"), "maps": (maps, "B H W")})
         adapted = [
             resize(step(stage), self.size) for step, stage in zip(self.adapt, layers, strict=True)

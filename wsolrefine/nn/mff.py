@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from wsolrefine._check import check_features
 from wsolrefine._options import (
     check_choice,
     check_count,
@@ -20,6 +19,7 @@ from wsolrefine._options import (
     check_number,
 )
 from wsolrefine.functional._grid import largest_grid
+from wsolrefine.nn._inputs import check_stages
 from wsolrefine.nn.attention import MultiplicativeChannelAttention
 
 Fusion = Literal["multiplication", "addition", "concatenation"]
@@ -91,7 +91,7 @@ class MFFNet(nn.Module):
         width = check_count("width", width)
         dropout = check_number("dropout", dropout, low=0, high=1)
         used = channels[-stages:]
-        self.given, self.stages, self.fusion = len(channels), stages, fusion
+        self.channels, self.stages, self.fusion = channels, stages, fusion
         self.attention = MultiplicativeChannelAttention(used, width=width) if attention else None
         self.reduce = nn.ModuleList(
             nn.Sequential(nn.Conv2d(number, width, 1), nn.BatchNorm2d(width), nn.ReLU())
@@ -102,9 +102,7 @@ class MFFNet(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> MFFMaps:
         """Return the output maps from a backbone's list of feature maps ``(B, C, h, w)``."""
-        layers = check_features(features)
-        if len(layers) != self.given:
-            raise ValueError(f"features: expected {self.given} stages, got {len(layers)}")
+        layers = check_stages(self, features, self.channels)
         layers = layers[-self.stages :]
         size = largest_grid(layers)
         if self.attention is not None:

@@ -6,7 +6,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
+
+from wsolrefine._check import check_values
+from wsolrefine._options import kind_of
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -19,15 +23,15 @@ def as_array(name: str, value: Any) -> npt.NDArray[Any]:
 
     """
     if isinstance(value, Tensor):
-        value = value.detach().float() if value.is_floating_point() else value.detach()
-        value = value.cpu().numpy()
+        check_values(**{name: value})
+        value = value.float() if value.dtype == torch.bfloat16 else value
+        value = value.numpy(force=True)
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError, OverflowError):  # lists of unequal lengths, say
         array = np.asarray(None)
     if array.dtype.kind not in "fiub":
-        got = "None" if value is None else type(value).__name__
-        raise TypeError(f"{name}: expected an array of real numbers, got {got}")
+        raise TypeError(f"{name}: expected an array of real numbers, got {kind_of(value)}")
     return array
 
 

@@ -52,7 +52,7 @@ def overlay(image: Any, map: Any, alpha: float = 0.5, *, colormap: str = "turbo"
     image, values = as_image(image), as_array("map", map)
     if values.shape != image.shape[:2]:
         raise ValueError(f"map: expected shape {image.shape[:2]} as image, got {values.shape}")
-    values = np.nan_to_num(values.astype(np.float32), nan=0.0).clip(0, 1)
+    values = np.nan_to_num(values.clip(0, 1), nan=0.0).astype(np.float32)
     levels = (values * 255 + 0.5).astype(np.uint8)
     palette = np.asarray(colormaps[colormap](np.linspace(0, 1, 256)))[:, :3] * 255
     # One table look-up and one blend per pixel in float32, so that large images stay cheap.

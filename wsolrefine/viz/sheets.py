@@ -62,7 +62,7 @@ def draw_sheet(
     cell = check_number("cell", cell, above=0, high=100)
     for name, some in (("rows", rows), ("titles", titles)):
         if not some:
-            raise ValueError(f"{name}: expected at least one, got none")
+            raise ValueError(f"{name}: expected at least one, got {some!r}")
     if captions is not None:
         captions = check_texts("captions", captions)
         if len(captions) != len(rows):
