@@ -52,6 +52,16 @@ def test_scale_and_offset_do_not_matter(name, scene, scale, offset):
     same(function(moved, features), function(cam, features), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [0.1, 1 / 3, 1 / 7, 1 / 255, 41.0])
+@pytest.mark.parametrize("offset", [0.0, 0.7])
+def test_values_that_are_thresholds_are_not_moved_by_rounding(scale, offset):
+    """A CAM of eleven levels has pixels at 0.3 and 0.6 of its range."""
+    g = generator(2)
+    features, cam = torch.randn(1, 8, 14, 14, generator=g), torch.rand(1, 14, 14, generator=g)
+    cam = (cam * 10).round()
+    assert_close(w.scg(scale * cam + offset, features), w.scg(cam, features), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", [*OF_ANY_RANGE, *OF_ANY_SCALE])
 def test_the_scale_may_be_extreme(name, dtype):

@@ -154,8 +154,8 @@ def test_specks_go():
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("which", [0, 1])
 def test_what_is_not_finite_stays_with_its_image(bad, which):
-    if which == 0 and bad < 0:
-        pytest.skip("the score of an impossible label")
+    if which == 0 and bad == bad:
+        pytest.skip("the score of an impossible or a certain label")
     inputs = [torch.rand(3, 3, 4, 5, generator=generator(n)) for n in range(2)]
     clean = conv_crf(*inputs)
     inputs[which][1, 2, 1, 3] = bad
@@ -279,7 +279,7 @@ UNARY, IMAGE = torch.zeros(2, 2, 4, 5), torch.zeros(2, 3, 4, 5)
             (UNARY, IMAGE),
             {"iterations": -1},
             ValueError,
-            "iterations: expected an integer >= 0, got -1",
+            "iterations: expected an integer from 0 to 1000, got -1",
         ),
         (
             (UNARY, IMAGE),
@@ -336,10 +336,23 @@ def test_logarithms_of_exact_probabilities():
     assert unary.grad.isfinite().all()
 
 
+def test_logits_of_exact_probabilities():
+    """The logit of 1 is inf: a certain label, as if the other one were impossible."""
+    g = generator(3)
+    probability = minmax(torch.rand(2, 7, 6, generator=g))
+    probability[:, 2:4, 2:4] = 1
+    image = torch.rand(2, 3, 7, 6, generator=g)
+    logits = torch.stack([torch.zeros_like(probability), probability.logit()], 1)
+    expected = conv_crf(torch.stack([1 - probability, probability], 1).log(), image)
+    assert_close(conv_crf(logits, image), expected)
+    both = torch.full_like(logits, torch.inf)
+    assert_close(conv_crf(both, image), conv_crf(torch.zeros_like(both), image))
+
+
 def test_a_pixel_without_a_possible_label_spoils_its_image_alone():
     unary = torch.randn(3, 2, 4, 5, generator=generator(0))
     unary[0, :, 1, 1] = -torch.inf
-    unary[1, 0, 1, 1] = torch.inf
+    unary[1, :, 1, 1] = torch.tensor([torch.inf, torch.nan])
     out = conv_crf(unary, torch.rand(3, 3, 4, 5, generator=generator(1)), kernel_size=3)
     assert not out[:2].any()
     assert_close(out[2].sum(0), torch.ones(4, 5))

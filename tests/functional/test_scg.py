@@ -286,8 +286,8 @@ CAM, FEATURES = torch.rand(2, 7, 5), torch.rand(2, 8, 7, 5)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"orders": (0,)}, r"^orders: expected integers >= 1, got \(0,\)$"),
-        ({"orders": ()}, r"^orders: expected integers >= 1, got \(\)$"),
+        ({"orders": (0,)}, r"^orders: expected integers from 1 to 64, got \(0,\)$"),
+        ({"orders": ()}, r"^orders: expected integers from 1 to 64, got \(\)$"),
         ({"block_size": 0}, r"block_size: expected .*, got 0"),
         ({"foreground": torch.ones(3)}, r"foreground: expected .*, got \(3,\)"),
         ({"background": torch.ones(2, 7, 5)}, r"background: expected .*, got \(2, 7, 5\)"),

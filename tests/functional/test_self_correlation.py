@@ -109,26 +109,26 @@ def test_single_precision_stays_close_to_double(channels, orders):
 @pytest.mark.parametrize(
     ("features", "orders", "error", "message"),
     [
-        (torch.ones(1, 2, 3, 3), (0,), ValueError, "orders: expected integers >= 1, got (0,)"),
+        (torch.ones(1, 2, 3, 3), (0,), ValueError, "orders: expected integers from 1 to 64, got (0,)"),
         (
             torch.ones(1, 2, 3, 3),
             (1, -2),
             ValueError,
-            "orders: expected integers >= 1, got (1, -2)",
+            "orders: expected integers from 1 to 64, got (1, -2)",
         ),
         (
             torch.ones(1, 2, 3, 3),
             (1.5,),
             TypeError,
-            "orders: expected integers >= 1, got one of type float",
+            "orders: expected integers from 1 to 64, got one of type float",
         ),
         (
             torch.ones(1, 2, 3, 3),
             (1, 10**9),
             ValueError,
-            "orders: expected integers from 1 to 64, got [1, 1000000000]",
+            "orders: expected integers from 1 to 64, got (1, 1000000000)",
         ),
-        (torch.ones(1, 2, 3, 3), (), ValueError, "orders: expected integers >= 1, got ()"),
+        (torch.ones(1, 2, 3, 3), (), ValueError, "orders: expected integers from 1 to 64, got ()"),
         (
             torch.ones(2, 3, 3),
             (1,),

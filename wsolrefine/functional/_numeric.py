@@ -54,6 +54,13 @@ def unit_range(maps: Tensor) -> Tensor:
     return rescale(working(maps), (-2, -1), flat=rounding(maps))
 
 
+def unit_rounding(maps: Tensor) -> Tensor:
+    """Return how far rounding may move the values of :func:`unit_range`, in its dtype."""
+    values = working(maps).detach() / 2  # so that the span cannot overflow
+    span = values.amax((-2, -1), keepdim=True) - values.amin((-2, -1), keepdim=True)
+    return (rounding(values) / 2 / span).where(span > 0, 0.0)
+
+
 def working(tensor: Tensor) -> Tensor:
     """Return the tensor in the dtype used for sums: float32 for half precision."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

@@ -40,8 +40,7 @@ HIGHEST_ORDER = 64
 
 def check_orders(orders: Collection[int]) -> list[int]:
     """Return the distinct orders in ascending order."""
-    wanted = check_counts("orders", orders)
-    return sorted(set(check_counts("orders", wanted, high=HIGHEST_ORDER)))
+    return sorted(set(check_counts("orders", orders, high=HIGHEST_ORDER)))
 
 
 def correlate(unit: UnitVectors, orders: list[int], num_rows: int) -> Correlation:

@@ -48,7 +48,8 @@ def conv_crf(
 
     Args:
         unary: scores of K labels, ``(B, K, H, W)``: logits or log-probabilities, any offset. A
-            label of score ``-inf``, the logarithm of 0, is impossible at its pixel.
+            label of score ``-inf``, the logarithm of 0, is impossible at its pixel; one of ``inf``,
+            the logit of 1, is certain.
         image: colors in [0, 1], ``(B, 3, H, W)``.
         iterations: number of updates; 0 returns ``softmax(unary)``.
         kernel_size: side of the window in pixels, odd. Time and memory grow with its square: one
@@ -61,7 +62,8 @@ def conv_crf(
 
     Returns:
         Probabilities, ``(B, K, H, W)``, that sum to 1 over K; differentiable in both arguments. An
-        image with NaN or ``inf``, or with a pixel at which no label is possible, gives zeros.
+        image with NaN, a color that is not finite, or a pixel at which no label is possible gives
+        zeros.
 
     Raises:
         TypeError: an input is not a floating-point tensor, dtypes differ, or an option is not a
@@ -86,7 +88,6 @@ def conv_crf(
     """
     check_tensors(unary=(unary, "B K H W"), image=(image, "B 3 H W"))
     kernel_size = _check_kernel_size(kernel_size)
-    iterations = check_count("iterations", iterations, low=0)
     iterations = check_count("iterations", iterations, low=0, high=_MOST_ITERATIONS)
     appearance_weight = check_number("appearance_weight", appearance_weight, low=0)
     smoothness_weight = check_number("smoothness_weight", smoothness_weight, low=0)
@@ -94,6 +95,10 @@ def conv_crf(
     smoothness_std = check_number("smoothness_std", smoothness_std, above=0, finite=False)
     color_std = check_number("color_std", color_std, above=0, finite=False)
 
+    # A label of infinite score excludes the others.
+    certain = (unary == torch.inf) & ~unary.isnan().any(1, keepdim=True)
+    limits = torch.zeros_like(unary).masked_fill(~certain, -torch.inf)
+    unary = torch.where(certain.any(1, keepdim=True), limits, unary)
     # Where the best label has a finite score, softmax is defined; the others may be impossible.
     usable = is_finite(unary.amax(1), (1, 2)) & is_finite(image, (1, 2, 3))
     usable = usable[:, None, None, None]

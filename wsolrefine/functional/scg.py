@@ -18,6 +18,7 @@ from wsolrefine.functional._numeric import (
     outside_autocast,
     rescale,
     unit_range,
+    unit_rounding,
     working,
 )
 from wsolrefine.functional._powers import Correlation, check_orders, correlate, high_order_rows
@@ -48,7 +49,8 @@ def scg(
 
     Rows are computed in blocks from a closed form, so no large N x N matrix is held (memory
     O(N C + block N), work O(N C^2 + N^2 C)), also in the backward pass, which computes each
-    block again. The paper leaves the thresholds open; 0.6 and 0.3 are ours.
+    block again. The paper leaves the thresholds open; 0.6 and 0.3 are ours. A CAM that equals a
+    threshold up to its rounding is neither above nor below it.
 
     Args:
         cam: class activation maps of any range, ``(B, H, W)`` or ``(B, K, H, W)``.
@@ -94,8 +96,10 @@ def scg(
     size = (layers[0].shape[-2], layers[0].shape[-1])
 
     maps = resize(unit_range(cam), size).flatten(-2)
-    above = (maps > high).to(maps.dtype)
-    below = (maps < low).to(maps.dtype)
+    # Rounding of the CAM must not decide about the pixels whose value is a threshold.
+    slack = unit_rounding(cam).flatten(-2)
+    above = (maps > high + slack).to(maps.dtype)
+    below = (maps < low - slack).to(maps.dtype)
     weights = _mean_weights(above) - _mean_weights(below)
     weights = weights if weights.ndim == 3 else weights[:, None]  # (B, K, N)
     rows = _rows_with_weight(weights)
