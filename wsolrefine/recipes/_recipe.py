@@ -57,7 +57,7 @@ class Recipe(Localizer, LightningModule):
         **hyper_parameters: Any,
     ) -> None:
         check_kind("backbone", backbone, nn.Module, "an nn.Module")
-        check_counts("channels", channels, high=MOST_CHANNELS)
+        check_counts("channels", channels)
         # Of one class the cross entropy is 0 whatever the weights are: nothing would be learned.
         check_count("num_classes", num_classes, low=2, high=MOST_CHANNELS)
         # Not Localizer.__init__, because a recipe is its own model.

@@ -104,12 +104,13 @@ CALLS = [
         metrics.BoundaryScore, {}, TOLERANCE | SUPPRESS | {"thresholds": THRESHOLDS}
     ),
 ]  # fmt: skip
-METHODS = [
-    of(metrics.MaxBoxAcc().update, BOXED, SIZES),
-    of(metrics.MaxBoxAccV2().update, BOXED, SIZES),
-    of(metrics.PxAP().update, MASKED),
-    of(metrics.PeakIoU().update, MASKED),
-    of(metrics.LocalizationAccuracy(hit=">").update, BEST, KNOWN),
-    of(metrics.LocalizationErrors().update, FIRST),
-    of(metrics.BoundaryScore().update, EDGES),
-]
+UPDATES = {
+    "MaxBoxAcc": of(metrics.MaxBoxAcc().update, BOXED, SIZES),
+    "MaxBoxAccV2": of(metrics.MaxBoxAccV2().update, BOXED, SIZES),
+    "PxAP": of(metrics.PxAP().update, MASKED),
+    "PeakIoU": of(metrics.PeakIoU().update, MASKED),
+    "LocalizationAccuracy": of(metrics.LocalizationAccuracy(hit=">").update, BEST, KNOWN),
+    "LocalizationErrors": of(metrics.LocalizationErrors().update, FIRST),
+    "BoundaryScore": of(metrics.BoundaryScore().update, EDGES),
+}
+METHODS = [*UPDATES.values()]
