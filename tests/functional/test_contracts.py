@@ -28,7 +28,7 @@ class Case:
         gradient: indices of the tensors that the result is differentiable in.
         traced: nothing depends on values, so torch.compile and torch.export pass.
         mask: inputs are boolean.
-        logarithms: indices of the tensors in which -inf, the logarithm of 0, is a value like others.
+        logarithms: indices of the tensors in which infinity is a value: certain or impossible.
     """
 
     name: str

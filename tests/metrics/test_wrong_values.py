@@ -1,4 +1,4 @@
-"""Every option and input answers a wrong value by its name, and a refused batch changes nothing."""
+"""What only metrics can be given wrong, and a refused batch, which changes no count."""
 
 import re
 
@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.calls.call import Call
+from tests.support.calls.metrics import CALLS, UPDATES
 from wsolrefine import metrics
 
 MAPS = torch.rand(2, 5, 6, generator=torch.Generator().manual_seed(0))
@@ -14,129 +16,35 @@ BOXES = [torch.tensor([[0.0, 0, 3, 3]]), torch.tensor([[1.0, 1, 3, 3], [0, 0, 2,
 FOUND = torch.tensor([[[0.0, 0, 3, 3], [1, 1, 2, 2]]] * 2)
 LABELS, TRUE = torch.tensor([[0, 1], [1, 0]]), torch.tensor([0, 0])
 LINES = MAPS > 0.5
-SIZES, STEPS = [(5, 6), (10, 12)], [0.0, 0.5]
-INPUTS = {
-    "boxes": {"maps": MAPS, "boxes": BOXES, "image_sizes": SIZES},
-    "pixels": {"maps": MAPS, "masks": MASKS},
-    "edges": {"edges": MAPS, "boundaries": LINES},
-    "classes": {
-        "boxes": FOUND, "labels": LABELS, "target_boxes": BOXES, "target_labels": TRUE,
-        "gt_known_boxes": FOUND[:, 0],
-    },
-    "first": {
-        "boxes": FOUND[:, 0], "labels": LABELS[:, 0], "target_boxes": BOXES, "target_labels": TRUE,
-    },
-}  # fmt: skip
-# Name, inputs, and the options of the function.
-FUNCTIONS = {
-    "thresholds_of": ({}, {"step": 0.1}),
-    "prepare_score_map": ({"map": MAPS[0]}, {"size": (7, 8)}),
-    "score_map_boxes": ({"map": MAPS[0]}, {"threshold": 0.5, "all_contours": False}),
-    "count_box_hits": (
-        INPUTS["boxes"],
-        {"thresholds": STEPS, "ious": (0.5,), "all_contours": False},
-    ),
-    "count_box_hits_half_open": (
-        INPUTS["boxes"],
-        {"thresholds": STEPS, "ious": (0.5,), "all_components": False},
-    ),
-    "max_box_acc": ({"hits": torch.ones(1, 2).long()}, {"total": 3, "thresholds": STEPS}),
-    "count_scores": (INPUTS["pixels"], {"thresholds": STEPS, "ignore_index": 255}),
-    "pixel_average_precision": ({"counts": torch.ones(2, 4).long()}, {}),
-    "count_gray_levels": (INPUTS["pixels"], {"ignore_index": 255}),
-    "peak_iou": ({"counts": torch.ones(2, 2, 256).long()}, {"aggregate": "mean"}),
-    "localization_hits": (INPUTS["classes"], {"hit": ">", "iou": 0.5, "inclusive": False}),
-    "localization_errors": (INPUTS["first"], {"inclusive": False}),
-    "match_boundaries": ({"predicted": LINES, "target": LINES}, {"tolerance": 0.1}),
-    "count_boundary_matches": (
-        INPUTS["edges"],
-        {"thresholds": STEPS, "tolerance": 0.1, "suppress": True},
-    ),
-    "boundary_score": (
-        {"counts": torch.ones(4, 2).long(), "best": torch.ones(4).long()},
-        {"thresholds": STEPS},
-    ),
-}
-CLASSES = {
-    "MaxBoxAcc": (INPUTS["boxes"], {"thresholds": STEPS, "ious": (0.5,), "half_open": False}),
-    "MaxBoxAccV2": (INPUTS["boxes"], {"thresholds": STEPS, "ious": (0.5,), "half_open": True}),
-    "PxAP": (INPUTS["pixels"], {"thresholds": STEPS, "ignore_index": 255}),
-    "PeakIoU": (INPUTS["pixels"], {"aggregate": "mean", "ignore_index": 255}),
-    "LocalizationAccuracy": (INPUTS["classes"], {"hit": ">", "iou": 0.5, "inclusive": False}),
-    "LocalizationErrors": (INPUTS["first"], {"inclusive": False}),
-    "BoundaryScore": (
-        INPUTS["edges"],
-        {"thresholds": STEPS, "tolerance": 0.1, "suppress": True},
-    ),
-}
-# None stands for a default here.
-OPTIONAL = {"image_sizes", "gt_known_boxes", "best"} | {
-    (name, "thresholds") for name in {**FUNCTIONS, **CLASSES} if name != "max_box_acc"
-}
+SIZES = [(5, 6), (10, 12)]
+OPTIONAL = {"image_sizes": SIZES, "gt_known_boxes": FOUND[:, 0]}
 
-KINDS = [None, "x", "0.5", b"x", 1j, object(), {}, {0.5: 1}, torch.rand(2, 3), int, [None], ["x"], [[0.5]]]  # fmt: skip
-NUMBERS = [float("nan"), float("inf"), -float("inf"), -1, -0.5, [float("nan")], [2.0], [-1], 1e300]
+# Besides what is wrong for every option of a kind, see tests/project/test_wrong_values.py.
 WRONG = {
-    "step": [*KINDS, *NUMBERS, True, 0, 1.5, 1e-12, (0.5,)],
-    "size": [*KINDS, *NUMBERS, True, 7, (7,), (7, 0), (7, -1), (7, 8, 9), (7.0, 8.0), (7, None)],
-    "threshold": [*KINDS, *NUMBERS, True, 1.5, (0.5,)],
-    "thresholds": [*KINDS, *NUMBERS, True, 0.5, (), [0.5, 0.2], [0.5, 0.5], [0.0, 1.5], [True], [1j]],
-    "ious": [*KINDS, *NUMBERS, True, 0.5, (), [0.0], [50], [True]],
-    "iou": [*KINDS, *NUMBERS, True, 0, 50, (0.5,)],
-    "hit": [*KINDS, *NUMBERS, True, ">>", "gt", ">=>"],
-    "total": [*KINDS, *NUMBERS, True, 2.0, 0.5, torch.tensor(-1), torch.tensor(2.0), torch.ones(2)],
-    "ignore_index": [*KINDS, *NUMBERS[:3], *NUMBERS[4:], True, 2.0, (255,), 10**30],
-    "aggregate": [*KINDS, *NUMBERS, True, "Pooled", "max", ("mean",)],
-    "tolerance": [*KINDS, *NUMBERS[:-1], True, (0.1,)],
-    **{
-        flag: [*KINDS, *NUMBERS, 0, 1, "no", (), (True,), torch.tensor(True)]
-        for flag in ("all_contours", "all_components", "half_open", "inclusive", "suppress")
-    },
-}  # fmt: skip
-
-
-def refused(name, option, value, call):
-    """The message starts with the name of the option."""
-    with pytest.raises((TypeError, ValueError), match=rf"^{option}: expected") as raised:
-        call()
-    assert len(str(raised.value)) < 300
+    "step": [1.5, 1e-12, (0.5,)],
+    "size": [(7, 0), (7, -1), (7, 8, 9), (7.0, 8.0), (7, None)],
+    "threshold": [1.5, (0.5,), 1e300],
+    "thresholds": [[0.5, 0.2], [0.5, 0.5], [0.0, 1.5], [True], [1j], [float("nan")], {0.5: 1}],
+    "ious": [[0.0], [50], [True], [-1], [None], 0.5],
+    "iou": [50, (0.5,), 1e300],
+    "hit": [">>", "gt", ">=>"],
+    "total": [torch.tensor(-1), torch.tensor(2.0), torch.ones(2)],
+    "ignore_index": [(255,), 10**30, 2.0],
+    "aggregate": ["Pooled", "max", ("mean",)],
+    "tolerance": [(0.1,), float("inf")],
+}
 
 
 @pytest.mark.parametrize(
-    ("name", "option"), [(name, option) for name, (_, own) in FUNCTIONS.items() for option in own]
+    ("call", "option"),
+    [(call, option) for call in CALLS for option in call.kinds if option in WRONG],
+    ids=lambda value: value.function.__name__ if isinstance(value, Call) else None,
 )
-def test_functions_refuse_wrong_options(name, option):
-    inputs, options = FUNCTIONS[name]
-    function = getattr(metrics, name)
-    function(**inputs, **options)
+def test_wrong_options_are_refused(call, option):
     for value in WRONG[option]:
-        if value is None and (name, option) in OPTIONAL:
-            continue
-        refused(name, option, value, lambda v=value: function(**inputs, **{**options, option: v}))
-
-
-@pytest.mark.parametrize(
-    ("name", "option"), [(name, option) for name, (_, own) in CLASSES.items() for option in own]
-)
-def test_metrics_refuse_wrong_options_when_they_are_made(name, option):
-    make, options = getattr(metrics, name), CLASSES[name][1]
-    for value in WRONG[option]:
-        if value is None and (name, option) in OPTIONAL:
-            continue
-        refused(name, option, value, lambda v=value: make(**{**options, option: v}))
-
-
-def test_every_option_of_every_function_and_metric_is_listed():
-    import inspect
-
-    for name in metrics.__all__:
-        made = getattr(metrics, name)
-        if name in FUNCTIONS or name in CLASSES:
-            inputs, options = (FUNCTIONS | CLASSES)[name]
-            known = {*options} if name in CLASSES else {*inputs, *options}
-            assert known == {*inspect.signature(made).parameters} - {"kwargs"}
-        else:
-            assert issubclass(made, (tuple, int))
+        with pytest.raises((TypeError, ValueError), match=rf"^{option}: expected") as raised:
+            call.function(**{**call.arguments, option: value})
+        assert len(str(raised.value)) < 300
 
 
 NAN_MAPS, OUTSIDE = MAPS * torch.nan, MAPS + 0.5
@@ -177,16 +85,19 @@ WRONG_MAPS["BoundaryScore"] = WRONG_MAPS["PxAP"]
 
 
 @pytest.mark.parametrize(
-    ("name", "argument"), [(name, some) for name, (inputs, _) in CLASSES.items() for some in inputs]
+    ("name", "argument"), [(name, some) for name, call in UPDATES.items() for some in call.kinds]
 )
 def test_wrong_inputs_are_refused_and_change_no_count(name, argument):
-    inputs, options = CLASSES[name]
+    inputs = UPDATES[name].arguments
+    if argument in OPTIONAL:
+        inputs = {**inputs, argument: OPTIONAL[argument]}
     values = [value for some in WRONG_INPUTS.values() for value in some]
     own = WRONG_FOUND if "labels" in inputs else WRONG_ONES
     values += own.get(argument, [])
     if argument in ("maps", "edges"):
         values += WRONG_MAPS.get(name, [])
-    metric = getattr(metrics, name)(**options)
+    rule = {"hit": ">"} if name == "LocalizationAccuracy" else {}
+    metric = getattr(metrics, name)(**rule)
     metric.update(**inputs)
     before = {state: getattr(metric, state).clone() for state in metric._defaults}
     for value in values:

@@ -121,7 +121,7 @@ def test_gradients_reach_the_layers_before_and_no_other():
 def test_a_model_that_raises_raises_and_keeps_no_hook():
     model = small()
     backbone = FeatureList(model, ["5"])
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+    with pytest.raises(ValueError, match=r"^images: expected .* shapes cannot be multiplied"):
         backbone(torch.rand(1, 3, 8, 8))
     FeatureList(model, ["0"])(IMAGES)
     assert not any(layer._forward_hooks for layer in model)

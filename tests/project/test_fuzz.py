@@ -28,7 +28,7 @@ ALL = [function for functions in FUNCTIONS.values() for function in functions]
 CALLS = 32_000
 SEARCH = settings.default.max_examples > 100
 # Of four tests for each function; otherwise so few that all of them take half a minute.
-settings_of_a_fuzz = settings(max_examples=-(-CALLS // (4 * len(ALL))) if SEARCH else 5)
+settings_of_a_fuzz = settings(max_examples=-(-CALLS // (4 * len(ALL))) if SEARCH else 10)
 
 
 def fuzz(test):

@@ -130,8 +130,12 @@ def test_a_recipe_has_an_epoch_at_least(name, phases):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"num_classes": 1}, ValueError, "num_classes: expected an integer >= 2, got 1"),
-        ({"num_classes": 2.0}, TypeError, "num_classes: expected an integer >= 2, got float"),
+        ({"num_classes": 1}, ValueError, "num_classes: expected an integer from 2 to 65536, got 1"),
+        (
+            {"num_classes": 2.0},
+            TypeError,
+            "num_classes: expected an integer from 2 to 65536, got float",
+        ),
         ({"channels": []}, ValueError, "channels: expected integers >= 1, got []"),
         ({"channels": [4, 0]}, ValueError, "channels: expected integers >= 1, got [4, 0]"),
         ({"channels": 4}, TypeError, "channels: expected integers >= 1, got int"),

@@ -62,6 +62,8 @@ class Kind:
 
 
 NUMBERS = {"a half", "zero", "two", "minus one", "a million"}
+INTEGERS = {"zero", "two", "minus one", "a million", "huge"}
+INDICES = INTEGERS | {"text", "empty text"}
 INFINITE = {"infinity", "minus infinity", "huge"}
 
 number = Kind(0.25, np.float32(0.25), np.float64(0.25), np.int64(1), legal=NUMBERS)
@@ -84,6 +86,9 @@ flag = Kind(False, np.bool_(False), legal={"True", "NumPy True"})
 size = Kind((3, 4), [3, 4], torch.Size([3, 4]), (np.int64(3), 4))
 text = Kind("y", legal={"text", "empty text"})
 path = Kind("y", Path("y"), legal={"text"})
+
+
+function = Kind(len, legal={"function", "type"})
 
 
 def choice(*choices):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 
+_OF_SHAPES = re.compile(r"\b(shapes?|sizes?|channels?|dimensions?)\b")
 Call = Callable[[nn.Module, Tensor], Any]
 """A function ``(model, images) -> output``."""
 
@@ -43,8 +45,8 @@ def _blame(images: Tensor, model: nn.Module, error: RuntimeError) -> None:
     if dtypes and images.dtype not in dtypes:
         dtype = weights[0].dtype
         raise TypeError(f"images: expected {dtype} as the model, got {images.dtype}") from error
-    # Subclasses are torch's errors of memory and of the device.
-    if type(error) is RuntimeError and "memory" not in str(error):
+    # Any other failure is the model's own.
+    if _OF_SHAPES.search(str(error)):
         shape = tuple(images.shape)
         raise ValueError(
             f"images: expected what the model takes, got {shape}, for which it raises: {error}"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from wsolrefine._check import check_labels, check_tensors
+from wsolrefine._check import check_dense, check_labels, check_tensors
 from wsolrefine._options import check_function
 from wsolrefine.functional._numeric import is_finite, outside_autocast, working
 from wsolrefine.functional.normalize import minmax
@@ -96,7 +96,7 @@ def grad_cam(
     """
     check_function("to_map", to_map)
     move = to_map if to_map is not None else _unchanged
-    values = move(activation.detach() if isinstance(activation, Tensor) else activation)
+    values = move(check_dense("activation", activation).detach())
     check_tensors(activation=(values, "B C h w"))
     check_tensors(scores=(scores, "B [K]"))
     if len(scores) != len(values):

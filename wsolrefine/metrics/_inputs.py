@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine._check import check_like, check_real, check_values
-from wsolrefine._options import check_count, check_number, check_numbers
+from wsolrefine._options import check_count, check_number, check_numbers, kind_of
 from wsolrefine.metrics._metric import float64_device
 
 LARGEST = 2**30
@@ -79,9 +79,11 @@ def checked_counts(name: str, counts: Tensor) -> Tensor:
 
 def checked_box_lists(name: str, boxes: Any, batch: int, source: str) -> list[Tensor]:
     """Return one tensor ``(n, 4)`` of real numbers for each image, as float64 for comparisons."""
+    if isinstance(boxes, Tensor):
+        check_values(**{name: boxes})
     is_list = isinstance(boxes, Sequence) and not isinstance(boxes, (str, bytes))
     if not is_list and not (isinstance(boxes, Tensor) and boxes.ndim):
-        got = "None" if boxes is None else type(boxes).__name__
+        got = kind_of(boxes)
         raise TypeError(f"{name}: expected a list of {batch} tensors, got {got}")
     if len(boxes) != batch:
         raise ValueError(f"{name}: expected {batch} tensors{source}, got {len(boxes)}")

@@ -20,6 +20,7 @@ from wsolrefine.localization import Localization
 from wsolrefine.localization.class_maps import ClassMaps
 from wsolrefine.localization.localizer import Localizer
 from wsolrefine.recipes._schedule import two_rates
+from wsolrefine.recipes._settings import MOST_CHANNELS
 
 if TYPE_CHECKING:
     from wsolrefine.recipes.metadata import RecipeMetadata
@@ -58,7 +59,7 @@ class Recipe(Localizer, LightningModule):
         check_kind("backbone", backbone, nn.Module, "an nn.Module")
         check_counts("channels", channels)
         # Of one class the cross entropy is 0 whatever the weights are: nothing would be learned.
-        check_count("num_classes", num_classes, low=2)
+        check_count("num_classes", num_classes, low=2, high=MOST_CHANNELS)
         # Not Localizer.__init__, because a recipe is its own model.
         LightningModule.__init__(self)
         self.backbone = backbone

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine import __version__
+from wsolrefine._options import check_kind, check_path, check_text, kind_of
 from wsolrefine.models import (
     DEFAULT_CLASSIFIER,
     Classifier,
@@ -85,8 +86,10 @@ def save_recipe(
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    check_path("path", path)
+    check_kind("metadata", metadata, RecipeMetadata, "a RecipeMetadata")
     if RECIPES.get(getattr(recipe, "name", "")) is not type(recipe):
-        raise TypeError(f"recipe: expected one of wsolrefine.recipes, got {type(recipe).__name__}")
+        raise TypeError(f"recipe: expected one of wsolrefine.recipes, got {kind_of(recipe)}")
     if part := next(iter(recipe.user_modules()), None):
         raise TypeError(f"recipe: expected no {part} of your own, got {recipe.name} with one")
     tensors = {}
@@ -159,6 +162,8 @@ def load_recipe(path: str | PathLike[str], *, backbone: str | None = None) -> Re
     """
     from safetensors.torch import load_file
 
+    if backbone is not None:
+        check_text("backbone", backbone)
     metadata = read_metadata(path)
     if backbone is not None and backbone != metadata.backbone:
         raise ValueError(f"backbone: expected {metadata.backbone!r} as in {path}, got {backbone!r}")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, interpolate
 
+from wsolrefine._options import check_kind
 from wsolrefine.functional._grid import resize
 from wsolrefine.functional.confseg import confseg
 from wsolrefine.losses import coaug_loss, confseg_loss
@@ -102,6 +103,7 @@ class Csoa(Recipe):
     ) -> None:
         settings = check_settings(locals())
         super().__init__(backbone, channels, num_classes)
+        check_kind("embedding", embedding, (nn.Module, type(None)), "an nn.Module or None")
         named = ("stage", "auxiliary_stage", "embedding_stage")
         check_stages(channels, **{name: settings[name] for name in named})
         self.save_hyperparameters(ignore=["backbone", "channels", "num_classes", "embedding"])

@@ -8,6 +8,7 @@ from os import PathLike
 from typing import Any
 
 from wsolrefine._files import open_regular
+from wsolrefine._options import check_path
 from wsolrefine.models import Preprocess
 from wsolrefine.recipes._header import parse
 
@@ -61,6 +62,7 @@ def read_metadata(path: str | PathLike[str]) -> RecipeMetadata:
     """
     from safetensors import SafetensorError, safe_open
 
+    check_path("path", path)
     with open_regular(path):  # for the usual OSError if it is missing, unreadable, or no file
         pass
     try:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from wsolrefine._options import check_kind
 from wsolrefine.activation.hooks import hooked, output_tensor, with_tensor
 from wsolrefine.activation.layout import laid_out
 from wsolrefine.functional._grid import resize
@@ -104,6 +105,7 @@ class Ornet(Recipe):
     ) -> None:
         settings = check_settings(locals())
         super().__init__(backbone, channels, num_classes)
+        check_kind("evaluator", evaluator, (nn.Module, type(None)), "an nn.Module or None")
         check_stages(channels, stage=settings["stage"])
         self.save_hyperparameters(ignore=["backbone", "channels", "num_classes", "evaluator"])
         self.hparams.update(settings)

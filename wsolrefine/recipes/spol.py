@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
+from wsolrefine._options import check_kind
 from wsolrefine.functional.gppl import gppl, pseudo_label
 from wsolrefine.functional.normalize import minmax
 from wsolrefine.losses import masked_bce_loss, multiplicative_loss
@@ -103,6 +104,7 @@ class Spol(Recipe):
                 f"foreground: expected at least background={background}, got {foreground}"
             )
         super().__init__(backbone, channels, num_classes)
+        check_kind("classifier", classifier, (nn.Module, type(None)), "an nn.Module or None")
         self.save_hyperparameters(ignore=["backbone", "channels", "num_classes", "classifier"])
         self.hparams.update(settings)
 

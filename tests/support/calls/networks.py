@@ -38,7 +38,7 @@ CALLS = [
     of(
         nn.FeatureList,
         {"model": torch.nn.Sequential(torch.nn.ReLU()), "layers": ["0"]},
-        {"layers": Kind(("0",), ["0"])},
+        {"layers": Kind(("0",), ["0"]), "call": kinds.function.or_none()},
     ),
     of(
         nn.MFFNet,
