@@ -206,6 +206,16 @@ class ViT(nn.Module):
         return self.head(x[:, 0] if self.class_token else x[:, self.prefix :].mean(1))
 
 
+class ClassTokenLast(ViT):
+    """The class token, and any registers, after the patches: not where the shape makes them seem."""
+
+    def forward(self, x):
+        x = self.patch_embed(x)
+        x = torch.cat([x, self.prefix_tokens.expand(len(x), -1, -1)], 1) + self.pos_embed
+        x = self.norm(self.blocks(self.norm_pre(self.pos_drop(x))))
+        return self.head(x[:, -1])
+
+
 class SwinStage(nn.Module):
     def __init__(self, inside, outside):
         super().__init__()

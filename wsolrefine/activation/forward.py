@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from wsolrefine._check import check_tensors
 from wsolrefine.activation.calling import Call, call_model, check_call
 from wsolrefine.activation.cams import gap_cam, grad_cam
+from wsolrefine.activation.closest import closest
 from wsolrefine.activation.gradient import GraphStart, check_differentiable
 from wsolrefine.activation.heads import Heads
 from wsolrefine.activation.hooks import (
@@ -27,7 +28,6 @@ from wsolrefine.activation.labels import as_labels, choose_labels
 from wsolrefine.activation.layers import Layers, find_layers
 from wsolrefine.activation.layout import laid_out, lay_out
 from wsolrefine.activation.outputs import Logits, check_logits, classes_of, logits_of
-from wsolrefine.activation.probe import closest
 from wsolrefine.functional._numeric import working
 from wsolrefine.functional.tokens import tokens_to_map
 
