@@ -75,7 +75,7 @@ def fault(cells: Tensor, border: Tensor, image_size: tuple[int, int]) -> str | N
     found = [there for there, some in zip(_found(share), possible, strict=True) if some]
     if sum(found) < ceil(_SHARE * len(found)):
         return f"{ELSEWHERE} ({len(found) - sum(found)} of {len(found)} parts)"
-    side = _wrapped(border, (share.shape[1], share.shape[2]))
+    side = _wrapped(share, border)
     return f"{ELSEWHERE} (the {side} border is from the opposite side)" if side else None
 
 
@@ -111,20 +111,26 @@ def _found(share: Tensor) -> list[bool]:
     return [bool(there) for there in found]
 
 
-def _wrapped(border: Tensor, grid: tuple[int, int]) -> str | None:
+def _wrapped(share: Tensor, border: Tensor) -> str | None:
     """Return the side of the border that changes with the opposite side of the image, if any.
 
     Tokens that are laid out one too early move by one cell, too little to be seen in the parts. But
     each row then ends with the first cell of the next.
     """
     change = (border[NOISE:] - border[0]).double().square().sum(1)  # (16, 4)
-    share = _shares(change[..., None])[..., 0].cpu()
-    halves = [2 * (torch.arange(PARTS**2) // d % PARTS) >= PARTS for d in (PARTS, 1)]
-    for at, side in enumerate(("top", "bottom", "left", "right")):
+    sides = _shares(change[..., None])[..., 0].unbind(1)
+    strips = (share[:, 0], share[:, -1], share[..., 0], share[..., -1])
+    for at, name in enumerate(("top", "bottom", "left", "right")):
         axis, high = divmod(at, 2)
-        near = halves[axis] == bool(high)
-        if grid[axis] >= PARTS and share[near, at].sum() <= share[~near, at].sum():
-            return side
+        cells = share.shape[1 + axis]
+        if cells < PARTS:
+            continue
+        # Cells that were averaged do not show their border.
+        side = strips[at].sum(1) if cells < _CELLS else sides[at]
+        place = torch.arange(PARTS**2, device=side.device) // (1 if axis else PARTS) % PARTS
+        near = PARTS - 1 if high else 0
+        if side[place == near].sum() <= side[place == PARTS - 1 - near].sum():
+            return name
     return None
 
 

@@ -1,4 +1,4 @@
-"""One forward pass, reduced to statistics: all outputs of a large network would not fit in memory."""
+"""One forward pass, reduced to statistics, as all outputs would not fit into memory."""
 
 from __future__ import annotations
 
