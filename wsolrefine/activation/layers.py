@@ -46,6 +46,8 @@ def find_layers(
     result depends on these alone; it is left as it was. It runs on 18 images: two of noise, and the
     first with one of 4x4 parts changed at a time. They go through together, or in smaller batches
     if they are large or the model cannot take as many; Grad-CAM takes two or more passes besides.
+    With the statistics of every layer, it takes a few times as long as a pass of 18 images: call it
+    once for each size.
 
     A layer counts only if its output is a map of the image: it has the image's aspect and at least
     two channels, differs between images, has no border that does not, and changes where the image
