@@ -296,3 +296,10 @@ def test_a_head_of_zeros_is_named(make, head):
     nn.init.zeros_(model.get_submodule(head).weight)
     with pytest.raises(ValueError, match=f"^model: .*'{head}',? whose weights are all zero"):
         class_activation(model, IMAGES)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("make", [torch.jit.script, lambda model: torch.jit.trace(model, IMAGES)])
+def test_scripted_and_traced_models_are_refused(make):
+    with pytest.raises(TypeError, match=r"^model: expected an nn\.Module that is neither scripted"):
+        find_layers(make(seeded(zoo.ResNet)), IMAGES)
