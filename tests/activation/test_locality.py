@@ -8,6 +8,7 @@ from tests.support import zoo
 from tests.support.zoo import CLASSES, seeded
 from wsolrefine import Localizer, class_activation, find_layers, find_stages
 from wsolrefine.activation.layers import Layers
+from wsolrefine.functional.tokens import tokens_to_map
 
 IMAGES = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -133,6 +134,93 @@ def test_layers_of_a_size_are_right_for_the_to_map_of_the_user():
     torch.testing.assert_close(out, class_activation(model, IMAGES))
 
 
+@pytest.mark.parametrize("size", [(224, 224), (160, 224), (384, 256), (64, 64)])
+@pytest.mark.parametrize("registers", [0, 4])
+def test_tokens_with_the_class_token_last_are_passed_over(size, registers):
+    """Laid out with the class token first, each of them would move by a cell."""
+    model = seeded(zoo.ClassTokenLast, image_size=size, registers=registers)
+    images = torch.rand(1, 3, *size)
+    # Only the convolution of the patches, before the class token, is a map.
+    assert find_stages(model, images) == ("patch_embed",)
+    assert find_layers(model, images) == Layers(("patch_embed",), "patch_embed", None)
+    with pytest.raises(
+        ValueError, match=r"^layers: expected a map of the image from 'norm' .* not"
+    ):
+        find_layers(model, images, features=["norm"])
+    if not registers:
+        grid = (size[0] // 16, size[1] // 16)
+        layers = find_layers(
+            model, images, to_map=lambda tokens: tokens_to_map(tokens[:, :-1], grid=grid)
+        )
+        assert layers == Layers(("norm",), "blocks.2.norm1", None)
+
+
+FEATURES = [
+    lambda model, names: find_layers(model, IMAGES, features=names),
+    lambda model, names: Localizer(model, layers=names)(IMAGES),
+]
+
+
+@pytest.mark.parametrize("call", FEATURES, ids=["find_layers", "Localizer"])
+@pytest.mark.parametrize("kind", LOOKS_LIKE_A_MAP)
+def test_features_that_the_user_names_are_checked(call, kind):
+    model = seeded(lambda: Spoiled(Returns(LOOKS_LIKE_A_MAP[kind])))
+    with pytest.raises(
+        ValueError, match=r"^layers: expected a map of the image from 'last' .*, got"
+    ):
+        call(model, ["first", "last"])
+    call(model, ["second", "first"])
+
+
+@pytest.mark.parametrize("call", FEATURES, ids=["find_layers", "Localizer"])
+@pytest.mark.parametrize(
+    ("names", "error", "message"),
+    [
+        ("first", TypeError, "layers: expected a sequence of names"),
+        ([], ValueError, r"layers: expected at least one name, got \[\]"),
+        (["frist"], ValueError, r"layers: expected names .*, got 'frist' \(close: 'first'\)"),
+        (["last.weight"], ValueError, "layers: expected a layer that the model runs, and that"),
+        (["head"], ValueError, r"layers: .* from 'head' .*, got \(B, 10\), without a grid"),
+    ],
+)
+def test_names_that_are_no_features(call, names, error, message):
+    with pytest.raises(error, match=message):
+        call(seeded(lambda: Spoiled(Returns(shuffled))), names)
+
+
+def test_a_feature_layer_may_be_called_by_any_of_its_names():
+    model = seeded(zoo.ResNet)
+    model.alias = model.layer3
+    layers = find_layers(model, IMAGES, features=("layer2", "alias"))
+    assert layers == Layers(("layer2", "alias"), "layer4", "fc")
+
+
+class Averages(nn.Module):
+    """Attention between grids without a residual: what it returns is the same everywhere."""
+
+    def __init__(self, inside, outside):
+        super().__init__()
+        self.keys = nn.Conv2d(inside, outside, 1)
+        self.queries = nn.Conv2d(inside, outside, 1, stride=2)
+
+    def forward(self, x):
+        keys, queries = self.keys(x), self.queries(x)
+        return (keys.mean((2, 3), keepdim=True) + 0 * queries).tanh()
+
+
+def test_no_projection_stands_for_a_block_that_is_not_local():
+    """As in an untrained LeViT: keys and queries of a block whose output is no map are no stage."""
+    model = seeded(
+        lambda: nn.Sequential(
+            zoo.BasicBlock(3, 8, 2),
+            nn.Sequential(zoo.BasicBlock(8, 12, 2), Averages(12, 16)),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, CLASSES)),
+        )
+    )
+    assert find_stages(model, IMAGES) == ("0", "1.0")
+    assert find_layers(model, IMAGES) == Layers(("0",), "1.0", None)
+
+
 # Grad-CAM -----------------------------------------------------------------------------------------
 
 
@@ -208,3 +296,10 @@ def test_a_head_of_zeros_is_named(make, head):
     nn.init.zeros_(model.get_submodule(head).weight)
     with pytest.raises(ValueError, match=f"^model: .*'{head}',? whose weights are all zero"):
         class_activation(model, IMAGES)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("make", [torch.jit.script, lambda model: torch.jit.trace(model, IMAGES)])
+def test_scripted_and_traced_models_are_refused(make):
+    with pytest.raises(TypeError, match=r"^model: expected an nn\.Module that is neither scripted"):
+        find_layers(make(seeded(zoo.ResNet)), IMAGES)

@@ -575,7 +575,12 @@ def test_layers_may_be_given():
         ("layer3", TypeError, "layers: expected a sequence of names, or Layers, got 'layer3'"),
         (3, TypeError, "layers: expected a sequence of names, or Layers, got 3"),
         (["layer9"], ValueError, r"layers: expected names from model.named_modules\(\), got 'lay"),
-        (["fc"], ValueError, r"layers: expected a map or tokens from 'fc' .* got shape \(2, 10\)"),
+        (
+            ["fc"],
+            ValueError,
+            r"layers: expected a map of the image from 'fc' .* got \(B, 10\), with",
+        ),
+        ([], ValueError, r"layers: expected at least one name, got \[\]"),
         (Layers(("layer3",), "layer9", None), ValueError, "layers: expected names from model"),
     ],
 )

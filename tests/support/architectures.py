@@ -1,10 +1,32 @@
 """Architectures of timm, torchvision and transformers, built small and with random weights."""
 
+import contextlib
+import importlib
+
 import torch
 
 from tests.support.zoo import seeded
 
 CLASSES = 10
+
+
+def _import_torchvision():
+    """Import torchvision, also where its operators were built for another torch: models need none.
+
+    timm and transformers import it too, so that this comes before them.
+    """
+    try:
+        import torchvision
+    except RuntimeError:  # operator torchvision::nms does not exist
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor boxes, Tensor scores, float threshold) -> Tensor")
+        _KEPT.append(library)  # the operators go with it
+        import torchvision
+    return torchvision
+
+
+_KEPT = []
 
 
 def _timm(name, size, options):
@@ -14,9 +36,9 @@ def _timm(name, size, options):
 
 
 def _torchvision(name, size, options):
-    import torchvision
-
-    return torchvision.models.get_model(name, weights=None, num_classes=CLASSES, **options), size
+    return _import_torchvision().models.get_model(
+        name, weights=None, num_classes=CLASSES, **options
+    ), size
 
 
 def _transformers(name, size, options):
@@ -82,6 +104,17 @@ BUILDERS = {
     "transformers:PoolFormer": ((128, 192), _FOUR),
     "transformers:FocalNet": ((128, 128), {"embed_dim": 24, "depths": [1, 1, 2, 1]}),
 }
+
+
+def can_build(spec):
+    """Return whether the architecture's library can be imported."""
+    with contextlib.suppress(ImportError):
+        _import_torchvision()
+    try:
+        importlib.import_module(spec.split(":")[0])
+    except ImportError:
+        return False
+    return True
 
 
 def build(spec):

@@ -206,6 +206,16 @@ class ViT(nn.Module):
         return self.head(x[:, 0] if self.class_token else x[:, self.prefix :].mean(1))
 
 
+class ClassTokenLast(ViT):
+    """The class token, and any registers, after the patches: not where the shape makes them seem."""
+
+    def forward(self, x):
+        x = self.patch_embed(x)
+        x = torch.cat([x, self.prefix_tokens.expand(len(x), -1, -1)], 1) + self.pos_embed
+        x = self.norm(self.blocks(self.norm_pre(self.pos_drop(x))))
+        return self.head(x[:, -1])
+
+
 class SwinStage(nn.Module):
     def __init__(self, inside, outside):
         super().__init__()
@@ -252,3 +262,215 @@ class SwinV1(Swin):
     def forward(self, x):
         x = self.norm(self.layers(self.patch_embed(x).permute(0, 2, 3, 1)))
         return self.head(torch.flatten(self.avgpool(x.permute(0, 3, 1, 2)), 1))
+
+
+class PositionBias(nn.Module):
+    """A small network that makes a table of biases out of offsets, as in Swin V2."""
+
+    def __init__(self, dim, window):
+        super().__init__()
+        steps = torch.linspace(-1, 1, 2 * window - 1)
+        self.register_buffer(
+            "offsets", torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1)
+        )
+        self.cpb_mlp = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, dim))
+
+    def forward(self, x):
+        table = self.cpb_mlp(self.offsets[None])  # (1, 2 w - 1, 2 w - 1, dim)
+        return x + 0.1 * table.mean((1, 2))[:, None, None]
+
+
+class SwinV2Stage(SwinStage):
+    def __init__(self, inside, outside):
+        super().__init__(inside, outside)
+        self.attn = PositionBias(outside, 4)
+
+    def forward(self, x):
+        return self.attn(super().forward(x))
+
+
+class SwinV2(Swin):
+    """A layer of each block returns a square table that does not depend on the image."""
+
+    def __init__(self):
+        super().__init__()
+        stages = [(8, 8), (8, 16), (16, 32), (32, 40)]
+        self.layers = nn.Sequential(*(SwinV2Stage(*stage) for stage in stages))
+
+
+class Hiera(nn.Module):
+    """Tokens in the order of mask units: those of each 2 x 2 window lie a quarter of all apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = nn.Conv2d(3, 24, 17, 16, 8)
+        self.blocks = nn.Sequential(*(TransformerBlock(24) for _ in range(2)))
+        self.norm, self.head = nn.LayerNorm(24), nn.Linear(24, CLASSES)
+
+    def forward(self, x):
+        x = self.patch_embed(x)
+        corners = [x[:, :, i::2, j::2].flatten(2) for i in (0, 1) for j in (0, 1)]
+        return self.head(self.norm(self.blocks(torch.cat(corners, 2).mT).mean(1)))
+
+
+class EfficientFormer(nn.Module):
+    """Maps, and tokens in the last stage."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(conv(3, 8, stride=2), nn.ReLU(), conv(8, 8, stride=2), nn.ReLU())
+        self.stages = nn.Sequential(
+            BasicBlock(8, 8, 1),
+            BasicBlock(8, 16, 2),
+            BasicBlock(16, 24, 2),
+            nn.Sequential(PatchMerging(24, 24), TransformerBlock(24)),
+        )
+        self.norm, self.head = nn.LayerNorm(24), nn.Linear(24, CLASSES)
+
+    def forward(self, x):
+        return self.head(self.norm(self.stages(self.stem(x))).mean(1))
+
+
+class PatchMerging(nn.Module):
+    """A map to tokens on half the grid."""
+
+    def __init__(self, inside, outside):
+        super().__init__()
+        self.conv = conv(inside, outside, stride=2)
+
+    def forward(self, x):
+        return self.conv(x).flatten(2).mT
+
+
+class ChannelAttention(nn.Module):
+    """Attention of channels over tokens, as in every other block of DaViT."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x.flatten(2).mT).chunk(3, -1)
+        weights = (q.mT @ k / q.shape[1]).softmax(-1)  # (B, C, C)
+        return x + self.proj(v @ weights.mT).mT.unflatten(2, x.shape[2:])
+
+
+class DaViT(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 7, 4, 3)
+        self.stages = nn.Sequential(
+            *(nn.Sequential(nn.Conv2d(a, b, 2, 2), ChannelAttention(b)) for a, b in
+              [(16, 24), (24, 32), (32, 40)])
+        )  # fmt: skip
+        self.norm_pre, self.head = nn.BatchNorm2d(40), nn.Linear(40, CLASSES)
+
+    def forward(self, x):
+        return self.head(self.norm_pre(self.stages(self.stem(x))).mean((2, 3)))
+
+
+class SpatialReduction(nn.Module):
+    """Attention to keys on a grid that a strided convolution made coarser, as in PVT."""
+
+    def __init__(self, dim, ratio):
+        super().__init__()
+        self.norm1, self.q, self.kv = (
+            nn.LayerNorm(dim),
+            nn.Linear(dim, dim),
+            nn.Linear(dim, 2 * dim),
+        )
+        self.sr, self.norm = nn.Conv2d(dim, dim, ratio, ratio), nn.LayerNorm(dim)
+
+    def forward(self, x):  # (B, h, w, C), as tokens
+        tokens = self.norm1(x.flatten(1, 2))
+        coarse = self.norm(self.sr(tokens.mT.unflatten(2, x.shape[1:3])).flatten(2).mT)
+        k, v = self.kv(coarse).chunk(2, -1)
+        attended = (self.q(tokens) @ k.mT / 4).softmax(-1) @ v
+        return x + attended.unflatten(1, x.shape[1:3])
+
+
+class PVTStage(nn.Module):
+    def __init__(self, inside, outside, stride, ratio):
+        super().__init__()
+        self.downsample = nn.Conv2d(inside, outside, stride, stride)
+        self.block = SpatialReduction(outside, ratio)
+
+    def forward(self, x):
+        x = self.downsample(x).permute(0, 2, 3, 1)
+        return self.block(x).permute(0, 3, 1, 2)
+
+
+class PVT(nn.Module):
+    """At 128 x 128 the grid is 32 wide, and there are as many channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.stages = nn.Sequential(
+            PVTStage(3, 32, 4, 4), PVTStage(32, 48, 2, 2), PVTStage(48, 64, 2, 2)
+        )
+        self.head = nn.Linear(64, CLASSES)
+
+    def forward(self, x):
+        return self.head(self.stages(x).mean((2, 3)))
+
+
+class ConvNeXt(nn.Module):
+    """The first stage is a stem of patches; a map is pooled before it is normalized."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.BatchNorm2d(8))
+        self.stages = nn.Sequential(
+            BasicBlock(8, 8, 1),
+            *(nn.Sequential(nn.Sequential(nn.BatchNorm2d(a), nn.Conv2d(a, b, 2, 2)),
+                            BasicBlock(b, b, 1)) for a, b in [(8, 16), (16, 24), (24, 32)]),
+        )  # fmt: skip
+        self.norm, self.head = nn.LayerNorm(32), nn.Linear(32, CLASSES)
+
+    def forward(self, x):
+        return self.head(self.norm(self.stages(self.stem(x)).mean((2, 3))))
+
+
+class Distilled(ViT):
+    """A class and a distillation token, and a head for each, as in DeiT."""
+
+    def __init__(self, image_size=(224, 224)):
+        super().__init__(image_size, registers=1)
+        self.head_dist = nn.Linear(24, CLASSES)
+
+    def forward(self, x):
+        x = self.patch_embed(x)
+        x = torch.cat([self.prefix_tokens.expand(len(x), -1, -1), x], 1) + self.pos_embed
+        x = self.norm(self.blocks(self.norm_pre(self.pos_drop(x))))
+        return (self.head(x[:, 0]) + self.head_dist(x[:, 1])) / 2
+
+
+class Encoder(nn.Module):
+    """As of transformers: the last hidden state, and beside it what is pooled and normalized."""
+
+    def __init__(self):
+        super().__init__()
+        self.embeddings, self.encoder = nn.Conv2d(3, 8, 4, 4), nn.ModuleDict()
+        self.encoder["stages"] = nn.ModuleList([BasicBlock(8, 8, 1), BasicBlock(8, 16, 2),
+                                                BasicBlock(16, 24, 2), BasicBlock(24, 32, 2)])  # fmt: skip
+        self.layernorm = nn.LayerNorm(32)
+
+    def forward(self, pixel_values):
+        x = self.embeddings(pixel_values)
+        for stage in self.encoder["stages"]:
+            x = stage(x)
+        return {"last_hidden_state": x, "pooler_output": self.layernorm(x.mean((2, 3)))}
+
+
+class ForImageClassification(nn.Module):
+    """As of transformers: called by keyword, and returns a mapping."""
+
+    def __init__(self):
+        super().__init__()
+        self.convnext, self.classifier = Encoder(), nn.Linear(32, CLASSES)
+
+    def forward(self, pixel_values=None, labels=None):
+        return {
+            "loss": None,
+            "logits": self.classifier(self.convnext(pixel_values)["pooler_output"]),
+        }

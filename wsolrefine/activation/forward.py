@@ -13,6 +13,7 @@ from wsolrefine._check import check_tensors, check_values
 from wsolrefine._options import check_call, check_function, check_logits, kind_of
 from wsolrefine.activation.calling import Call, call_model
 from wsolrefine.activation.cams import gap_cam, grad_cam
+from wsolrefine.activation.closest import closest
 from wsolrefine.activation.gradient import GraphStart, check_differentiable
 from wsolrefine.activation.heads import Heads
 from wsolrefine.activation.hooks import (
@@ -28,7 +29,6 @@ from wsolrefine.activation.labels import as_labels, choose_labels
 from wsolrefine.activation.layers import Layers, find_layers
 from wsolrefine.activation.layout import laid_out, lay_out
 from wsolrefine.activation.outputs import Logits, classes_of, logits_of
-from wsolrefine.activation.probe import closest
 from wsolrefine.functional._numeric import working
 from wsolrefine.functional.tokens import tokens_to_map
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from wsolrefine.activation.closest import distance
 from wsolrefine.activation.hooks import Hook, first_input, first_tensor
+from wsolrefine.functional._numeric import working
 
 
 class Head(NamedTuple):
@@ -51,6 +54,36 @@ class Heads:
             self.found.append(Head(name, module, source, result))
 
         return hook
+
+
+def linear_heads(passes: Sequence[Heads], logits: Tensor) -> dict[str, Tensor]:
+    """Return what each linear layer read that returned the logits, by its name."""
+    names = dict.fromkeys(head.name for head in passes[-1].found)
+    heads = {}
+    for name in names:
+        found = [[head for head in one.found if head.name == name][-1:] for one in passes]
+        if not all(found):
+            continue
+        source = torch.cat([one[0].source for one in found])[: len(logits)]
+        result = torch.cat([one[0].result for one in found])[: len(logits)]
+        if torch.equal(result, logits) and _is_linear(found[0][0].module, source, result):
+            heads[name] = source
+    return heads
+
+
+def _is_linear(module: nn.Module, source: Tensor, result: Tensor) -> bool:
+    """Return whether the layer multiplies a vector by its ``weight``."""
+    if not isinstance(module, (nn.Linear, nn.Conv2d)) or not isinstance(module.weight, Tensor):
+        return False
+    pooled = working(source)
+    weight = module.weight.detach().flatten(1).to(pooled.dtype)
+    if weight.shape[1] != pooled.shape[1] or len(weight) != result.shape[1]:
+        return False
+    product = pooled @ weight.mT
+    scores = product if module.bias is None else product + module.bias.detach()
+    # A subclass may do something else with its weight, such as a cosine: compare the values, as
+    # closely as arithmetic in TF32 or bfloat16 allows.
+    return distance(scores, result) < 0.05
 
 
 def _is_vector(tensor: Tensor) -> bool:

@@ -62,6 +62,11 @@ def check_model(model: nn.Module) -> None:
         kind = kind_of(model)
         hint = ", use its .model" if hasattr(model, "model") else ""
         raise TypeError(f"model: expected an nn.Module, got {kind}{hint}")
+    if isinstance(model, torch.jit.ScriptModule):  # it takes no hooks, or does not call them
+        kind = type(model).__name__
+        raise TypeError(
+            f"model: expected an nn.Module that is neither scripted nor traced, got {kind}"
+        )
 
 
 def submodule(model: nn.Module, name: str) -> nn.Module:

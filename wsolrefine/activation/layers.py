@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from wsolrefine.activation.calling import Call
 from wsolrefine.activation.gradient import last_with_gradient
 from wsolrefine.activation.hooks import evaluation
 from wsolrefine.activation.layout import reader
+from wsolrefine.activation.names import check_maps, check_names
 from wsolrefine.activation.outputs import Logits
 from wsolrefine.activation.probe import Map, Probe
 from wsolrefine.activation.stages import Stages
@@ -35,6 +36,7 @@ def find_layers(
     model: nn.Module,
     images: Tensor,
     *,
+    features: Sequence[str] | None = None,
     to_map: Callable[[Tensor], Tensor] | None = None,
     logits: Logits | None = None,
     call: Call | None = None,
@@ -45,6 +47,8 @@ def find_layers(
     result depends on these alone; it is left as it was. It runs on 18 images: two of noise, and the
     first with one of 4x4 parts changed at a time. They go through together, or in smaller batches
     if they are large or the model cannot take as many; Grad-CAM takes two or more passes besides.
+    With the statistics of every layer, it takes a few times as long as a pass of 18 images: call it
+    once for each size.
 
     A layer counts only if its output is a map of the image: it has the image's aspect and at least
     two channels, differs between images, has no border that does not, and changes where the image
@@ -70,6 +74,8 @@ def find_layers(
     Args:
         model: a classifier that maps images (B, C, H, W) to logits (B, num_classes).
         images: ``(B, C, H, W)``, in the spatial size of all later calls.
+        features: names of the layers to take features from, which are checked as all others are;
+            None finds them.
         to_map: rearranges any layer's output to ``(B, C, h, w)``; a layer for which it raises is
             passed over. By default the grid and the number of prefix tokens (up to 16) are inferred
             from the shape, as are channels that come last, as in Swin. This is ambiguous only where
@@ -86,9 +92,9 @@ def find_layers(
 
     Raises:
         TypeError: ``images`` is not a floating-point tensor, or an argument is of another kind.
-        ValueError: ``images`` is not ``(B, C, H, W)``, no layer or only untrained (zero) weights
-            lead to the logits, several outputs can be logits, or Grad-CAM needs weights that were
-            made under ``inference_mode``.
+        ValueError: ``images`` is not ``(B, C, H, W)``, one of ``features`` is no layer or no map of
+            the image, no layer or only untrained (zero) weights lead to the logits, several outputs
+            can be logits, or Grad-CAM needs weights that were made under ``inference_mode``.
 
     Example:
         >>> from torch import nn
@@ -104,9 +110,14 @@ def find_layers(
     check_tensors(images=(images, "B C H W"))
     check_values(images=images)
     with torch.inference_mode(False), evaluation(model):
+        if features is not None:
+            check_names(model, features)
         probe, stages = _probed(model, images, to_map, logits, call)
+        if features is not None:
+            check_maps(probe, features)
         cam, head = probe.averaged() or (last_with_gradient(probe, stages), None)
-    return Layers(tuple(one.name for one in _feature_layers(stages)), cam, head)
+    names = features or [one.name for one in _feature_layers(stages)]
+    return Layers(tuple(names), cam, head)
 
 
 def find_stages(
@@ -167,7 +178,7 @@ def _probed(
     check_call(call)
     read = reader((images.shape[-2], images.shape[-1]), to_map)
     probe = Probe(model, images, read, logits=logits, call=call)
-    stages = Stages(model, probe.outputs.values())
+    stages = Stages(model, probe.outputs.values(), probe.grids)
     if not stages.sizes:
         raise ValueError(
             "model: expected a layer whose output is a map of the image, got none of "

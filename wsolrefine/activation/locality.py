@@ -17,6 +17,9 @@ PARTS = 4
 NOISE = 2
 """Number of images of noise before the changed ones."""
 
+ELSEWHERE = "changed where the image did not"
+"""How the faults begin of a grid whose cells are not those of the image."""
+
 _CELLS = 16  # a finer grid is averaged to this many cells a side
 _NUMBERS = 2048  # are kept of a map: more channels are projected to as many as that allows
 _SHARE = 14 / 16  # of the parts that must be found again
@@ -71,8 +74,9 @@ def fault(cells: Tensor, border: Tensor, image_size: tuple[int, int]) -> str | N
     possible = [bool(part.any()) for part in _parts(*image_size)]
     found = [there for there, some in zip(_found(share), possible, strict=True) if some]
     if sum(found) < ceil(_SHARE * len(found)):
-        return f"changed where the image did not ({len(found) - sum(found)} of {len(found)} parts)"
-    return None
+        return f"{ELSEWHERE} ({len(found) - sum(found)} of {len(found)} parts)"
+    side = _wrapped(share, border)
+    return f"{ELSEWHERE} (the {side} border is from the opposite side)" if side else None
 
 
 def _shares(change: Tensor) -> Tensor:
@@ -105,6 +109,29 @@ def _found(share: Tensor) -> list[bool]:
             together = torch.corrcoef(torch.stack([place, part.to(place)]))[0, 1]
             found = found & bool(together > _CORRELATION)
     return [bool(there) for there in found]
+
+
+def _wrapped(share: Tensor, border: Tensor) -> str | None:
+    """Return the side of the border that changes with the opposite side of the image, if any.
+
+    Tokens that are laid out one too early move by one cell, too little to be seen in the parts. But
+    each row then ends with the first cell of the next.
+    """
+    change = (border[NOISE:] - border[0]).double().square().sum(1)  # (16, 4)
+    sides = _shares(change[..., None])[..., 0].unbind(1)
+    strips = (share[:, 0], share[:, -1], share[..., 0], share[..., -1])
+    for at, name in enumerate(("top", "bottom", "left", "right")):
+        axis, high = divmod(at, 2)
+        cells = share.shape[1 + axis]
+        if cells < PARTS:
+            continue
+        # Cells that were averaged do not show their border.
+        side = strips[at].sum(1) if cells < _CELLS else sides[at]
+        place = torch.arange(PARTS**2, device=side.device) // (1 if axis else PARTS) % PARTS
+        near = PARTS - 1 if high else 0
+        if side[place == near].sum() <= side[place == PARTS - 1 - near].sum():
+            return name
+    return None
 
 
 def _within(cell: Tensor, part: Tensor, cells: int) -> Tensor:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import inf
-from typing import Any, NamedTuple, TypeVar
+from contextlib import suppress
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from wsolrefine.activation.calling import Call, call_model
-from wsolrefine.activation.heads import Heads
-from wsolrefine.activation.hooks import Hook, first_input, first_tensor, hooked
-from wsolrefine.activation.layout import Read, fits
-from wsolrefine.activation.locality import NOISE, fault, probe_images, sketch
+from wsolrefine.activation.calling import Call
+from wsolrefine.activation.closest import closest
+from wsolrefine.activation.heads import linear_heads
+from wsolrefine.activation.layout import Read
+from wsolrefine.activation.locality import ELSEWHERE, NOISE, fault, probe_images
 from wsolrefine.activation.outputs import Logits, classes_of, logits_of
-from wsolrefine.functional._numeric import working
-
-T = TypeVar("T")
+from wsolrefine.activation.passes import Pass, Seen
 
 _PIXELS = 18 * 256 * 256  # of the images of one pass
 
@@ -32,21 +30,12 @@ class Map(NamedTuple):
     weighted: bool  # whether the layer, or one inside it, has parameters
 
 
-class _Seen(NamedTuple):
-    """What is kept of a tensor for some of the images."""
-
-    shape: tuple[int, ...]
-    fault: str | None = None
-    size: tuple[int, int] = (0, 0)
-    means: tuple[Tensor, Tensor] | None = None
-    sketch: tuple[Tensor, Tensor] | None = None
-
-
 class Probe:
     """Maps among all outputs and inputs, in running order, and the heads that return the logits.
 
     Only statistics are kept: all outputs of a large network would not fit into memory. What is no
-    map of the image is in ``faults``, with the reason.
+    map of the image is in ``faults``, with the reason. ``grids`` are those of all outputs, also of
+    the ones whose cells are not where the image is.
     """
 
     def __init__(
@@ -61,14 +50,29 @@ class Probe:
         self.model, self.read, self.size = model, read, (images.shape[-2], images.shape[-1])
         self.noise = probe_images(images)
         self.how, self.call = logits, call
+        self._modules = dict(model.named_modules())
         self.faults: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self.grids: dict[str, tuple[int, int]] = {}
         passes = self._passes(len(images))
         self.count = passes[0].batch
-        self.outputs = self._maps([one.outputs for one in passes])
-        self.inputs = self._maps([one.inputs for one in passes])
+        self.outputs: dict[str, Map] = {}
+        self.inputs: dict[str, Map] = {}
+        for name in passes[-1].outputs:
+            parts = [one.outputs[name] for one in passes if name in one.outputs]
+            why = self._fault(parts)
+            if why is None:
+                self.outputs[name] = self._map(name, parts)
+            else:
+                self.faults[name] = (why, parts[-1].shape)
+            if why is None or why.startswith(ELSEWHERE):
+                self.grids[name] = parts[0].size
+        for name in passes[-1].inputs:
+            parts = [one.inputs[name] for one in passes if name in one.inputs]
+            if self._fault(parts) is None:
+                self.inputs[name] = self._map(name, parts)
         first = passes[: max(1, NOISE // passes[0].count)]
-        self.logits = torch.cat([one.logits(self)[: one.count] for one in first])[:NOISE]
-        self.heads = _linear_heads([one.heads for one in first], self.logits)
+        self.logits = torch.cat([self._logits(one)[: one.count] for one in first])[:NOISE]
+        self.heads = linear_heads([one.heads for one in first], self.logits)
 
     def averaged(self) -> tuple[str, str | None] | None:
         """Return (cam, head) of the map whose mean the head reads; no head if it is the logits."""
@@ -86,167 +90,44 @@ class Probe:
         name = closest(means, self.logits)
         return None if name is None else (name, None)
 
-    def _passes(self, given: int) -> list[_Pass]:
+    def _passes(self, given: int) -> list[Pass]:
         """Run the images together, else one by one, else as many at a time as were given."""
         pixels = self.size[0] * self.size[1]
         together = max(1, min(len(self.noise), _PIXELS // pixels))
         counts = list(dict.fromkeys([together, 1, given or 1]))
-        for count in counts:
-            try:
+        for count in counts[:-1]:
+            with suppress(Exception):  # what a model raises for a number of images it cannot take
                 return list(self._run(count))
-            except Exception:  # whatever a model raises for a number of images that it cannot take
-                if count == counts[-1]:
-                    raise
-        raise AssertionError("one of the passes returns or raises")
+        return list(self._run(counts[-1]))
 
-    def _run(self, count: int) -> Iterator[_Pass]:
+    def _run(self, count: int) -> Iterator[Pass]:
         for start in range(0, len(self.noise), count):
             batch = self.noise[start : start + count]
             missing = count - len(batch) if count < len(self.noise) else 0
             batch = torch.cat([batch, batch[-1:].expand(missing, -1, -1, -1)])
             noise = max(0, min(NOISE - start, count))
-            yield _Pass(self, batch, len(batch) - missing, noise, self.call)
+            count_here = len(batch) - missing
+            yield Pass(self.model, batch, self.read, self.call, count=count_here, noise=noise)
 
-    def _maps(self, tables: Sequence[dict[str, _Seen]]) -> dict[str, Map]:
-        maps = {}
-        modules = dict(self.model.named_modules())
-        for name in tables[-1]:
-            parts = [table[name] for table in tables if name in table]
-            why = next((part.fault for part in parts if part.fault), None)
-            if why is None and len({(part.size, part.shape[1:]) for part in parts}) > 1:
-                why = "of another shape for other images"
-            if why is None:
-                cells, border = (
-                    torch.cat([part.sketch[i] for part in parts if part.sketch]) for i in (0, 1)
-                )
-                why = fault(cells, border, self.size)
-            if why is not None:
-                self.faults.setdefault(name, (why, parts[-1].shape))
-                continue
-            means = [
-                torch.cat([part.means[i] for part in parts if part.means])[:NOISE] for i in (0, 1)
-            ]
-            weighted = next(modules[name].parameters(), None) is not None
-            size, channels = parts[0].size, means[0].shape[1]
-            maps[name] = Map(name, size, channels, (means[0], means[1]), weighted)
-        return maps
-
-
-class _Pass:
-    """One forward pass over some of the images."""
-
-    def __init__(
-        self,
-        probe: Probe,
-        images: Tensor,
-        count: int,
-        noise: int,
-        call: Call | None,
-    ) -> None:
-        self.read, self.size, self.batch = probe.read, probe.size, len(images)
-        self.count, self.noise = count, noise
-        self.outputs: dict[str, _Seen] = {}
-        self.inputs: dict[str, _Seen] = {}
-        self._recent: list[tuple[Tensor, int, _Seen]] = []
-        self.heads = Heads(probe.model)
-        names = [name for name, _ in probe.model.named_modules() if name]
-        hooks = [(name, self._note(name)) for name in names] + self.heads.hooks
-        with torch.no_grad(), hooked(probe.model, hooks):
-            self._output = call_model(probe.model, images, call)
-        self._recent.clear()
-
-    def logits(self, probe: Probe) -> Tensor:
-        """Return the logits of this pass; what cannot be read is not tried with other batches."""
-        classes = classes_of(probe.model)
-        scores = logits_of(self._output, self.batch, probe.how, self.heads, classes)
+    def _logits(self, one: Pass) -> Tensor:
+        scores = logits_of(one.output, one.batch, self.how, one.heads, classes_of(self.model))
         return scores.detach()
 
-    def _note(self, name: str) -> Hook:
-        def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            for table, tensor in (
-                (self.inputs, first_input(args, kwargs)),
-                (self.outputs, first_tensor(output)),
-            ):
-                table.pop(name, None)  # a layer that runs again counts at its last run
-                if tensor is not None:
-                    table[name] = self._seen(tensor)
+    def _fault(self, parts: Sequence[Seen]) -> str | None:
+        """Return why what was seen of a tensor in all passes is no map; None if it is one."""
+        why = next((part.fault for part in parts if part.fault), None)
+        if why is not None:
+            return why
+        if len({(part.size, part.shape[1:]) for part in parts}) > 1:
+            return "of another shape for other images"
+        cells, border = (
+            torch.cat([part.sketch[i] for part in parts if part.sketch]) for i in (0, 1)
+        )
+        return fault(cells, border, self.size)
 
-        return hook
-
-    def _seen(self, tensor: Tensor) -> _Seen:
-        # A block returns what its last layer returned, and the next one reads it.
-        for other, version, seen in self._recent:
-            if other is tensor and version == _version(tensor):
-                return seen
-        seen = self._look(tensor)
-        self._recent = [*self._recent[-1:], (tensor, _version(tensor), seen)]
-        return seen
-
-    def _look(self, tensor: Tensor) -> _Seen:
-        shape = tuple(tensor.shape)
-        if len(shape) == 0 or shape[0] != self.batch:
-            return _Seen(shape, "not one for each image")
-        maps = self.read(tensor[: self.count])
-        if maps is None or not fits((maps.shape[-2], maps.shape[-1]), self.size):
-            return _Seen(shape, "without a grid of the image's aspect")
-        if maps.shape[1] < 2:
-            return _Seen(shape, "of one channel")
-        size, means = (maps.shape[-2], maps.shape[-1]), None
-        if self.noise:
-            first = working(maps[: self.noise])
-            means = (first.mean((-2, -1)), first.relu().mean((-2, -1)))
-        return _Seen(shape, None, size, means, sketch(maps))
-
-
-def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version
-
-
-def _linear_heads(passes: Sequence[Heads], logits: Tensor) -> dict[str, Tensor]:
-    """Return what each linear layer read that returned the logits, by its name."""
-    names = dict.fromkeys(head.name for head in passes[-1].found)
-    heads = {}
-    for name in names:
-        found = [[head for head in one.found if head.name == name][-1:] for one in passes]
-        if not all(found):
-            continue
-        source = torch.cat([one[0].source for one in found])[: len(logits)]
-        result = torch.cat([one[0].result for one in found])[: len(logits)]
-        if torch.equal(result, logits) and _is_linear(found[0][0].module, source, result):
-            heads[name] = source
-    return heads
-
-
-def closest(candidates: Sequence[tuple[T, Tensor]], expected: Tensor) -> T | None:
-    """Return the key of the first candidate closest to ``expected``; None if all are too far."""
-    distances = [_distance(values, expected) for _, values in candidates]
-    best = min(distances, default=inf)
-    rounding = torch.finfo(expected.dtype).eps
-    # A mean is summed in the working precision and rounded once to the tensor's.
-    if best > max(4 * rounding, torch.finfo(working(expected).dtype).eps ** 0.5):
-        return None
-    return candidates[distances.index(best)][0]
-
-
-def _distance(values: Tensor, expected: Tensor) -> float:
-    """Return the norm of the difference relative to that of ``expected``."""
-    if values.shape != expected.shape:
-        return inf
-    difference = float(torch.linalg.vector_norm(working(values) - working(expected)))
-    norm = float(torch.linalg.vector_norm(working(expected)))
-    return difference / norm if difference < inf and norm > 0 else (inf if difference else 0.0)
-
-
-def _is_linear(module: nn.Module, source: Tensor, result: Tensor) -> bool:
-    """Return whether the layer multiplies a vector by its ``weight``."""
-    if not isinstance(module, (nn.Linear, nn.Conv2d)) or not isinstance(module.weight, Tensor):
-        return False
-    pooled = working(source)
-    weight = module.weight.detach().flatten(1).to(pooled.dtype)
-    if weight.shape[1] != pooled.shape[1] or len(weight) != result.shape[1]:
-        return False
-    product = pooled @ weight.mT
-    scores = product if module.bias is None else product + module.bias.detach()
-    # A subclass may do something else with its weight, such as a cosine: compare the values, as
-    # closely as arithmetic in TF32 or bfloat16 allows.
-    return _distance(scores, result) < 0.05
+    def _map(self, name: str, parts: Sequence[Seen]) -> Map:
+        plain, positive = (
+            torch.cat([part.means[i] for part in parts if part.means])[:NOISE] for i in (0, 1)
+        )
+        weighted = next(self._modules[name].parameters(), None) is not None
+        return Map(name, parts[0].size, plain.shape[1], (plain, positive), weighted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import prod
 
 from torch import nn
@@ -16,18 +16,23 @@ class Stages:
     Args:
         model: the network.
         maps: outputs that are maps of the image, in running order.
+        grids: of all outputs with a grid, in running order, also of those that are no maps.
 
     """
 
-    def __init__(self, model: nn.Module, maps: Iterable[Map]) -> None:
+    def __init__(
+        self, model: nn.Module, maps: Iterable[Map], grids: Mapping[str, tuple[int, int]]
+    ) -> None:
         maps = list(maps)
         # Pooling or padding alone makes no stage: some layer with weights has an output on it.
         sizes = {one.size for one in maps if one.weighted}
         self.maps = [one for one in maps if one.size in sizes]
-        self._named = {one.name: one for one in self.maps}
+        self._named = {one.name for one in self.maps}
+        passed_over = {one.name for one in maps} - self._named
+        self._grids = {name: grid for name, grid in grids.items() if name not in passed_over}
         self._modules = dict(model.named_modules())
         # Keys and values that attention pools, inside a block on a finer grid, are no stage.
-        outermost = [one for one in self.maps if self.depth(one) == 0]
+        outermost = [one for one in self.maps if self.depth(one) == 0] or self.maps
         outermost = [one for one in outermost if not self._is_inside_finer(one)] or outermost
         # The first layers of a block may still run on the grid of the stage before, as an
         # expansion before a strided convolution does: they belong to the next stage.
@@ -47,33 +52,33 @@ class Stages:
 
     def depth(self, one: Map) -> int:
         """Return how many of the modules around a layer have their outputs on its grid."""
-        return sum(other.size == one.size for other in self._around(one.name))
+        return sum(self._grids[around] == one.size for around in self._around(one.name))
 
-    def _around(self, name: str) -> list[Map]:
-        """Return the modules around a layer that have an output, from outside to inside."""
+    def _around(self, name: str) -> list[str]:
+        """Return the modules around a layer that return a grid, from outside to inside."""
         # A list of modules without an output, like ``blocks`` of ``blocks.3``, does not count.
         parts = name.split(".")
         names = [".".join(parts[:end]) for end in range(1, len(parts))]
-        return [self._named[name] for name in names if name in self._named]
+        return [name for name in names if name in self._grids]
 
     def _is_inside_finer(self, one: Map) -> bool:
-        return any(prod(other.size) > prod(one.size) for other in self._around(one.name))
+        around = [name for name in self._around(one.name) if name in self._named]
+        return any(prod(self._grids[name]) > prod(one.size) for name in around)
 
     def _begins_a_block(self, one: Map) -> bool:
         """Return whether a module around the layer leads from its grid to the next coarser one."""
-        return any(self._leads_on(other, one.size) for other in self._around(one.name))
+        return any(self._leads_on(around, one.size) for around in self._around(one.name))
 
-    def _leads_on(self, around: Map, size: tuple[int, int]) -> bool:
-        inside = [other for other in self.maps if other.name.startswith(f"{around.name}.")]
-        others = {other.size for other in inside if other.size != size} | {around.size}
-        if len(others) > 1 or around.size == size:
+    def _leads_on(self, around: str, size: tuple[int, int]) -> bool:
+        inside = {name: grid for name, grid in self._grids.items() if name.startswith(f"{around}.")}
+        others = {grid for grid in inside.values() if grid != size} | {self._grids[around]}
+        if len(others) > 1 or self._grids[around] == size:
             return False  # it holds several stages
         # A stage that ends with its downsampling: most of it runs before, blocks among it.
-        leaves = [other for other in inside if self._is_leaf(other.name)]
-        before = [other.size == size for other in leaves]
-        fine = [other for other in inside if other.size == size]
+        before = [grid == size for name, grid in inside.items() if self._is_leaf(name)]
+        fine = [name for name, grid in inside.items() if grid == size]
         at_its_end = before == sorted(before, reverse=True) and 2 * sum(before) > len(before)
-        return not (at_its_end and any(self._is_block(other.name) for other in fine))
+        return not (at_its_end and any(self._is_block(name) for name in fine))
 
     def _is_leaf(self, name: str) -> bool:
         return next(self._modules[name].children(), None) is None

@@ -60,8 +60,9 @@ class Localizer(nn.Module):
         threshold: value of a map in [0, 1) above which a pixel belongs to the object; None: that of
             the method (0.5 for a function of your own).
         parts: ``"largest"`` keeps the largest component of a mask, ``"all"`` all of them.
-        layers: what :func:`wsolrefine.find_layers` returns; or names of the layers to take
-            features from, from fine to coarse, and the CAM's layer is found; None finds all.
+        layers: what :func:`wsolrefine.find_layers` returns, which is used unchecked; or names of
+            the layers to take features from, from fine to coarse, which are checked once for each
+            size of images, while the CAM's layer is found; None finds all.
         to_map: lays a layer's output out as ``(B, C, h, w)``, see :func:`wsolrefine.find_layers`.
         preprocess: a PIL image to ``(3, H, W)``, for images that are not tensors. It must not crop:
             boxes are scaled back to the whole image. None: the classifier's, or what a model of
@@ -254,8 +255,7 @@ class Localizer(nn.Module):
             return given
         size = tuple(images.shape[1:])
         if size not in self._found:
-            found = find_layers(self.model, images, **self._reading())
-            self._found[size] = found if given is None else found._replace(features=tuple(given))
+            self._found[size] = find_layers(self.model, images, features=given, **self._reading())
         return self._found[size]
 
     def _reading(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import torch
 
 from wsolrefine import Layers, Localizer, class_activation, find_layers
 from wsolrefine.data import read_image
+from wsolrefine.localization.class_maps import probabilities
 from wsolrefine.localization.masks import enlarge, masks_and_boxes
 from wsolrefine.localization.methods import METHODS
 from wsolrefine.viz import draw_boxes, overlay
@@ -54,7 +55,7 @@ def run_stages(
         with clock(seconds, "box"):
             _, boxes = masks_and_boxes(maps["scg"], size, thresholds["scg"], "largest")
         _, cam_boxes = masks_and_boxes(maps["cam"], size, thresholds["cam"], "largest")
-    confidence, label = (value.item() for value in found.logits.softmax(1).max(1))
+    confidence, label = (value.item() for value in probabilities(found.logits).max(1))
     pixels = np.asarray(image)
     overlays = [overlay(pixels, enlarge(map, size)[0, 0]) for map in maps.values()]
     width = max(1, max(size) // 80)  # the image is shown at about a quarter of its size
