@@ -71,7 +71,10 @@ def check_model(model: nn.Module) -> None:
 
 def submodule(model: nn.Module, name: str) -> nn.Module:
     """Return the module of that name, or raise and suggest the closest name."""
-    modules: dict[str, nn.Module] = dict(model.named_modules(remove_duplicate=False))
+    return _named(dict(model.named_modules(remove_duplicate=False)), name)
+
+
+def _named(modules: dict[str, nn.Module], name: str) -> nn.Module:
     if not isinstance(name, str) or name not in modules:
         close = difflib.get_close_matches(str(name), modules, n=1)
         hint = f" (close: {close[0]!r})" if close else ""
@@ -83,7 +86,8 @@ def submodule(model: nn.Module, name: str) -> nn.Module:
 def hooked(model: nn.Module, hooks: Sequence[tuple[str, Hook]]) -> Iterator[None]:
     """Attach forward hooks by layer name; remove them at the end, even after an error."""
     check_model(model)
-    targets = [(submodule(model, name), hook) for name, hook in hooks]
+    modules = dict(model.named_modules(remove_duplicate=False))  # once: a probe hooks every layer
+    targets = [(_named(modules, name), hook) for name, hook in hooks]
     with ExitStack() as stack:
         if _is_compiled(model) and hasattr(torch.compiler, "set_stance"):  # since torch 2.6
             # Code that was compiled before the hooks were attached would not call them.
