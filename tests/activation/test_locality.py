@@ -146,7 +146,7 @@ def test_tokens_with_the_class_token_last_are_passed_over(size, registers):
     with pytest.raises(
         ValueError, match=r"^layers: expected a map of the image from 'norm' .* not"
     ):
-        find_layers(model, images, features=["norm"])
+        find_layers(model, images, layers=["norm"])
     if not registers:
         grid = (size[0] // 16, size[1] // 16)
         layers = find_layers(
@@ -156,7 +156,7 @@ def test_tokens_with_the_class_token_last_are_passed_over(size, registers):
 
 
 FEATURES = [
-    lambda model, names: find_layers(model, IMAGES, features=names),
+    lambda model, names: find_layers(model, IMAGES, layers=names),
     lambda model, names: Localizer(model, layers=names)(IMAGES),
 ]
 
@@ -176,7 +176,7 @@ def test_features_that_the_user_names_are_checked(call, kind):
 @pytest.mark.parametrize(
     ("names", "error", "message"),
     [
-        ("first", TypeError, "layers: expected a sequence of names"),
+        ("first", TypeError, "layers: expected a list of strings, got str"),
         ([], ValueError, r"layers: expected at least one name, got \[\]"),
         (["frist"], ValueError, r"layers: expected names .*, got 'frist' \(close: 'first'\)"),
         (["last.weight"], ValueError, "layers: expected a layer that the model runs, and that"),
@@ -191,7 +191,7 @@ def test_names_that_are_no_features(call, names, error, message):
 def test_a_feature_layer_may_be_called_by_any_of_its_names():
     model = seeded(zoo.ResNet)
     model.alias = model.layer3
-    layers = find_layers(model, IMAGES, features=("layer2", "alias"))
+    layers = find_layers(model, IMAGES, layers=("layer2", "alias"))
     assert layers == Layers(("layer2", "alias"), "layer4", "fc")
 
 

@@ -109,7 +109,12 @@ def test_single_precision_stays_close_to_double(channels, orders):
 @pytest.mark.parametrize(
     ("features", "orders", "error", "message"),
     [
-        (torch.ones(1, 2, 3, 3), (0,), ValueError, "orders: expected integers from 1 to 64, got (0,)"),
+        (
+            torch.ones(1, 2, 3, 3),
+            (0,),
+            ValueError,
+            "orders: expected integers from 1 to 64, got (0,)",
+        ),
         (
             torch.ones(1, 2, 3, 3),
             (1, -2),

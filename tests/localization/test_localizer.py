@@ -572,8 +572,8 @@ def test_layers_may_be_given():
 @pytest.mark.parametrize(
     ("layers", "error", "message"),
     [
-        ("layer3", TypeError, "layers: expected a sequence of names, or Layers, got 'layer3'"),
-        (3, TypeError, "layers: expected a sequence of names, or Layers, got 3"),
+        ("layer3", TypeError, "layers: expected a list of strings, got str"),
+        (3, TypeError, "layers: expected a list of strings, got int"),
         (["layer9"], ValueError, r"layers: expected names from model.named_modules\(\), got 'lay"),
         (
             ["fc"],
@@ -813,7 +813,7 @@ def test_files_that_hold_no_image(tmp_path):
         ("", "str"),
         (b"photo", "bytes"),
         ((image for image in [photograph(5, 5)]), "generator"),
-        (None, "NoneType"),
+        (None, "None"),
         (3, "int"),
     ],
     ids=lambda value: type(value).__name__,
@@ -887,7 +887,7 @@ def test_wrong_size(size):
 @pytest.mark.parametrize(
     ("model", "got"),
     [
-        (None, "NoneType"),
+        (None, "None"),
         ("resnet", "str"),
         (type(build()), "type"),
         (lambda x: x, "function"),
@@ -992,7 +992,7 @@ def test_what_is_no_model_or_no_function_is_named():
         with pytest.raises(TypeError, match=r"got Classifier, use its \.model$"):
             call()
     for name in ("preprocess", "to_map"):
-        with pytest.raises(TypeError, match=f"^{name}: expected a function, got int$"):
+        with pytest.raises(TypeError, match=f"^{name}: expected a function or None, got int$"):
             Localizer(classifier, **{name: 224})
     for size in (224, (0, 224), (1, 2, 3)):
         with pytest.raises(ValueError, match=r"^size: expected \(height, width\) in pixels"):
@@ -1066,7 +1066,7 @@ def test_how_a_model_is_called_and_read_belongs_to_the_localizer():
         exactly_same(pickle.loads(pickle.dumps(localizer))(IMAGES), expected)
     exactly_same(localize(Keyword(), IMAGES, call=pixel_values, logits="logits"), expected)
     for options, message in (
-        ({"logits": 1.5}, "^logits: expected a name, an index or a function, got float"),
+        ({"logits": 1.5}, "^logits: expected a name, an index, a function or None, got float"),
         ({"call": "pixel_values"}, "^call: expected a function .*, got str"),
     ):
         with pytest.raises(TypeError, match=message):

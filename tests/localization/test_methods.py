@@ -214,7 +214,7 @@ def test_maps_made_elsewhere_come_to_the_device_of_the_images(device):
         ("magic", ValueError, "one of scg, sem, gppl, confseg, conv_crf, cam, got 'magic'"),
         ("SCG", ValueError, "one of scg, sem, gppl, confseg, conv_crf, cam, got 'SCG'"),
         ("", ValueError, "one of scg, sem, gppl, confseg, conv_crf, cam, got ''"),
-        (None, TypeError, "a name or a function, got NoneType"),
+        (None, TypeError, "a name or a function, got None"),
         (3, TypeError, "a name or a function, got int"),
         (["scg"], TypeError, "a name or a function, got list"),
     ],

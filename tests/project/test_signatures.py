@@ -50,7 +50,7 @@ SIGNATURES = {
         "connected_components": "(mask, *, connectivity=8)",
         "conv_crf": "(unary, image, *, iterations=5, kernel_size=21, appearance_weight=10.0,"
         " appearance_std=10.0, color_std=0.08, smoothness_weight=1.0, smoothness_std=1.5)",
-        "find_layers": "(model, images, *, features=None, to_map=None, logits=None, call=None)",
+        "find_layers": "(model, images, *, layers=None, to_map=None, logits=None, call=None)",
         "find_stages": "(model, images, *, to_map=None, logits=None, call=None)",
         "fit_gaussian": "(weights)",
         "gap_cam": "(features, weight, labels)",

@@ -36,7 +36,7 @@ def find_layers(
     model: nn.Module,
     images: Tensor,
     *,
-    features: Sequence[str] | None = None,
+    layers: Sequence[str] | None = None,
     to_map: Callable[[Tensor], Tensor] | None = None,
     logits: Logits | None = None,
     call: Call | None = None,
@@ -74,7 +74,7 @@ def find_layers(
     Args:
         model: a classifier that maps images (B, C, H, W) to logits (B, num_classes).
         images: ``(B, C, H, W)``, in the spatial size of all later calls.
-        features: names of the layers to take features from, which are checked as all others are;
+        layers: names of the layers to take features from, which are checked as all others are;
             None finds them.
         to_map: rearranges any layer's output to ``(B, C, h, w)``; a layer for which it raises is
             passed over. By default the grid and the number of prefix tokens (up to 16) are inferred
@@ -92,7 +92,7 @@ def find_layers(
 
     Raises:
         TypeError: ``images`` is not a floating-point tensor, or an argument is of another kind.
-        ValueError: ``images`` is not ``(B, C, H, W)``, one of ``features`` is no layer or no map of
+        ValueError: ``images`` is not ``(B, C, H, W)``, one of ``layers`` is no layer or no map of
             the image, no layer or only untrained (zero) weights lead to the logits, several outputs
             can be logits, or Grad-CAM needs weights that were made under ``inference_mode``.
 
@@ -110,13 +110,13 @@ def find_layers(
     check_tensors(images=(images, "B C H W"))
     check_values(images=images)
     with torch.inference_mode(False), evaluation(model):
-        if features is not None:
-            check_names(model, features)
+        if layers is not None:
+            layers = check_names(model, layers)
         probe, stages = _probed(model, images, to_map, logits, call)
-        if features is not None:
-            check_maps(probe, features)
+        if layers is not None:
+            check_maps(probe, layers)
         cam, head = probe.averaged() or (last_with_gradient(probe, stages), None)
-    names = features or [one.name for one in _feature_layers(stages)]
+    names = layers or [one.name for one in _feature_layers(stages)]
     return Layers(tuple(names), cam, head)
 
 

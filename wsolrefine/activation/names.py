@@ -6,18 +6,19 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from wsolrefine._options import check_texts
 from wsolrefine.activation.hooks import submodule
 from wsolrefine.activation.probe import Probe
 
 
-def check_names(model: nn.Module, names: Sequence[str]) -> None:
-    """Raise unless ``names`` is a sequence of one or more layers of the model."""
-    if isinstance(names, str) or not isinstance(names, Sequence):
-        raise TypeError(f"layers: expected a sequence of names, got {names!r}")
+def check_names(model: nn.Module, names: Sequence[str]) -> list[str]:
+    """Return a list of one or more names of layers of the model, or raise."""
+    names = check_texts("layers", names)
     if not names:
         raise ValueError(f"layers: expected at least one name, got {names!r}")
     for name in names:
         submodule(model, name)
+    return names
 
 
 def check_maps(probe: Probe, names: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ from wsolrefine._options import (
 from wsolrefine.activation.calling import Call
 from wsolrefine.activation.forward import class_activation
 from wsolrefine.activation.layers import Layers, find_layers
+from wsolrefine.activation.names import check_names
 from wsolrefine.activation.outputs import Logits
 from wsolrefine.data.images import UPRIGHT, ImagePolicy, read_image
 from wsolrefine.functional._numeric import working
@@ -140,9 +141,7 @@ class Localizer(nn.Module):
         self.to_map, self.preprocess, self.class_names = to_map, preprocess, class_names
         self.logits, self.call = logits, call
         if layers is not None and not isinstance(layers, Layers):
-            layers = check_texts("layers", layers)
-            if not layers:
-                raise ValueError(f"layers: expected at least one name, got {layers!r}")
+            layers = check_names(self.model, layers)
         self._given = layers
         self._found: dict[tuple[int, ...], Layers] = {}
 
@@ -255,7 +254,7 @@ class Localizer(nn.Module):
             return given
         size = tuple(images.shape[1:])
         if size not in self._found:
-            self._found[size] = find_layers(self.model, images, features=given, **self._reading())
+            self._found[size] = find_layers(self.model, images, layers=given, **self._reading())
         return self._found[size]
 
     def _reading(self) -> dict[str, Any]:
