@@ -210,6 +210,19 @@ def test_an_image_that_cannot_be_read_is_named(train, tmp_path, workers):
     assert not (tmp_path / "run/csoa.safetensors").exists()
 
 
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_run_continues_with_the_image_mended_that_stopped_it(train, tmp_path, size):
+    folder = folder_of(tmp_path / "images")
+    image, out = folder / "b/0.png", tmp_path / "run"
+    whole = image.read_bytes()
+    image.write_bytes(whole[:size])
+    assert f"{image}: expected" in train("csoa", "--epochs", 1, data=("folder", folder), code=1)
+    image.write_bytes(whole)
+    train("csoa", "--resume", data=None)
+    train("csoa", "--epochs", 1, data=("folder", folder), out=tmp_path / "at once")
+    assert same(out / "csoa.safetensors", tmp_path / "at once/csoa.safetensors")
+
+
 def test_images_that_are_not_there(train, cub, tmp_path):
     shutil.copytree(cub.root, tmp_path / "cub")
     lost = tmp_path / "cub/images" / cub.splits["train"][3].image_id

@@ -279,16 +279,13 @@ def test_images_that_have_changed(resume, cub, out, tmp_path):
     resume("--root", tmp_path / "cub")
     image = tmp_path / "cub/images" / cub.splits["train"][0].image_id
     data = image.read_bytes()
-    image.write_bytes(data + b"\0")
-    said = resume(code=2)
-    assert "12 of 2 classes, got others of the same number" in said
     image.unlink()
     assert f"{image}: expected an image, got no file" in resume(code=1)
     image.write_bytes(data)
     splits = tmp_path / "cub/train_test_split.txt"
     text = splits.read_text()
     splits.write_text(text.replace("1 0\n2 1\n", "1 1\n2 0\n", 1))  # another image of the class
-    assert "got others of the same number" in resume(code=2)
+    assert "12 of 2 classes, got others of the same number" in resume(code=2)
     splits.write_text(text)
     resume()
 

@@ -68,11 +68,13 @@ def check_classes(reader: Reader, told: int | None) -> None:
 
 
 def fingerprint(reader: Reader, classes: int | None) -> dict[str, Any]:
-    """Return what identifies the images, independent of their folder: names, labels, sizes."""
+    """Return what identifies the images, independent of their folder: names and labels.
+
+    Their content does not count, so that a run can continue with a damaged image mended.
+    """
     digest = hashlib.sha256()
-    for index, annotation in enumerate(reader.annotations):
-        size = reader.image_path(index).stat().st_size
-        line = f"{annotation.image_id}\0{annotation.label}\0{size}\n"
+    for annotation in reader.annotations:
+        line = f"{annotation.image_id}\0{annotation.label}\n"
         digest.update(line.encode("utf-8", "backslashreplace"))
     return {
         "images": len(reader),
