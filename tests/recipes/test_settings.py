@@ -14,7 +14,6 @@ from torch import nn
 from tests.support.backbones import Plain, one_thread  # noqa: F401
 from tests.support.small_recipes import SMALL, fit, loader, small
 from wsolrefine import recipes, scg
-
 from wsolrefine.recipes._header import _options, check_options
 from wsolrefine.recipes._recipe import not_finite
 from wsolrefine.recipes._settings import SETTINGS, check_settings
@@ -307,9 +306,8 @@ def test_orders_are_those_that_the_functions_take(value):
         try:
             call()
         except ValueError as error:
-            assert str(error).startswith("orders: expected integers")
-            return True
-        return False
+            return str(error).partition(",")[0]
+        return None
 
     cam, features = torch.rand(1, 4, 4), torch.rand(1, 3, 4, 4)
     refused_by_function = refused(lambda: scg(cam, [features], orders=value))
@@ -327,7 +325,10 @@ def test_orders_are_those_that_the_functions_take(value):
         *[("Ornet", {"erasing_threshold": 1, "erasing_drop": 1}), ("Ornet", {"entropy_std": 1e30})],
         *[("Ornet", {"entropy_mean": 0}), ("Ornet", {"entropy_mean": 1, "entropy_std": 1e-3})],
         *[("Csoa", {"gamma": 0, "delta": 0}), ("Csoa", {"gamma": 1e3, "delta": 1e3})],
-        *[("Spol", {"foreground": 1, "background": 1}), ("Spol", {"foreground": 0, "background": 0})],
+        *[
+            ("Spol", {"foreground": 1, "background": 1}),
+            ("Spol", {"foreground": 0, "background": 0}),
+        ],
     ],
 )
 def test_an_extreme_setting_that_is_taken_works(name, extreme):

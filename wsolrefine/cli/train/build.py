@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -58,6 +59,18 @@ def build(settings: dict[str, Any], reader: Reader) -> Built:
         preprocess=preprocess if isinstance(preprocess, Preprocess) else None,
     )
     return Built(built.train(), metadata, preprocess)
+
+
+def model_hash(built: Built) -> str:
+    """Return a hash of the names and shapes of all weights, and of the preprocessing.
+
+    Preprocessing that shows only its address, such as a function, is left out.
+    """
+    state = built.recipe.state_dict()
+    shapes = sorted((name, tuple(getattr(value, "shape", ()))) for name, value in state.items())
+    shown = repr(built.preprocess)
+    what = repr(shapes) + ("" if " at 0x" in shown else shown)
+    return hashlib.sha256(what.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def _as_option(error: Exception, keywords: Mapping[str, Any], lr: float | None) -> str:
