@@ -231,6 +231,26 @@ def test_images_that_are_not_there(train, cub, tmp_path):
     assert f"{lost}: expected an image, got no file" in said
 
 
+@pytest.mark.parametrize(
+    ("make", "got"),
+    [(os.mkfifo, "not a file"), (lambda path: path.symlink_to("nowhere"), "a broken link")],
+)
+def test_something_that_is_named_like_an_image(train, tmp_path, make, got):
+    folder = folder_of(tmp_path / "images")
+    make(folder / "b/2.png")
+    said = train("csoa", data=("folder", folder), code=1)
+    assert said == f"Error: {folder / 'b/2.png'}: expected an image, got {got}\n"
+
+
+def test_the_option_of_a_folder_is_named(train, tmp_path):
+    folder = folder_of(tmp_path / "images")
+    shutil.copy(folder / "b/0.png", folder)
+    said = train("csoa", data=("folder", folder), code=1)
+    assert said.startswith("Error: --root: expected one subfolder per class, got 0.png in ")
+    said = train("csoa", data=("cub", folder), code=1)
+    assert said == f"Error: {folder / 'images.txt'}: No such file or directory\n"
+
+
 def test_folders_that_are_no_data_set(train, tmp_path):
     folder = folder_of(tmp_path / "images")
     (folder / "empty").mkdir()

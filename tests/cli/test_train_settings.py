@@ -62,7 +62,14 @@ from wsolrefine.recipes import load_recipe
         ("sem_edges", ["--set", "map_threshold=0"], "--set map_threshold: expected a number in (0, 1)"),
         ("spol", ["--set", "foreground=0.001"], "--set foreground: expected at least background=0.004"),
         ("spol", ["--set", "dropout=1"], "--set dropout: expected a number in [0, 1), got 1.0"),
-        ("ornet", ["--set", "layer=nothing"], "layers: expected names"),
+        ("ornet", ["--set", "layer=nothing"], "--set layer: expected a name from model.named_modules()"),
+        ("spa", ["--size", 2, "--crop", 2], f"--backbone {BACKBONE}, --crop 2: model: expected a layer"),
+        ("spa", ["--size", 8, "--crop", 8], "--set scg_stages: expected an index of 2 stages, got -3"),
+        ("csoa", ["--size", 8, "--crop", 8], "--set auxiliary_stage: expected an index of 2 stages"),
+        ("ornet", ["--size", 8, "--crop", 8], "--set stage: expected an index of 2 stages, got -3"),
+        ("spol", ["--size", 8, "--crop", 8], "--set stages: expected an integer from 1 to 2, got 3"),
+        ("spa", ["--backbone", "tests.support.zoo:ViT", "--size", 8, "--crop", 8],
+         "--backbone tests.support.zoo:ViT, --crop 8: images: expected what the model takes, got (1,"),
     ],
 )  # fmt: skip
 def test_settings_are_refused_before_anything_is_written(train, tmp_path, recipe, options, message):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from wsolrefine.activation.layers import find_stages
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.loading import load_model
 from wsolrefine.cli.train.dataset import number_of_classes
-from wsolrefine.cli.train.overrides import hyper_parameters
+from wsolrefine.cli.train.overrides import hyper_parameters, parameters
 from wsolrefine.data.reader import Reader
 from wsolrefine.models import Preprocess
 from wsolrefine.nn import FeatureList, stage_channels
@@ -40,6 +40,7 @@ def build(settings: dict[str, Any], reader: Reader) -> Built:
     if isinstance(preprocess, Preprocess):
         preprocess = replace(preprocess, size=(crop, crop))
     classes = number_of_classes(reader, settings["classes"])
+    trying = f"--backbone {settings['backbone']}, --crop {crop}"
     try:
         trial = preprocess(Image.new("RGB", (crop, crop), "gray"))[None]
         layers = find_stages(
@@ -47,9 +48,12 @@ def build(settings: dict[str, Any], reader: Reader) -> Built:
         )
         backbone = FeatureList(classifier.model, layers, call=classifier.call)
         channels = stage_channels(backbone, trial)
-        built = recipe(backbone, channels, classes, **keywords)
     except Exception as error:  # the backbone may be the user's code
-        stop(_as_option(error, keywords, settings["lr"]))
+        stop(f"{trying}: {_first_line(error)}")
+    try:
+        built = recipe(backbone, channels, classes, **keywords)
+    except Exception as error:
+        stop(_as_option(error, parameters(recipe), settings["lr"]))
     metadata = RecipeMetadata(
         backbone=settings["backbone"],
         layers=tuple(layers),
@@ -73,10 +77,14 @@ def model_hash(built: Built) -> str:
     return hashlib.sha256(what.encode("utf-8", "backslashreplace")).hexdigest()
 
 
-def _as_option(error: Exception, keywords: Mapping[str, Any], lr: float | None) -> str:
-    """Return an error in one line; if it is of a hyper-parameter, with the option that set it."""
-    line = (str(error).splitlines() or [""])[0] or type(error).__name__
-    name = line.partition(":")[0]
-    if name not in keywords:
+def _as_option(error: Exception, known: Collection[str], lr: float | None) -> str:
+    """Return an error in one line; if it is of a hyper-parameter, with the option that sets it."""
+    line = _first_line(error)
+    name = line.partition(":")[0].partition(" ")[0]
+    if name not in known:
         return line
     return f"--lr: {line}" if lr is not None and name.endswith("learning_rate") else f"--set {line}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
