@@ -210,12 +210,45 @@ def test_an_image_that_cannot_be_read_is_named(train, tmp_path, workers):
     assert not (tmp_path / "run/csoa.safetensors").exists()
 
 
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_run_continues_with_the_image_mended_that_stopped_it(train, tmp_path, size):
+    folder = folder_of(tmp_path / "images")
+    image, out = folder / "b/0.png", tmp_path / "run"
+    whole = image.read_bytes()
+    image.write_bytes(whole[:size])
+    assert f"{image}: expected" in train("csoa", "--epochs", 1, data=("folder", folder), code=1)
+    image.write_bytes(whole)
+    train("csoa", "--resume", data=None)
+    train("csoa", "--epochs", 1, data=("folder", folder), out=tmp_path / "at once")
+    assert same(out / "csoa.safetensors", tmp_path / "at once/csoa.safetensors")
+
+
 def test_images_that_are_not_there(train, cub, tmp_path):
     shutil.copytree(cub.root, tmp_path / "cub")
     lost = tmp_path / "cub/images" / cub.splits["train"][3].image_id
     lost.unlink()
     said = train("csoa", data=("cub", tmp_path / "cub"), code=1)
     assert f"{lost}: expected an image, got no file" in said
+
+
+@pytest.mark.parametrize(
+    ("make", "got"),
+    [(os.mkfifo, "not a file"), (lambda path: path.symlink_to("nowhere"), "a broken link")],
+)
+def test_something_that_is_named_like_an_image(train, tmp_path, make, got):
+    folder = folder_of(tmp_path / "images")
+    make(folder / "b/2.png")
+    said = train("csoa", data=("folder", folder), code=1)
+    assert said == f"Error: {folder / 'b/2.png'}: expected an image, got {got}\n"
+
+
+def test_the_option_of_a_folder_is_named(train, tmp_path):
+    folder = folder_of(tmp_path / "images")
+    shutil.copy(folder / "b/0.png", folder)
+    said = train("csoa", data=("folder", folder), code=1)
+    assert said.startswith("Error: --root: expected one subfolder per class, got 0.png in ")
+    said = train("csoa", data=("cub", folder), code=1)
+    assert said == f"Error: {folder / 'images.txt'}: No such file or directory\n"
 
 
 def test_folders_that_are_no_data_set(train, tmp_path):

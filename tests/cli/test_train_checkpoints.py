@@ -137,10 +137,6 @@ def link(path):
     path.symlink_to(kept)
 
 
-def of_another_run(content):
-    return {"state_dict": content["state_dict"], "epoch": content["epoch"]}
-
-
 DAMAGE = {
     "empty": (cut(0), "expected a checkpoint, got an empty file"),
     "one byte": (cut(1), "got a damaged file, or another one"),
@@ -180,8 +176,6 @@ DAMAGE = {
     "no epoch": (rewritten(without("epoch")), "got a changed one"),
     "no progress": (rewritten(without("loops", "fit_loop", "state_dict")), "got a changed one"),
     "another epoch": (rewritten(later), "got a changed one"),
-    "signed, of another epoch": (rewritten(later, sign=True), "expected epoch 2 as in its name, got 3"),
-    "signed, of other shapes": (rewritten(reshape, sign=True), "expected the weights of this recipe"),
     "a folder": (replaced(lambda p: p.mkdir()), "expected a file, got a folder"),
     "a pipe": (replaced(os.mkfifo), "expected a file, got a pipe"),
     "a link": (link, "expected a file, got a link"),
@@ -200,12 +194,17 @@ def test_a_run_goes_on_from_the_last_whole_checkpoint(train, whole, tmp_path, ki
     if reason is None:  # what follows the archive is never read
         assert "Continuing after epoch 3." in said
     else:
-        (line,) = [line for line in said.splitlines() if str(out / LAST) in line]
+        lines = [line for line in said.splitlines() if str(out / LAST) in line]
+        (line,) = [line for line in lines if "kept as" not in line]
         assert reason in line
         assert "Continuing after epoch 2." in said
         assert "epoch 3 of 3" in said
     assert same(out / "csoa.safetensors", whole / "csoa.safetensors")
     assert (out / "losses.csv").read_bytes() == (whole / "losses.csv").read_bytes()
+    # What is not recognisably ours is kept: the user may have put it there.
+    kept = out / f"{LAST}.damaged"
+    ours = reason is None or "got a changed one" in reason
+    assert os.path.lexists(kept) == (not ours and kind != "a folder")
     mode = (out / LAST).lstat().st_mode
     assert stat.S_ISDIR(mode) if kind == "a folder" else stat.S_ISREG(mode)
 
@@ -217,30 +216,59 @@ def test_without_a_whole_checkpoint_a_run_begins_again(train, whole, tmp_path):
         half(path)
     said = train("csoa", "--resume", data=None)
     assert "3 could not be used" in said
-    assert "Continuing from the beginning." in said
+    assert "No checkpoint is whole. Continuing from the beginning." in said
     assert same(out / "csoa.safetensors", whole / "csoa.safetensors")
-    assert [path.name for path in (out / "checkpoints").iterdir()] == ["epoch-002.ckpt"]
+    kept = [f"epoch-00{epoch}.ckpt.damaged" for epoch in range(3)]
+    names = sorted(path.name for path in (out / "checkpoints").iterdir())
+    assert names == sorted(["epoch-002.ckpt", *kept])
 
 
-def test_a_checkpoint_of_another_run_is_passed_over(train, whole, tmp_path):
-    for seed in (1, 2):
-        train("csoa", "--epochs", 1, "--seed", seed, out=tmp_path / str(seed))
-    theirs = tmp_path / "1/checkpoints/epoch-000.ckpt"
-    ours = tmp_path / "2/checkpoints/epoch-000.ckpt"
-    shutil.copy(tmp_path / "2/csoa.safetensors", tmp_path)
-    shutil.copy(theirs, ours)
-    said = train("csoa", "--resume", data=None, out=tmp_path / "2")
-    assert f"{ours}: expected a checkpoint of this run, got one of another run" in said
-    assert same(tmp_path / "2/csoa.safetensors", tmp_path / "csoa.safetensors")
+def of_another_run(path):
+    content = torch.load(path, weights_only=True)
+    content[SIGNATURE]["run"] = "0" * 64
+    torch.save(content, path)
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read every file")
-def test_a_checkpoint_that_may_not_be_read(train, whole, tmp_path):
+def under_another_name(path):
+    shutil.copy(path.with_name("epoch-001.ckpt"), path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (of_another_run, "expected a checkpoint of this run, got one of another run"),
+        (under_another_name, "expected epoch 2 as in its name, got 1"),
+        (rewritten(reshape, sign=True), "expected the weights of this recipe on this backbone"),
+    ],
+)
+def test_a_whole_checkpoint_of_something_else_is_refused(train, whole, tmp_path, change, reason):
+    """Nothing is replaced, though an earlier checkpoint of this run is whole."""
     out = tmp_path / "run"
     shutil.copytree(whole, out)
-    (out / LAST).chmod(0)
-    assert f"{out / LAST}: Permission denied" in train("csoa", "--resume", data=None)
-    assert same(out / "csoa.safetensors", whole / "csoa.safetensors")
+    change(out / LAST)
+    before = files_of(out)
+    said = train("csoa", "--resume", data=None, code=1)
+    assert said.startswith(f"Error: {out / LAST}: {reason}")
+    assert said.count("\n") == 1
+    assert files_of(out) == before
+
+
+def test_a_file_that_may_not_be_read_is_not_replaced(train, whole, tmp_path, monkeypatch):
+    """It may be whole: then its epochs would be lost."""
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    before, read = files_of(out), Path.read_bytes
+
+    def closed(path):
+        if path == out / LAST:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", closed)
+        said = train("csoa", "--resume", data=None, code=1)
+    assert said == f"Error: {out / LAST}: Permission denied\n"
+    assert files_of(out) == before
 
 
 def test_a_checkpoint_that_cannot_be_read(train, whole, tmp_path, monkeypatch):
@@ -350,9 +378,49 @@ def test_a_folder_where_a_file_is_expected(train, whole, tmp_path, name, make, m
     assert message in train("csoa", "--resume", data=None, code=1)
 
 
-@pytest.mark.parametrize(
-    "table", ["", "x", "epoch,step,loss\n0,1", "0,2,0.5,9\n\n\x00\n", "\xff", "9,1,2\n-1,1,1\n"]
-)
+@pytest.mark.parametrize("name", ["csoa.safetensors", "losses.csv"])
+@pytest.mark.parametrize("content", [b"mine", b"0,2,0.5,9\n", b"\xff\x00", "a link"])
+def test_results_that_are_not_ours_are_not_replaced(train, whole, tmp_path, name, content):
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    half(out / LAST)
+    path = out / name
+    if content == "a link":
+        path.symlink_to(path.rename(tmp_path / name))
+    else:
+        path.write_bytes(content)
+    before = files_of(out)
+    said = train("csoa", "--resume", data=None, code=2)
+    assert f"--out: expected a folder without other files of these names, got {name}" in said
+    assert files_of(out) == before
+    assert path.is_symlink() == (content == "a link")
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_files_named_like_checkpoints_are_neither_replaced_nor_removed(train, tmp_path, epoch):
+    out = tmp_path / "run"
+    train("csoa", "--epochs", 3, "--keep-all")
+    for path in (out / "checkpoints").iterdir():
+        if path.name >= f"epoch-00{epoch}":
+            path.unlink()
+    mine = out / f"checkpoints/epoch-00{epoch}.ckpt"
+    mine.write_text("mine")
+    train("csoa", "--resume", data=None)
+    texts = [path.read_bytes() for path in (out / "checkpoints").iterdir()]
+    assert b"mine" in texts
+
+
+def test_a_file_of_the_user_in_the_place_of_an_earlier_checkpoint_stays(train, whole, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    for epoch in (0, 1):
+        (out / f"checkpoints/epoch-00{epoch}.ckpt").write_text("mine")
+    train("csoa", "--resume", data=None)
+    for epoch in (0, 1):
+        assert (out / f"checkpoints/epoch-00{epoch}.ckpt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("table", ["", "epoch,step,loss\n0,1", "epoch,step,loss\r\n\xff\n9,1,2\n"])
 def test_a_table_of_losses_that_is_none(train, whole, tmp_path, table):
     out = tmp_path / "run"
     shutil.copytree(whole, out)

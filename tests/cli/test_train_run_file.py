@@ -7,11 +7,15 @@ import math
 import os
 import shlex
 import shutil
+from dataclasses import replace
 
 import pytest
 import typer
+from torch import nn
 
 from tests.support.training import BACKBONE, files_of, one_thread, run_command, same  # noqa: F401
+from wsolrefine.cli.loading import load_model
+from wsolrefine.cli.train.build import Built, model_hash
 from wsolrefine.cli.train.options import Options, RecipeName
 from wsolrefine.cli.train.pipeline import run
 from wsolrefine.cli.train.run_folder import _hash
@@ -279,18 +283,81 @@ def test_images_that_have_changed(resume, cub, out, tmp_path):
     resume("--root", tmp_path / "cub")
     image = tmp_path / "cub/images" / cub.splits["train"][0].image_id
     data = image.read_bytes()
-    image.write_bytes(data + b"\0")
-    said = resume(code=2)
-    assert "12 of 2 classes, got others of the same number" in said
     image.unlink()
     assert f"{image}: expected an image, got no file" in resume(code=1)
     image.write_bytes(data)
     splits = tmp_path / "cub/train_test_split.txt"
     text = splits.read_text()
     splits.write_text(text.replace("1 0\n2 1\n", "1 1\n2 0\n", 1))  # another image of the class
-    assert "got others of the same number" in resume(code=2)
+    assert "12 of 2 classes, got others of the same number" in resume(code=2)
     splits.write_text(text)
     resume()
+
+
+def add_a_layer(classifier):
+    classifier.model.features[2].add_module("added", nn.Conv2d(12, 12, 1))
+    return classifier
+
+
+def make_a_layer_wider(classifier):
+    features = classifier.model.features
+    features[7] = nn.Sequential(nn.Conv2d(24, 48, 1), nn.BatchNorm2d(48), nn.ReLU6())
+    classifier.model.classifier[1] = nn.Linear(48, 10)
+    return classifier
+
+
+def change_the_preprocessing(classifier):
+    return replace(classifier, preprocess=replace(classifier.preprocess, mean=(0.1, 0.2, 0.3)))
+
+
+@pytest.mark.parametrize("change", [add_a_layer, make_a_layer_wider, change_the_preprocessing])
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_a_backbone_whose_code_has_changed(resume, whole, out, monkeypatch, change, checkpoint):
+    """No epoch is lost: neither the checkpoint nor the losses are replaced."""
+    if not checkpoint:
+        shutil.rmtree(out / "checkpoints")
+    (out / "csoa.safetensors").unlink()
+    before = files_of(out)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "wsolrefine.cli.train.build.load_model",
+            lambda name, **options: change(load_model(name, **options)),
+        )
+        said = resume(code=2)
+    assert said.startswith(
+        f"Error: --resume: expected the backbone of the run in {out}, got another"
+    )
+    assert said.count("\n") == 1
+    assert files_of(out) == before
+    resume()
+    assert same(out / "csoa.safetensors", whole / "csoa.safetensors")
+
+
+def test_settings_that_name_another_backbone(resume, out):
+    content = json.loads((out / "run.json").read_text())
+    content["settings"]["backbone"] = "tests.support.zoo:ResNet"
+    write(out, content, forged=True)
+    before = files_of(out)
+    said = resume(backbone="tests.support.zoo:ResNet", code=2)
+    assert "--resume: expected the backbone of the run" in said
+    assert files_of(out) == before
+
+
+def test_other_settings_than_those_of_the_checkpoint(resume, out):
+    content = json.loads((out / "run.json").read_text())
+    content["settings"]["seed"] = 7
+    write(out, content, forged=True)
+    before = files_of(out)
+    said = resume(code=1)
+    assert "expected a checkpoint of this run, got one of another run" in said
+    assert files_of(out) == before
+
+
+def test_an_address_of_the_preprocessing_does_not_tell_models_apart():
+    recipe, first, second = nn.Linear(2, 3), object(), object()
+    assert repr(first) != repr(second)
+    hashes = [model_hash(Built(recipe, None, preprocess)) for preprocess in (first, second, "x")]
+    assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_two_runs_in_one_folder(resume, out):

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import json
 import math
 import re
 
@@ -12,12 +13,17 @@ from torch import nn
 
 from tests.support.backbones import Plain, one_thread  # noqa: F401
 from tests.support.small_recipes import SMALL, fit, loader, small
-from wsolrefine import recipes
+from wsolrefine import recipes, scg
+from wsolrefine.recipes._header import _options, check_options
 from wsolrefine.recipes._recipe import not_finite
 from wsolrefine.recipes._settings import SETTINGS, check_settings
 
 every_recipe = pytest.mark.parametrize("name", SMALL)
 MODULES = {"evaluator", "embedding", "classifier"}
+EDGES = [
+    *(0, 1, 2, 10, 64, 65, 100, 1_000, 1_001, 4_095, 4_096, 4_097, 10_000, 65_536, 65_537),
+    *(999_999, 10**6, 10**6 + 1, 2**31, 10**12, 0.5, 1e-30, 0.99, 1e30, 1e31, 1e300),
+]
 NEVER = {
     "an object": object(),
     "a function": print,
@@ -97,7 +103,8 @@ def test_a_setting_is_plain_or_refused_with_its_name(setting, kind):
         ("Ornet", "erasing_drop", 1.5, "a number in [0, 1], got 1.5"),
         ("Ornet", "layer", 3, "a string, got int"),
         ("SemEdges", "map_threshold", 0, "a number in (0, 1), got 0"),
-        ("SemEdges", "num_seeds", 0, "an integer >= 1, got 0"),
+        ("Spa", "orders", (1, 65), "integers from 1 to 64, got (1, 65)"),
+        ("SemEdges", "num_seeds", 0, "an integer from 1 to 1000000, got 0"),
         ("SemEdges", "edge_size", (8, 5000), "integers from 1 to 4096, got (8, 5000)"),
         ("Spol", "fusion", "sum", "'multiplication', 'addition' or 'concatenation', got 'sum'"),
         ("Spol", "attention", "no", "True or False, got str"),
@@ -275,3 +282,64 @@ def test_not_finite_names_the_first_value():
     assert name == "b"
     assert math.isnan(value)
     assert not_finite({"a": tensors["a"], "empty": torch.empty(0)}) is None
+
+
+@every_recipe
+def test_every_value_that_a_setting_takes_can_be_read_from_a_file(name):
+    """Nothing is trained that ``load_recipe`` would refuse: both bounds are tried."""
+    parameters = inspect.signature(getattr(recipes, name)).parameters
+    numbers = [sign * number for number in EDGES for sign in (1, -1)]
+    for setting in set(settings_of(name)) - MODULES:
+        default, taken = parameters[setting].default, 0
+        for number in numbers:
+            for value in (number, (number,), (number, number)):
+                try:
+                    found = check_settings({setting: value})
+                except (TypeError, ValueError):
+                    continue
+                stored = _options("hyper_parameters", json.loads(json.dumps(found)))
+                check_options(stored, {setting: default})
+                assert stored == found
+                taken += 1
+        assert taken or isinstance(default, bool | str | None)
+
+
+@pytest.mark.parametrize("value", [(65,), (1, 5000), (70_000,), (0,), (64, 1), (1,)])
+def test_orders_are_those_that_the_functions_take(value):
+    def refused(call):
+        try:
+            call()
+        except ValueError as error:
+            return str(error).partition(",")[0]
+        return None
+
+    cam, features = torch.rand(1, 4, 4), torch.rand(1, 3, 4, 4)
+    refused_by_function = refused(lambda: scg(cam, [features], orders=value))
+    assert refused(lambda: check_settings({"orders": value})) == refused_by_function
+
+
+@pytest.mark.parametrize(
+    ("name", "extreme"),
+    [
+        *[("Spa", {"orders": (64,)}), ("Spa", {"foreground": 0, "background": 1})],
+        *[("Spa", {"foreground": 1, "background": 0}), ("Spa", {"restriction_gap": 1e30})],
+        *[("Spa", {"restriction_threshold": 0}), ("Spa", {"restriction_threshold": 1})],
+        *[("SemEdges", {"num_seeds": 1}), ("SemEdges", {"num_seeds": 1_000_000})],
+        *[("SemEdges", {"map_threshold": 1e-30}), ("SemEdges", {"negative_weight": 0})],
+        *[("Ornet", {"erasing_threshold": 1, "erasing_drop": 1}), ("Ornet", {"entropy_std": 1e30})],
+        *[("Ornet", {"entropy_mean": 0}), ("Ornet", {"entropy_mean": 1, "entropy_std": 1e-3})],
+        *[("Csoa", {"gamma": 0, "delta": 0}), ("Csoa", {"gamma": 1e3, "delta": 1e3})],
+        *[
+            ("Spol", {"foreground": 1, "background": 1}),
+            ("Spol", {"foreground": 0, "background": 0}),
+        ],
+    ],
+)
+def test_an_extreme_setting_that_is_taken_works(name, extreme):
+    """The bounds of the functions that a recipe calls are not tighter than those of its settings."""
+    recipe = small(name, **extreme)
+    images, labels = next(iter(loader(4)))
+    for epoch in range(recipe.epochs):
+        recipe.prepare(epoch)
+        recipe.loss(images, labels, epoch=epoch)
+    assert recipe(images).maps.isfinite().all()

@@ -19,12 +19,14 @@ from wsolrefine._options import (
     check_size,
     check_text,
 )
+from wsolrefine.functional._powers import HIGHEST_ORDER
 from wsolrefine.nn.mff import Fusion
 
 MOST_EPOCHS = 1_000_000
 MOST_CHANNELS = 65_536
 MOST_PIXELS = 4_096
 MOST_STAGES = 1_000
+MOST_SEEDS = 1_000_000
 LARGEST = 1e30
 """Limits, far above what is of use and far below what float32 and the memory of a machine hold."""
 
@@ -69,7 +71,7 @@ def _indices(name: str, value: Any) -> tuple[int, ...]:
 
 
 def _orders(name: str, value: Any) -> tuple[int, ...]:
-    return tuple(check_counts(name, value))
+    return tuple(check_counts(name, tuple(check_counts(name, value)), high=HIGHEST_ORDER))
 
 
 def _size(name: str, value: Any) -> tuple[int, int]:
@@ -116,7 +118,7 @@ SETTINGS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("refine", "attention", "gaussian"), check_flag),
     "fusion": partial(check_choice, choices=get_args(Fusion)),
     "orders": _orders,
-    "num_seeds": check_count,
+    "num_seeds": partial(check_count, high=MOST_SEEDS),
     **dict.fromkeys(("foreground", "background"), _fraction),
     **dict.fromkeys(("threshold", "map_threshold"), _below_one),
     **dict.fromkeys(("cam_threshold", "segmentation_threshold"), _below_one),

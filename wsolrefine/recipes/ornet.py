@@ -110,7 +110,11 @@ class Ornet(Recipe):
         self.save_hyperparameters(ignore=["backbone", "channels", "num_classes", "evaluator"])
         self.hparams.update(settings)
         self.layer = layer if layer is not None else _name(backbone, stage)
-        self.shallow = FeatureList(backbone, [self.layer])
+        try:
+            self.shallow = FeatureList(backbone, [self.layer])
+        except ValueError as error:  # it speaks of its own argument
+            expected = "layers: expected names", "layer: expected a name"
+            raise ValueError(str(error).replace(*expected, 1)) from None
         self.generator = ActivationGenerator(channels[stage], num_classes, width=width)
         self.head = nn.Linear(channels[-1], num_classes)
         self.own_evaluator = evaluator is None

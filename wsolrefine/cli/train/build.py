@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from wsolrefine.activation.layers import find_stages
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.loading import load_model
 from wsolrefine.cli.train.dataset import number_of_classes
-from wsolrefine.cli.train.overrides import hyper_parameters
+from wsolrefine.cli.train.overrides import hyper_parameters, parameters
 from wsolrefine.data.reader import Reader
 from wsolrefine.models import Preprocess
 from wsolrefine.nn import FeatureList, stage_channels
@@ -39,6 +40,7 @@ def build(settings: dict[str, Any], reader: Reader) -> Built:
     if isinstance(preprocess, Preprocess):
         preprocess = replace(preprocess, size=(crop, crop))
     classes = number_of_classes(reader, settings["classes"])
+    trying = f"--backbone {settings['backbone']}, --crop {crop}"
     try:
         trial = preprocess(Image.new("RGB", (crop, crop), "gray"))[None]
         layers = find_stages(
@@ -46,9 +48,12 @@ def build(settings: dict[str, Any], reader: Reader) -> Built:
         )
         backbone = FeatureList(classifier.model, layers, call=classifier.call)
         channels = stage_channels(backbone, trial)
-        built = recipe(backbone, channels, classes, **keywords)
     except Exception as error:  # the backbone may be the user's code
-        stop(_as_option(error, keywords, settings["lr"]))
+        stop(f"{trying}: {_first_line(error)}")
+    try:
+        built = recipe(backbone, channels, classes, **keywords)
+    except Exception as error:
+        stop(_as_option(error, parameters(recipe), settings["lr"]))
     metadata = RecipeMetadata(
         backbone=settings["backbone"],
         layers=tuple(layers),
@@ -60,10 +65,26 @@ def build(settings: dict[str, Any], reader: Reader) -> Built:
     return Built(built.train(), metadata, preprocess)
 
 
-def _as_option(error: Exception, keywords: Mapping[str, Any], lr: float | None) -> str:
-    """Return an error in one line; if it is of a hyper-parameter, with the option that set it."""
-    line = (str(error).splitlines() or [""])[0] or type(error).__name__
-    name = line.partition(":")[0]
-    if name not in keywords:
+def model_hash(built: Built) -> str:
+    """Return a hash of the names and shapes of all weights, and of the preprocessing.
+
+    Preprocessing that shows only its address, such as a function, is left out.
+    """
+    state = built.recipe.state_dict()
+    shapes = sorted((name, tuple(getattr(value, "shape", ()))) for name, value in state.items())
+    shown = repr(built.preprocess)
+    what = repr(shapes) + ("" if " at 0x" in shown else shown)
+    return hashlib.sha256(what.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def _as_option(error: Exception, known: Collection[str], lr: float | None) -> str:
+    """Return an error in one line; if it is of a hyper-parameter, with the option that sets it."""
+    line = _first_line(error)
+    name = line.partition(":")[0].partition(" ")[0]
+    if name not in known:
         return line
     return f"--lr: {line}" if lr is not None and name.endswith("learning_rate") else f"--set {line}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0] or type(error).__name__

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import CheckpointIO
 from torch import Tensor
 
@@ -24,6 +22,10 @@ from wsolrefine.recipes import Recipe
 NAME = re.compile(r"epoch-(\d{3,9})\.ckpt")
 SIGNATURE = "wsolrefine"
 """Key of a checkpoint under which its run and the hash of its content are."""
+
+
+class ForeignCheckpoint(ValueError):  # noqa: N818 - the file is whole
+    """A checkpoint is whole but does not belong to this run: it must not be replaced."""
 
 
 class Whole(NamedTuple):
@@ -61,11 +63,19 @@ def last_whole(out: Path, run: str, recipe: Recipe) -> tuple[Whole | None, Probl
         run: what identifies the run, its settings and its data.
         recipe: the recipe whose weights are restored.
 
+    Raises:
+        ForeignCheckpoint: one that is whole belongs to something else.
+        PermissionError: one may not be read, so nobody knows whether it is whole.
+
     """
     problems: Problems = []
     for epoch, path in find_checkpoints(out):
         try:
             check_checkpoint(path, run, epoch, recipe)
+        except PermissionError:
+            raise
+        except ForeignCheckpoint as error:
+            raise ForeignCheckpoint(f"{path}: {error}") from None
         except OSError as error:
             problems.append((str(path), error.strerror or str(error)))
         except ValueError as error:
@@ -82,9 +92,32 @@ def check_checkpoint(path: Path, run: str, epoch: int, recipe: Recipe) -> None:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is something else.
+        ForeignCheckpoint: it is whole, but of another run, epoch or backbone.
+        ValueError: it is damaged, or something else.
 
     """
+    content, signature = _read(path)
+    if signature.get("sha256") != digest(content):
+        raise ValueError("expected the content that was written, got a changed one")
+    if signature.get("run") != run:
+        raise ForeignCheckpoint("expected a checkpoint of this run, got one of another run")
+    if content["epoch"] != epoch:
+        raise ForeignCheckpoint(f"expected epoch {epoch} as in its name, got {content['epoch']}")
+    shapes = {key: value.shape for key, value in recipe.state_dict().items()}
+    if {key: value.shape for key, value in content["state_dict"].items()} != shapes:
+        raise ForeignCheckpoint("expected the weights of this recipe on this backbone, got others")
+
+
+def is_own(path: Path, run: str) -> bool:
+    """Tell whether a file is a checkpoint of this run, whole or changed."""
+    try:
+        return bool(_read(path)[1].get("run") == run)
+    except (OSError, ValueError):
+        return False
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the content of a checkpoint and its signature, or raise as above."""
     mode = path.lstat().st_mode  # a link would lead outside, opening a FIFO would wait for ever
     if not stat.S_ISREG(mode):
         raise ValueError(f"expected a file, got {_kind(mode)}")
@@ -92,15 +125,7 @@ def check_checkpoint(path: Path, run: str, epoch: int, recipe: Recipe) -> None:
     signature = content.pop(SIGNATURE, None) if isinstance(content, dict) else None
     if not isinstance(signature, dict):
         raise ValueError("expected a checkpoint of wsolrefine train, got another file")
-    if signature.get("run") != run:
-        raise ValueError("expected a checkpoint of this run, got one of another run")
-    if signature.get("sha256") != digest(content):
-        raise ValueError("expected the content that was written, got a changed one")
-    if content["epoch"] != epoch:
-        raise ValueError(f"expected epoch {epoch} as in its name, got {content['epoch']}")
-    shapes = {key: value.shape for key, value in recipe.state_dict().items()}
-    if {key: value.shape for key, value in content["state_dict"].items()} != shapes:
-        raise ValueError("expected the weights of this recipe on this backbone, got others")
+    return content, signature
 
 
 def _load(path: Path) -> Any:
@@ -183,43 +208,3 @@ class DurableFiles(CheckpointIO):
     def remove_checkpoint(self, path: Any) -> None:
         """Remove a checkpoint."""
         Path(path).unlink(missing_ok=True)
-
-
-class SaveEveryEpoch(Checkpoint):
-    """Saves a checkpoint after every epoch, and removes the one before once the new one is whole.
-
-    Args:
-        out: folder of the run.
-        keep_all: keep the checkpoints of all epochs.
-
-    """
-
-    def __init__(self, out: Path, *, keep_all: bool) -> None:
-        self.out, self.keep_all = out, keep_all
-        self.epochs = 0
-
-    def resume(self, whole: Whole | None) -> None:
-        """Remember how far the run has come."""
-        if whole is not None:
-            self.epochs = whole.epochs
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remove what a run left that was killed before it removed the last checkpoint but one."""
-        self._remove_earlier(trainer)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save a checkpoint. A folder of its name is the user's, and stays."""
-        path = self.out / CHECKPOINTS / checkpoint_name(trainer.current_epoch)
-        if path.is_dir():
-            return
-        trainer.save_checkpoint(path)
-        self.epochs = trainer.current_epoch + 1
-        self._remove_earlier(trainer)
-
-    def _remove_earlier(self, trainer: Trainer) -> None:
-        if self.keep_all or not trainer.is_global_zero:
-            return
-        for epoch, path in find_checkpoints(self.out):
-            # Not those before: they are of a part of the run that kept all.
-            if self.epochs - 3 <= epoch < self.epochs - 1 and path.is_file():
-                path.unlink()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from wsolrefine.cli.console import stop
+from wsolrefine.cli.files import MISSING, kind_of
 from wsolrefine.cli.options import Dataset
 from wsolrefine.data import CUB, ILSVRC, OpenImages, WsolEvaluation
 from wsolrefine.data.folder import ImageFolder
@@ -26,15 +27,26 @@ def open_reader(settings: dict[str, Any]) -> Reader:
     try:
         reader = readers[kind]()
     except (OSError, ValueError) as error:
-        stop(error, 2 if str(error).startswith("split:") else 1)
+        _stop(error)
     count = len(reader)
     if count < 2:
         stop(f"--dataset {kind}: expected at least 2 images to train on, got {count}", 1)
     check_classes(reader, settings["classes"])
     missing = next((p for i in range(count) if not (p := reader.image_path(i)).is_file()), None)
     if missing is not None:
-        stop(f"{missing}: expected an image, got no file", 1)
+        got = kind_of(missing)
+        stop(f"{missing}: expected an image, got {'no file' if got == MISSING else got}", 1)
     return reader
+
+
+def _stop(error: OSError | ValueError) -> NoReturn:
+    """Stop with the error of a reader, which names its argument or a file."""
+    line = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        line = f"{error.filename}: {error.strerror}"
+    name = line.partition(":")[0]
+    option = "--" if name in ("root", "metadata", "split") else ""
+    stop(f"{option}{line}", 2 if name == "split" else 1)
 
 
 def number_of_classes(reader: Reader, classes: int | None) -> int:
@@ -68,11 +80,13 @@ def check_classes(reader: Reader, told: int | None) -> None:
 
 
 def fingerprint(reader: Reader, classes: int | None) -> dict[str, Any]:
-    """Return what identifies the images, independent of their folder: names, labels, sizes."""
+    """Return what identifies the images, independent of their folder: names and labels.
+
+    Their content does not count, so that a run can continue with a damaged image mended.
+    """
     digest = hashlib.sha256()
-    for index, annotation in enumerate(reader.annotations):
-        size = reader.image_path(index).stat().st_size
-        line = f"{annotation.image_id}\0{annotation.label}\0{size}\n"
+    for annotation in reader.annotations:
+        line = f"{annotation.image_id}\0{annotation.label}\n"
         digest.update(line.encode("utf-8", "backslashreplace"))
     return {
         "images": len(reader),

@@ -8,9 +8,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from wsolrefine.cli.train.run_folder import write_durably
-
-HEADER = "epoch,step,loss"
+from wsolrefine.cli.train.run_folder import HEADER, write_durably
 
 
 class LossTable(Callback):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from wsolrefine.cli.console import stop
+from wsolrefine.cli.console import Problems, stop
 from wsolrefine.cli.files import (
     FolderInUse,
     lock_folder,
@@ -12,7 +12,8 @@ from wsolrefine.cli.files import (
     termination_as_interrupt,
 )
 from wsolrefine.cli.train.batches import TrainingImages
-from wsolrefine.cli.train.checkpoints import last_whole
+from wsolrefine.cli.train.build import model_hash
+from wsolrefine.cli.train.checkpoints import ForeignCheckpoint, Whole, last_whole
 from wsolrefine.cli.train.options import Options, command_to_resume
 from wsolrefine.cli.train.prepare import Run, is_first_process, prepare
 from wsolrefine.cli.train.report import exit_interrupted, print_file, print_resumed, print_run
@@ -31,13 +32,16 @@ def run(options: Options) -> None:
     again = command_to_resume(options)
     try:
         if not first:
-            _fit(ready)
+            _fit(ready, _last_whole(ready)[0])
             return
         options.out.mkdir(parents=True, exist_ok=True)
         with lock_folder(options.out), termination_as_interrupt():
+            whole, problems = _last_whole(ready)  # before anything is replaced
             _register(ready)
             print_run(options, ready.settings, ready.reader, built)
-            _fit(ready)
+            if options.resume:
+                print_resumed(whole, problems)
+            _fit(ready, whole)
             save_recipe(path, built.recipe, built.metadata)
     except FolderInUse:
         stop(f"another run is writing to {options.out}: wait for it, or choose another --out", 1)
@@ -61,20 +65,28 @@ def _register(ready: Run) -> None:
     if not ready.options.resume and read_run(out) is not None:
         stop(f"another run has started in {out}: choose another --out", 1)
     remove_temporary(out, out / CHECKPOINTS)
-    write_run(out, ready.settings, ready.data)
+    write_run(out, ready.settings, ready.data, model_hash(ready.built))
 
 
-def _fit(ready: Run) -> None:
+def _last_whole(ready: Run) -> tuple[Whole | None, Problems]:
+    """Return where a resumed run continues, or stop if a checkpoint is not of this run."""
+    if not ready.options.resume:
+        return None, []
+    try:
+        whole, problems = last_whole(ready.options.out, ready.saving.run, ready.built.recipe)
+    except ForeignCheckpoint as error:
+        stop(f"{error}. Nothing was changed: move this file, or choose another --out", 1)
+    except PermissionError as error:
+        stop(f"{error.filename}: {error.strerror}", 1)
+    ready.saving.resume(whole)
+    return whole, problems
+
+
+def _fit(ready: Run, whole: Whole | None) -> None:
     """Train to the end. An interruption, which Lightning turns into an exit, is raised as such."""
     options, settings, trainer = ready.options, ready.settings, ready.trainer
     crop = RandomCrop(settings["size"], settings["crop"])
     images = TrainingImages(ready.reader, crop, ready.built.preprocess, settings["seed"])
-    whole = None
-    if options.resume:
-        whole, problems = last_whole(options.out, ready.name, ready.built.recipe)
-        ready.saving.resume(whole)
-        if is_first_process():
-            print_resumed(whole, problems)
     handler = signal.getsignal(signal.SIGINT)
     try:
         with quiet_lightning():

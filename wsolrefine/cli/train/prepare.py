@@ -13,8 +13,8 @@ from wsolrefine.cli.console import stop
 from wsolrefine.cli.loading import choose_device
 from wsolrefine.cli.options import Dataset, check_out
 from wsolrefine.cli.train.batches import Batches
-from wsolrefine.cli.train.build import Built, build
-from wsolrefine.cli.train.checkpoints import SaveEveryEpoch, find_checkpoints
+from wsolrefine.cli.train.build import Built, build, model_hash
+from wsolrefine.cli.train.checkpoints import find_checkpoints
 from wsolrefine.cli.train.dataset import fingerprint, open_reader
 from wsolrefine.cli.train.options import Options, command_to_resume, settings_of
 from wsolrefine.cli.train.run_folder import (
@@ -24,6 +24,7 @@ from wsolrefine.cli.train.run_folder import (
     read_run,
     resumed_settings,
 )
+from wsolrefine.cli.train.saving import SaveEveryEpoch
 from wsolrefine.cli.train.settings import DEFAULTS, SPLITS, check
 from wsolrefine.cli.train.trainer import make_trainer, quiet_lightning
 from wsolrefine.data.reader import Reader
@@ -41,11 +42,6 @@ class Run(NamedTuple):
     trainer: Trainer
     saving: SaveEveryEpoch
 
-    @property
-    def name(self) -> str:
-        """What tells this run from others."""
-        return identify(self.settings, self.data)
-
 
 def is_first_process() -> bool:
     """Tell whether the user started this process; it starts the others with the same command."""
@@ -55,7 +51,7 @@ def is_first_process() -> bool:
 def prepare(options: Options, first: bool) -> Run:
     """Try everything that can go wrong before training, or stop; nothing is written."""
     settings = _settings(options, first)
-    check_places(options.out, options.recipe.value, resumed=options.resume or not first)
+    check_places(options.out, options.recipe.value, resumed=options.resume, first=first)
     reader = open_reader(settings)
     device = choose_device(options.device)
     data = fingerprint(reader, settings["classes"])
@@ -63,8 +59,10 @@ def prepare(options: Options, first: bool) -> Run:
         _check_images(options.out, data)
     torch.manual_seed(settings["seed"])
     built = build(settings, reader)
-    saving = SaveEveryEpoch(options.out, keep_all=options.keep_all)
-    trainer = _trainer(options, settings, data, reader, device, built, saving)
+    if options.resume:
+        _check_model(options.out, built)
+    saving = SaveEveryEpoch(options.out, identify(settings, data), keep_all=options.keep_all)
+    trainer = _trainer(options, settings, reader, device, built, saving)
     return Run(options, settings, data, reader, built, trainer, saving)
 
 
@@ -113,10 +111,20 @@ def _check_images(out: Path, data: dict[str, Any]) -> None:
         stop(f"--resume: expected the images of the run in {out}: {then}, got {now}")
 
 
+def _check_model(out: Path, built: Built) -> None:
+    """Stop if the backbone of a resumed run, which may be the user's code, is another one."""
+    before = read_run(out)
+    if before is not None and before["model"] != model_hash(built):
+        stop(
+            f"--resume: expected the backbone of the run in {out}, got another one: its weights "
+            "have other names or shapes, or its preprocessing differs; restore it, or choose "
+            "another --out"
+        )
+
+
 def _trainer(
     options: Options,
     settings: dict[str, Any],
-    data: dict[str, Any],
     reader: Reader,
     device: torch.device,
     built: Built,
@@ -139,7 +147,6 @@ def _trainer(
                 devices=devices,
                 precision=precision,
                 saving=saving,
-                run=identify(settings, data),
             )
     except Exception as error:  # Lightning raises exceptions of its own
         line = (str(error).splitlines() or [""])[0]

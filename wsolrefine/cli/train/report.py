@@ -43,8 +43,10 @@ def print_file(path: Path) -> None:
 def print_resumed(whole: Whole | None, problems: Problems) -> None:
     """Print which checkpoints cannot be used, and where the run continues."""
     list_problems(problems)
-    after = f"after epoch {whole.epochs}" if whole else "from the beginning"
-    Console(highlight=False).print(f"Continuing {after}.")
+    none = "No checkpoint is whole." if problems else "There is no checkpoint yet."
+    after = f"Continuing after epoch {whole.epochs}." if whole else none
+    start = "" if whole else " Continuing from the beginning."
+    Console(highlight=False).print(f"{after}{start}")
 
 
 def exit_interrupted(options: Options, finished: int, epochs: int) -> NoReturn:

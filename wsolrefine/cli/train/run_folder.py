@@ -14,23 +14,50 @@ from wsolrefine._files import read_json
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.files import foreign_files, foreign_message, replacing
 from wsolrefine.cli.train.settings import check_content
+from wsolrefine.recipes import read_metadata
 
 RUN = "run.json"
 CHECKPOINTS = "checkpoints"
 LOSSES = "losses.csv"
+HEADER = "epoch,step,loss"
+"""The first line of the table of losses."""
+
 LARGEST = 1 << 26
 """Bytes of the largest file of settings that is read."""
 
 
-def check_places(out: Path, recipe: str, *, resumed: bool) -> None:
+def check_places(out: Path, recipe: str, *, resumed: bool, first: bool) -> None:
     """Stop if files of the user are where a run is to write."""
-    names = (f"{recipe}.safetensors", LOSSES, CHECKPOINTS)
-    if not resumed and (foreign := foreign_files(out, names, ())):
+    trained = f"{recipe}.safetensors"
+    names = (trained, LOSSES, CHECKPOINTS)
+    if not resumed and first and (foreign := foreign_files(out, names, ())):
         stop(foreign_message(out, foreign))
     for name in names:
         path, folder = out / name, name == CHECKPOINTS
-        if path.exists() and (not path.is_dir() if folder else not path.is_file()):
+        if os.path.lexists(path) and (not path.is_dir() if folder else not path.is_file()):
             stop(f"{path}: expected a {'folder' if folder else 'file'}, got something else", 1)
+    own = [CHECKPOINTS]  # what is in there is checked file by file
+    own += [name for name, ours in ((trained, _is_recipe), (LOSSES, _is_table)) if ours(out / name)]
+    if resumed and first and (foreign := foreign_files(out, names, own)):
+        stop(foreign_message(out, foreign))
+
+
+def _is_recipe(path: Path) -> bool:
+    try:
+        read_metadata(path)
+    except (OSError, ValueError):
+        return False
+    return not path.is_symlink()
+
+
+def _is_table(path: Path) -> bool:
+    """Tell whether a file is a table of losses; an empty one has nothing to lose."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline(100)
+    except OSError:
+        return False
+    return first.strip() in (b"", HEADER.encode()) and not path.is_symlink()
 
 
 def read_run(out: Path) -> dict[str, Any] | None:
@@ -56,14 +83,15 @@ def read_run(out: Path) -> dict[str, Any] | None:
     return dict(content)
 
 
-def write_run(out: Path, settings: dict[str, Any], data: dict[str, Any]) -> None:
+def write_run(out: Path, settings: dict[str, Any], data: dict[str, Any], model: str) -> None:
     """Write everything that determines the result of a run.
 
     Raises:
         OSError: the folder cannot be written to.
 
     """
-    content: dict[str, Any] = {"settings": settings, "data": data, "version": __version__}
+    content: dict[str, Any] = {"settings": settings, "data": data, "model": model}
+    content["version"] = __version__
     content["sha256"] = _hash(content)
     write_durably(out / RUN, json.dumps(content, indent=1).encode())
 

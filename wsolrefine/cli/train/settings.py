@@ -93,7 +93,7 @@ def check_content(content: Any) -> None:
         ValueError: a value is out of range, is missing, or is unknown.
 
     """
-    _check_keys("content", content, ("settings", "data", "version", "sha256"))
+    _check_keys("content", content, ("settings", "data", "model", "version", "sha256"))
     _check_keys("settings", content["settings"], KINDS)
     _check_keys("data", content["data"], ("images", "classes", "sha256"))
     for name, value in content["settings"].items():
@@ -102,9 +102,9 @@ def check_content(content: Any) -> None:
     check_count("images", data["images"])
     check_count("classes", data["classes"])
     check_text("version", content["version"])
-    for owner in (content, data):
-        if not re.fullmatch("[0-9a-f]{64}", check_text("sha256", owner["sha256"])):
-            raise ValueError(f"sha256: expected 64 hexadecimal digits, got {owner['sha256']!r}")
+    for name, owner in (("sha256", content), ("sha256", data), ("model", content)):
+        if not re.fullmatch("[0-9a-f]{64}", check_text(name, owner[name])):
+            raise ValueError(f"{name}: expected 64 hexadecimal digits, got {owner[name]!r}")
 
 
 def _check_keys(name: str, value: Any, expected: Any) -> None:

@@ -15,9 +15,10 @@ from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
 from wsolrefine.cli.train.batches import Batches, Loader, TrainingImages, derive_seed
-from wsolrefine.cli.train.checkpoints import DurableFiles, SaveEveryEpoch
+from wsolrefine.cli.train.checkpoints import DurableFiles
 from wsolrefine.cli.train.losses import LossTable
 from wsolrefine.cli.train.run_folder import LOSSES
+from wsolrefine.cli.train.saving import SaveEveryEpoch
 
 
 class TrainingData(LightningDataModule):
@@ -76,7 +77,7 @@ class ProgressBar(RichProgressBar):
 
 def make_trainer(
     out: Path, *, epochs: int, steps: int, seed: int, device: torch.device, devices: int,
-    precision: str, saving: SaveEveryEpoch, run: str,
+    precision: str, saving: SaveEveryEpoch,
 ) -> Trainer:  # fmt: skip
     """Return a trainer that saves a checkpoint after every epoch and logs to a table.
 
@@ -98,7 +99,7 @@ def make_trainer(
         max_epochs=epochs,
         logger=False,
         callbacks=[EpochLog(seed), LossTable(out / LOSSES, every), ProgressBar(), saving],
-        plugins=[DurableFiles(run)],
+        plugins=[DurableFiles(saving.run)],
         default_root_dir=out,
         enable_model_summary=False,
         num_sanity_val_steps=0,
