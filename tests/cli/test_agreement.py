@@ -189,18 +189,107 @@ def test_masks_of_another_aspect_give_no_results(evaluate, tmp_path):
 def test_a_box_outside_of_the_image_is_refused_and_one_that_ends_outside_is_named(
     evaluate, tmp_path
 ):
-    options = write(tmp_path, 3)
+    options = write(tmp_path, 100)
     boxes = tmp_path / "lists/localization.txt"
     lines = boxes.read_text().splitlines()
-    boxes.write_text("\n".join([*lines[:2], "002.png,2,3,35,13"]))
+    boxes.write_text("\n".join([*lines[:99], "099.png,2,3,35,13"]))
     _, found = evaluate(*options, "--maps", tmp_path / "maps")
-    said = "1 of 3 images: 002.png (2 3 36 14 in 30 x 20), not clipped"
-    assert found["protocol"]["boxes outside"] == said
-    boxes.write_text("\n".join([*lines[:2], "002.png,2,3,30,20"]))  # one pixel, as in real lists
+    said = f"{boxes}:100: expected a box in 30 x 20, as is 099.png, got 2 3 36 14"
+    assert found["protocol"]["boxes outside"] == f"1 of 100 images: {said}, not clipped"
+    boxes.write_text("\n".join([*lines[:99], "099.png,2,3,30,20"]))  # one pixel, as in real lists
     assert "boxes outside" not in evaluate(*options, "--maps", tmp_path / "maps")[1]["protocol"]
-    boxes.write_text("\n".join([*lines[:2], "002.png,30,3,31,13"]))
+    boxes.write_text("\n".join([*lines[:99], "099.png,30,3,31,13"]))
     printed, _ = evaluate(*options, "--maps", tmp_path / "maps", code=1)
-    assert "002.png: boxes: expected boxes in 30 x 20, got 30 3 32 14" in printed
+    assert f"099.png: {boxes}:100: expected a box in 30 x 20, got 30 3 32 14" in printed
+
+
+def test_boxes_with_x_and_y_swapped_give_no_results(evaluate, tmp_path):
+    options = write(tmp_path, 4)
+    boxes = tmp_path / "lists/localization.txt"
+    boxes.write_text("".join(f"{n:03}.png,3,2,13,25\n" for n in range(4)))
+    printed, _ = evaluate(*options, "--maps", tmp_path / "maps", code=1)
+    assert "boxes: expected boxes that end in the images, up to one pixel, got others" in printed
+    assert f"for 4 of 4 images or more: {boxes}:1: expected a box in 30 x 20" in printed
+    assert not (tmp_path / "out/evaluation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x, y, w, h: (x + 40, y + 40, x + w, y + h), "expected a box in "),  # as xyxy
+        (lambda x, y, w, h: (0.1, 0.2, 0.5, 0.5), "expected a box of at least one pixel, got 0.1"),
+    ],
+    ids=["corners", "fractions"],
+)
+def test_boxes_of_cub_in_another_form_are_named_by_line(evaluate, tmp_path, change, said):
+    written = miniature.write_cub(tmp_path / "cub")
+    file = written.root / "bounding_boxes.txt"
+    rows = [line.split() for line in file.read_text().splitlines()]
+    boxes = [(row[0], *change(*map(float, row[1:]))) for row in rows]
+    file.write_text("".join(" ".join(map(str, box)) + "\n" for box in boxes))
+    for truth in written.splits["test"]:
+        path = tmp_path / f"maps/{truth.image_id}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.eye(24))
+    options = ["-d", "cub", "--root", written.root, "--maps", tmp_path / "maps"]
+    printed, _ = evaluate(*options, code=1)
+    assert f"{file}:1: {said}" in printed
+
+
+# Copies -------------------------------------------------------------------------------------------
+
+
+def sized(folder, pairs):
+    """Write images and lists from pairs of (height, width), saved and listed, and their maps."""
+    (folder / "maps").mkdir()
+    truths = []
+    for n, (saved, listed) in enumerate(pairs):
+        Image.new("L", saved[::-1]).save(folder / f"{n:03}.png")
+        np.save(folder / f"maps/{n:03}.png.npy", np.eye(24))
+        truths.append(miniature.Truth(f"{n:03}.png", 0, listed, [(2, 3, 12, 14)]))
+    miniature.write_metadata(folder / "lists", truths)
+    options = ["-d", "wsolevaluation", "--metadata", folder / "lists", "--root", folder]
+    return [*options, "--maps", folder / "maps"]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        ([((20, 30), (40, 60)), ((33, 21), (66, 42))], "of a copy, 0.5 x, 2 of 2 images"),
+        ([((40, 60), (20, 30)), ((66, 42), (33, 21))], "of a copy, 2 x, 2 of 2 images"),
+        # Resized to one short side, and the list of the originals, or the other way round.
+        ([((20, 30), (40, 60)), ((40, 20), (100, 50))], "of a copy, 0.4 to 0.5 x, 2 of 2 images"),
+        ([((40, 60), (20, 30)), ((100, 50), (40, 20))], "of a copy, 2 to 2.5 x, 2 of 2 images"),
+        ([((20, 30), (20, 30)), ((33, 21), (33, 21))], None),
+    ],
+)
+def test_a_copy_is_named_in_the_protocol(evaluate, tmp_path, pairs, said):
+    printed, found = evaluate(*sized(tmp_path, pairs))
+    protocol = found["protocol"]
+    if said is None:
+        assert "sizes" not in protocol
+    else:
+        assert protocol["sizes"] == f"{said}; boxes are taken in pixels of the listed sizes"
+        assert said in printed
+    assert "wrong sizes" not in protocol
+
+
+def test_some_images_of_another_scale_are_wrong_sizes(evaluate, tmp_path):
+    pairs = [((20 + n % 7, 30 + n % 5), (20 + n % 7, 30 + n % 5)) for n in range(100)]
+    pairs[41] = ((26, 31), (52, 62))
+    options = sized(tmp_path, pairs)
+    _, found = evaluate(*options)
+    assert "sizes" not in found["protocol"]
+    said = "image_sizes.txt:42: expected 31 x 26, as in 041.png, got 62 x 52, used as listed"
+    assert said in found["protocol"]["wrong sizes"]
+    sizes = tmp_path / "lists/image_sizes.txt"
+    lines = sizes.read_text().splitlines()
+    lines[6] = "006.png,62,52"
+    sizes.write_text("\n".join(lines))
+    printed, _ = evaluate(*options, code=1)
+    said = "annotated sizes: expected one scale, 1 x, between the images and the list, got others"
+    assert f"{said} for 2 of 100 images" in printed
+    assert "image_sizes.txt:7: expected 31 x 26, as in 006.png, got 62 x 52" in printed
 
 
 def test_only_some_are_named(tmp_path):

@@ -108,6 +108,9 @@ class ILSVRC(Reader):
     def _size_source(self, index: int) -> str:
         return str((self._xml / self.annotations[index].image_id).with_suffix(".xml"))
 
+    def _box_source(self, index: int, number: int) -> str:
+        return self._size_source(index)
+
     def _mask_path(self, masks: Path, index: int) -> Path:
         return masks / f"{self.image_path(index).stem}.png"
 

@@ -105,6 +105,7 @@ def each_image(
                 raise Unusable(problems[:MAX_PROBLEMS], complete=False)
     if problems:
         raise Unusable(problems, complete=True)
+    split.agreement.check_copies()
 
 
 def _read(
