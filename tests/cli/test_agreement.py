@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from typer.testing import CliRunner
 
 from tests.support import miniature, odd_files, photographs
 from tests.support.odd_files import time_limit
+from wsolrefine import Classifier, Preprocess
 from wsolrefine.cli import app
 from wsolrefine.cli.evaluate.agreement import Agreement, same_aspect
+from wsolrefine.cli.evaluate.classes import differing
 from wsolrefine.data import CUB, ILSVRC, WsolEvaluation
 from wsolrefine.data.images import UPRIGHT
 
@@ -350,3 +353,66 @@ def test_pipes_end_evaluate_of_xml_and_masks_at_once(evaluate, tmp_path):
     with time_limit(30):
         printed, _ = evaluate(*options, "--maps", tmp_path / "maps", code=1)
     assert f"{xml}: expected a file, got a named pipe" in printed
+
+
+# Classes ------------------------------------------------------------------------------------------
+
+BIRDS = ["001.Black_footed_Albatross", "002.Laysan_Albatross"]
+
+
+def named(monkeypatch, names):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 9, 16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)
+    )
+    made = Classifier(model.eval(), Preprocess((64, 64)), names, "birds")
+    monkeypatch.setattr("wsolrefine.cli.loading.load_model", lambda *_: made)
+    return ["--model", "own:birds", "--method", "cam", "--size", "32"]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["cat", "dog"], "0 of 2 names agree: class 0 is '001.Black_footed_Albatross' in the data"),
+        (["Laysan albatross", "black-footed albatross"], "2 of 2 names are at another index"),
+    ],
+)
+def test_classes_of_other_names_are_not_matched_by_index(
+    evaluate, tmp_path, monkeypatch, names, said
+):
+    root = miniature.write_cub(tmp_path / "cub").root
+    options = ["-d", "cub", "--root", root, *named(monkeypatch, names)]
+    printed, _ = evaluate(*options, code=2)
+    assert "--labels: expected a classifier with the classes of the data set" in printed
+    assert said in printed
+    _, found = evaluate(*options, "--labels", "predicted")
+    assert "localization" not in found["results"]
+    assert said in found["protocol"]["classes"]
+    _, found = evaluate(*options, "--labels", "true")
+    assert "gt_known" in found["results"]["localization"]
+    assert "as --labels true says, though " in found["protocol"]["classes"]
+
+
+@pytest.mark.parametrize(
+    "names", [BIRDS, ["black footed albatross, Diomedea", "LAYSAN-ALBATROSS "], None, ["0", "1"]]
+)
+def test_classes_of_the_same_names_or_of_none_are_matched_by_index(
+    evaluate, tmp_path, monkeypatch, names
+):
+    root = miniature.write_cub(tmp_path / "cub").root
+    _, found = evaluate("-d", "cub", "--root", root, *named(monkeypatch, names))
+    assert "gt_known" in found["results"]["localization"]
+    said = "2 in data set and classifier, matched by index"
+    assert found["protocol"]["classes"] == said
+
+
+def test_names_of_imagenet_agree_though_their_synonyms_differ():
+    names = photographs.classifier().class_names
+    first = [name.split(",")[0] for name in names]
+    synsets = [f"n{n:08d}" for n in range(1000)]
+    for others in (names, first, [f"n{n:08d} {name}" for n, name in enumerate(first)], synsets):
+        assert differing(others, names) is None
+        assert differing(names, others) is None
+    for moved in ([*names[1:], names[0]], [names[1], names[0], *names[2:]], names[::-1]):
+        assert "names are at another index" in differing(moved, names)
+    assert "names agree" in differing([f"bird {n}" for n in range(1000)], names)

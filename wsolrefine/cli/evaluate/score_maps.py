@@ -12,6 +12,7 @@ from torch import Tensor
 
 from wsolrefine import Localizer, minmax
 from wsolrefine.cli.console import stop
+from wsolrefine.cli.evaluate.classes import differing
 from wsolrefine.cli.evaluate.dataset import Split
 from wsolrefine.cli.evaluate.options import Labels
 from wsolrefine.cli.finite import not_finite
@@ -85,7 +86,8 @@ class ModelMaps:
 
     Classes of data set and localizer are matched by index, if they are the same: as many by name,
     or, where lists only give labels, not fewer than the largest label says. Lists of few images
-    leave out classes, so without ``labels`` more than half of them must be there.
+    leave out classes, so without ``labels`` more than half of them must be there. Where both have
+    names that differ, only ``labels`` may say that the classes are the same.
 
     Args:
         localizer: a classifier with a method, or a recipe.
@@ -103,6 +105,14 @@ class ModelMaps:
         self.localizer, self.size = localizer, size
         assumed = labels is Labels.true or (labels is None and 2 * number > outputs)
         self.same_classes = number == outputs or (assumed and split.may_have(outputs))
+        self.difference = differing(localizer.class_names, split.reader.class_names)
+        if self.difference and labels is None:
+            stop(
+                f"--labels: expected a classifier with the classes of the data set, got others "
+                f"({self.difference}); give --labels predicted, or --labels true if the classes "
+                "are the same by index all the same"
+            )
+        self.same_classes &= not self.difference or labels is Labels.true
         if labels is Labels.true and not self.same_classes:
             stop(
                 f"--labels true: expected a classifier with the {number} classes of the data "
