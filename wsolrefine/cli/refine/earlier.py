@@ -13,7 +13,7 @@ from wsolrefine.cli.refine.coco import RESULTS, Results
 from wsolrefine.cli.refine.inputs import Found
 from wsolrefine.cli.refine.journal import files_below
 from wsolrefine.cli.refine.names import folded
-from wsolrefine.cli.refine.stored import BadResults, results_of
+from wsolrefine.cli.refine.stored import FOLDERS, BadResults, results_of
 
 
 def put_aside(path: Path) -> None:
@@ -41,7 +41,11 @@ def earlier_results(
         earlier = Results.read(out)
     except BadResults as error:
         if not overwrite:
-            stop(f"{error}; choose another --out, or use --overwrite to put it aside")
+            stop(
+                f"{error}; choose another --out, or move it elsewhere, together with the folders "
+                f"{', '.join(FOLDERS)} in {out} (if they have no results, --overwrite renames it "
+                f"to {RESULTS}.1)"
+            )
         return Results(out, settings), None, True
     if earlier is None or earlier.settings == settings:
         return earlier or Results(out, settings), None, False
