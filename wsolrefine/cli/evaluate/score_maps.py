@@ -35,8 +35,10 @@ class Source(Protocol):
     def load(self, split: Split, index: int) -> Tensor:
         """Read one image or map; called in a thread."""
 
-    def predict(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Prediction]:
-        """Return the maps of a batch, given the true classes."""
+    def predict(
+        self, labels: Sequence[int], loaded: Sequence[Tensor]
+    ) -> Sequence[Prediction | ValueError]:
+        """Return the maps of a batch, given the true classes; an error where there is none."""
 
 
 class Sources(NamedTuple):
@@ -126,34 +128,35 @@ class ModelMaps:
             split.agreement.see_image(index, (image.height, image.width))
             return self.localizer.prepare_image(image)
 
-    def predict(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Prediction]:
-        """Localize in a batch.
-
-        Raises:
-            ValueError: the class scores are not finite.
-
-        """
+    def predict(
+        self, labels: Sequence[int], loaded: Sequence[Tensor]
+    ) -> list[Prediction | ValueError]:
+        """Localize in a batch; an error where scores or map are not finite."""
         images = self.localizer.prepare_batch(loaded)
         classes = torch.tensor(labels, device=images.device) if self.true_class else None
         found = self.localizer.class_maps(images, classes)
         logits, maps = found.logits.float().cpu(), found.maps[:, 0].float().cpu()
-        if not logits.isfinite().all():
-            raise ValueError("the class scores are not finite")
-        if reasons := [r for r in not_finite(self.localizer, images, found.maps) if r is not None]:
-            raise ValueError(reasons[0])
+        wrong = not_finite(self.localizer, images, found)
         top5 = logits.topk(min(5, logits.shape[1])).indices.tolist()
         return [
             Prediction(
                 prepare_score_map(map, (self.size, self.size)),
                 predicted if self.same_classes else None,
             )
-            for map, predicted in zip(maps, top5, strict=True)
+            if reason is None
+            else ValueError(reason)
+            for map, predicted, reason in zip(maps, top5, wrong, strict=True)
         ]
 
-    def edges(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Tensor]:
-        """Return the edges ``(H, W)`` of each image of a batch, for an edge recipe."""
+    def edges(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Tensor | ValueError]:
+        """Return the edges ``(H, W)`` of each image of a batch, for an edge recipe.
+
+        There is an error where they are not finite.
+        """
         images = self.localizer.prepare_batch(loaded)
-        maps = self.localizer.class_maps(images).maps
-        if reasons := [r for r in not_finite(self.localizer, images, maps) if r is not None]:
-            raise ValueError(reasons[0])
-        return list(maps[:, 0].float().cpu())
+        found = self.localizer.class_maps(images)
+        wrong = not_finite(self.localizer, images, found)
+        return [
+            map if reason is None else ValueError(reason)
+            for map, reason in zip(found.maps[:, 0].float().cpu(), wrong, strict=True)
+        ]
