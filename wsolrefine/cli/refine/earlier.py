@@ -9,6 +9,7 @@ from typing import Any
 
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.files import foreign_message
+from wsolrefine.cli.journal import Journal
 from wsolrefine.cli.refine.coco import RESULTS, Results
 from wsolrefine.cli.refine.inputs import Found
 from wsolrefine.cli.refine.journal import files_below
@@ -37,6 +38,8 @@ def earlier_results(
     out: Path, settings: dict[str, Any], overwrite: bool
 ) -> tuple[Results, Results | None, bool]:
     """Return the results to continue, those to delete, and whether a damaged file is in the way."""
+    if not (journal := Journal(out, RESULTS)).is_ours():
+        stop(foreign_message(out, [journal.path.name]))
     try:
         earlier = Results.read(out)
     except BadResults as error:
