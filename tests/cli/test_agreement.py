@@ -2,10 +2,12 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import typer
 from PIL import Image
 from torch import nn
 from typer.testing import CliRunner
@@ -16,6 +18,8 @@ from wsolrefine import Classifier, Preprocess
 from wsolrefine.cli import app
 from wsolrefine.cli.evaluate.agreement import Agreement, same_aspect
 from wsolrefine.cli.evaluate.classes import differing
+from wsolrefine.cli.evaluate.dataset import Split
+from wsolrefine.cli.evaluate.score_maps import ModelMaps
 from wsolrefine.data import CUB, ILSVRC, WsolEvaluation
 from wsolrefine.data.images import UPRIGHT
 
@@ -416,3 +420,11 @@ def test_names_of_imagenet_agree_though_their_synonyms_differ():
     for moved in ([*names[1:], names[0]], [names[1], names[0], *names[2:]], names[::-1]):
         assert "names are at another index" in differing(moved, names)
     assert "names agree" in differing([f"bird {n}" for n in range(1000)], names)
+
+
+def test_edges_need_no_classes(tmp_path):
+    split = Split(CUB(miniature.write_cub(tmp_path).root), "test", None)
+    edges = SimpleNamespace(num_classes=2, class_names=["cat", "dog"], regions=False)
+    assert ModelMaps(edges, split, None, 224).difference is None
+    with pytest.raises(typer.Exit):
+        ModelMaps(SimpleNamespace(**{**vars(edges), "regions": True}), split, None, 224)

@@ -107,7 +107,9 @@ class ModelMaps:
         self.localizer, self.size = localizer, size
         assumed = labels is Labels.true or (labels is None and 2 * number > outputs)
         self.same_classes = number == outputs or (assumed and split.may_have(outputs))
-        self.difference = differing(localizer.class_names, split.reader.class_names)
+        self.difference: str | None = None  # of classes, which edges do not need
+        if localizer.regions:
+            self.difference = differing(localizer.class_names, split.reader.class_names)
         if self.difference and labels is None:
             stop(
                 f"--labels: expected a classifier with the classes of the data set, got others "
