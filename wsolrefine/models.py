@@ -314,10 +314,15 @@ def _preprocess_of_timm(model: nn.Module, spec: str) -> Preprocess:
 
 
 def _from_callable(spec: str, module: str, attribute: str) -> Classifier:
+    if "" in module.split("."):
+        raise ValueError(f"spec: expected the full name of a module, got {module!r} in {spec!r}")
     try:
         target = attrgetter(attribute)(import_module(module))
     except (ImportError, AttributeError) as error:
         raise type(error)(f"spec: expected {spec!r} to be importable, got {error}") from error
+    if not (callable(target) or isinstance(target, Classifier)):
+        got = f"{type(target).__name__} {target!r}"[:80]
+        raise TypeError(f"spec: expected {spec!r} to be callable or a Classifier, got {got}")
     made = target if isinstance(target, (nn.Module, Classifier)) else target()
     if isinstance(made, nn.Module):
         return Classifier(made.eval(), Preprocess(), None, spec)

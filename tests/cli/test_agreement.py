@@ -2,17 +2,24 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import typer
 from PIL import Image
+from torch import nn
 from typer.testing import CliRunner
 
 from tests.support import miniature, odd_files, photographs
 from tests.support.odd_files import time_limit
+from wsolrefine import Classifier, Preprocess
 from wsolrefine.cli import app
 from wsolrefine.cli.evaluate.agreement import Agreement, same_aspect
+from wsolrefine.cli.evaluate.classes import differing
+from wsolrefine.cli.evaluate.dataset import Split
+from wsolrefine.cli.evaluate.score_maps import ModelMaps
 from wsolrefine.data import CUB, ILSVRC, WsolEvaluation
 from wsolrefine.data.images import UPRIGHT
 
@@ -189,18 +196,107 @@ def test_masks_of_another_aspect_give_no_results(evaluate, tmp_path):
 def test_a_box_outside_of_the_image_is_refused_and_one_that_ends_outside_is_named(
     evaluate, tmp_path
 ):
-    options = write(tmp_path, 3)
+    options = write(tmp_path, 100)
     boxes = tmp_path / "lists/localization.txt"
     lines = boxes.read_text().splitlines()
-    boxes.write_text("\n".join([*lines[:2], "002.png,2,3,35,13"]))
+    boxes.write_text("\n".join([*lines[:99], "099.png,2,3,35,13"]))
     _, found = evaluate(*options, "--maps", tmp_path / "maps")
-    said = "1 of 3 images: 002.png (2 3 36 14 in 30 x 20), not clipped"
-    assert found["protocol"]["boxes outside"] == said
-    boxes.write_text("\n".join([*lines[:2], "002.png,2,3,30,20"]))  # one pixel, as in real lists
+    said = f"{boxes}:100: expected a box in 30 x 20, as is 099.png, got 2 3 36 14"
+    assert found["protocol"]["boxes outside"] == f"1 of 100 images: {said}, not clipped"
+    boxes.write_text("\n".join([*lines[:99], "099.png,2,3,30,20"]))  # one pixel, as in real lists
     assert "boxes outside" not in evaluate(*options, "--maps", tmp_path / "maps")[1]["protocol"]
-    boxes.write_text("\n".join([*lines[:2], "002.png,30,3,31,13"]))
+    boxes.write_text("\n".join([*lines[:99], "099.png,30,3,31,13"]))
     printed, _ = evaluate(*options, "--maps", tmp_path / "maps", code=1)
-    assert "002.png: boxes: expected boxes in 30 x 20, got 30 3 32 14" in printed
+    assert f"099.png: {boxes}:100: expected a box in 30 x 20, got 30 3 32 14" in printed
+
+
+def test_boxes_with_x_and_y_swapped_give_no_results(evaluate, tmp_path):
+    options = write(tmp_path, 4)
+    boxes = tmp_path / "lists/localization.txt"
+    boxes.write_text("".join(f"{n:03}.png,3,2,13,25\n" for n in range(4)))
+    printed, _ = evaluate(*options, "--maps", tmp_path / "maps", code=1)
+    assert "boxes: expected boxes that end in the images, up to one pixel, got others" in printed
+    assert f"for 4 of 4 images or more: {boxes}:1: expected a box in 30 x 20" in printed
+    assert not (tmp_path / "out/evaluation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x, y, w, h: (x + 40, y + 40, x + w, y + h), "expected a box in "),  # as xyxy
+        (lambda x, y, w, h: (0.1, 0.2, 0.5, 0.5), "expected a box of at least one pixel, got 0.1"),
+    ],
+    ids=["corners", "fractions"],
+)
+def test_boxes_of_cub_in_another_form_are_named_by_line(evaluate, tmp_path, change, said):
+    written = miniature.write_cub(tmp_path / "cub")
+    file = written.root / "bounding_boxes.txt"
+    rows = [line.split() for line in file.read_text().splitlines()]
+    boxes = [(row[0], *change(*map(float, row[1:]))) for row in rows]
+    file.write_text("".join(" ".join(map(str, box)) + "\n" for box in boxes))
+    for truth in written.splits["test"]:
+        path = tmp_path / f"maps/{truth.image_id}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.eye(24))
+    options = ["-d", "cub", "--root", written.root, "--maps", tmp_path / "maps"]
+    printed, _ = evaluate(*options, code=1)
+    assert f"{file}:1: {said}" in printed
+
+
+# Copies -------------------------------------------------------------------------------------------
+
+
+def sized(folder, pairs):
+    """Write images and lists from pairs of (height, width), saved and listed, and their maps."""
+    (folder / "maps").mkdir()
+    truths = []
+    for n, (saved, listed) in enumerate(pairs):
+        Image.new("L", saved[::-1]).save(folder / f"{n:03}.png")
+        np.save(folder / f"maps/{n:03}.png.npy", np.eye(24))
+        truths.append(miniature.Truth(f"{n:03}.png", 0, listed, [(2, 3, 12, 14)]))
+    miniature.write_metadata(folder / "lists", truths)
+    options = ["-d", "wsolevaluation", "--metadata", folder / "lists", "--root", folder]
+    return [*options, "--maps", folder / "maps"]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        ([((20, 30), (40, 60)), ((33, 21), (66, 42))], "of a copy, 0.5 x, 2 of 2 images"),
+        ([((40, 60), (20, 30)), ((66, 42), (33, 21))], "of a copy, 2 x, 2 of 2 images"),
+        # Resized to one short side, and the list of the originals, or the other way round.
+        ([((20, 30), (40, 60)), ((40, 20), (100, 50))], "of a copy, 0.4 to 0.5 x, 2 of 2 images"),
+        ([((40, 60), (20, 30)), ((100, 50), (40, 20))], "of a copy, 2 to 2.5 x, 2 of 2 images"),
+        ([((20, 30), (20, 30)), ((33, 21), (33, 21))], None),
+    ],
+)
+def test_a_copy_is_named_in_the_protocol(evaluate, tmp_path, pairs, said):
+    printed, found = evaluate(*sized(tmp_path, pairs))
+    protocol = found["protocol"]
+    if said is None:
+        assert "sizes" not in protocol
+    else:
+        assert protocol["sizes"] == f"{said}; boxes are taken in pixels of the listed sizes"
+        assert said in printed
+    assert "wrong sizes" not in protocol
+
+
+def test_some_images_of_another_scale_are_wrong_sizes(evaluate, tmp_path):
+    pairs = [((20 + n % 7, 30 + n % 5), (20 + n % 7, 30 + n % 5)) for n in range(100)]
+    pairs[41] = ((26, 31), (52, 62))
+    options = sized(tmp_path, pairs)
+    _, found = evaluate(*options)
+    assert "sizes" not in found["protocol"]
+    said = "image_sizes.txt:42: expected 31 x 26, as in 041.png, got 62 x 52, used as listed"
+    assert said in found["protocol"]["wrong sizes"]
+    sizes = tmp_path / "lists/image_sizes.txt"
+    lines = sizes.read_text().splitlines()
+    lines[6] = "006.png,62,52"
+    sizes.write_text("\n".join(lines))
+    printed, _ = evaluate(*options, code=1)
+    said = "annotated sizes: expected one scale, 1 x, between the images and the list, got others"
+    assert f"{said} for 2 of 100 images" in printed
+    assert "image_sizes.txt:7: expected 31 x 26, as in 006.png, got 62 x 52" in printed
 
 
 def test_only_some_are_named(tmp_path):
@@ -261,3 +357,74 @@ def test_pipes_end_evaluate_of_xml_and_masks_at_once(evaluate, tmp_path):
     with time_limit(30):
         printed, _ = evaluate(*options, "--maps", tmp_path / "maps", code=1)
     assert f"{xml}: expected a file, got a named pipe" in printed
+
+
+# Classes ------------------------------------------------------------------------------------------
+
+BIRDS = ["001.Black_footed_Albatross", "002.Laysan_Albatross"]
+
+
+def named(monkeypatch, names):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 9, 16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)
+    )
+    made = Classifier(model.eval(), Preprocess((64, 64)), names, "birds")
+    monkeypatch.setattr("wsolrefine.cli.loading.load_model", lambda *_: made)
+    return ["--model", "own:birds", "--method", "cam", "--size", "32"]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["cat", "dog"], "0 of 2 names agree: class 0 is '001.Black_footed_Albatross' in the data"),
+        (["Laysan albatross", "black-footed albatross"], "2 of 2 names are at another index"),
+    ],
+)
+def test_classes_of_other_names_are_not_matched_by_index(
+    evaluate, tmp_path, monkeypatch, names, said
+):
+    root = miniature.write_cub(tmp_path / "cub").root
+    options = ["-d", "cub", "--root", root, *named(monkeypatch, names)]
+    printed, _ = evaluate(*options, code=2)
+    assert "--labels: expected a classifier with the classes of the data set" in printed
+    assert said in printed
+    _, found = evaluate(*options, "--labels", "predicted")
+    assert "localization" not in found["results"]
+    assert said in found["protocol"]["classes"]
+    _, found = evaluate(*options, "--labels", "true")
+    assert "gt_known" in found["results"]["localization"]
+    assert "as --labels true says, though " in found["protocol"]["classes"]
+
+
+@pytest.mark.parametrize(
+    "names", [BIRDS, ["black footed albatross, Diomedea", "LAYSAN-ALBATROSS "], None, ["0", "1"]]
+)
+def test_classes_of_the_same_names_or_of_none_are_matched_by_index(
+    evaluate, tmp_path, monkeypatch, names
+):
+    root = miniature.write_cub(tmp_path / "cub").root
+    _, found = evaluate("-d", "cub", "--root", root, *named(monkeypatch, names))
+    assert "gt_known" in found["results"]["localization"]
+    said = "2 in data set and classifier, matched by index"
+    assert found["protocol"]["classes"] == said
+
+
+def test_names_of_imagenet_agree_though_their_synonyms_differ():
+    names = photographs.classifier().class_names
+    first = [name.split(",")[0] for name in names]
+    synsets = [f"n{n:08d}" for n in range(1000)]
+    for others in (names, first, [f"n{n:08d} {name}" for n, name in enumerate(first)], synsets):
+        assert differing(others, names) is None
+        assert differing(names, others) is None
+    for moved in ([*names[1:], names[0]], [names[1], names[0], *names[2:]], names[::-1]):
+        assert "names are at another index" in differing(moved, names)
+    assert "names agree" in differing([f"bird {n}" for n in range(1000)], names)
+
+
+def test_edges_need_no_classes(tmp_path):
+    split = Split(CUB(miniature.write_cub(tmp_path).root), "test", None)
+    edges = SimpleNamespace(num_classes=2, class_names=["cat", "dog"], regions=False)
+    assert ModelMaps(edges, split, None, 224).difference is None
+    with pytest.raises(typer.Exit):
+        ModelMaps(SimpleNamespace(**{**vars(edges), "regions": True}), split, None, 224)

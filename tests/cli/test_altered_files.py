@@ -105,6 +105,49 @@ def test_any_altered_value_of_a_results_file_is_named_or_harmless(refine, tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("place", "field", "value"),
+    [
+        *(("annotations", "bbox", bad) for bad in ("x", [1, 2, 3], [0, 0, 99, 9], [0, 0, 0, 9])),
+        *(("annotations", "segmentation", bad) for bad in (5, None, {}, {"size": [20, 20]})),
+        ("annotations", "segmentation", {"size": [5, 5], "counts": "0"}),
+        ("annotations", "segmentation", {"size": [20, 20], "counts": "\x00"}),
+        *(("annotations", "score", bad) for bad in ({}, "1", 1.5, True, None)),
+        *(("annotations", "area", bad) for bad in (-5, 0, 401)),
+        *(("annotations", "category_id", bad) for bad in (99, -1)),
+        ("annotations", "iscrowd", 1),
+        *(("images", field, bad) for field in ("width", "height") for bad in (5, 0, -5)),
+        ("images", "bytes", -1),
+        ("categories", "id", 1),
+    ],
+)
+def test_values_that_this_command_does_not_write_are_refused(refine, tmp_path, place, field, value):
+    refine()
+    path = tmp_path / "out/wsolrefine.json"
+    content = json.loads(path.read_text())
+    content[place][0][field] = value
+    path.write_text(json.dumps(content))
+    printed = refine(code=2)
+    assert "not a results file of wsolrefine (" in printed
+    assert path.read_text() == json.dumps(content)
+
+
+def test_a_damaged_results_file_loses_nothing_and_its_message_can_be_followed(refine, tmp_path):
+    refine()
+    out = tmp_path / "out"
+    (out / "wsolrefine.json").write_text("{")
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    printed = " ".join(refine(code=2).split())
+    assert "or move it elsewhere, together with the folders maps, masks, overlays in" in printed
+    assert "which this command has not written" in refine("--overwrite", code=2)
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("wsolrefine.json", "maps", "masks", "overlays"):
+        (out / name).rename(tmp_path / "elsewhere" / name)
+    assert "2 refined" in refine()
+    assert len(Results.read(out).images) == 2
+
+
+@pytest.mark.parametrize(
     "text",
     ["[" * 10**5, '{"a":' * 10**5, "", "\0", "[]", "null", "5" * 5000, "\ufeff{}", '{"info": NaN}'],
 )

@@ -13,6 +13,7 @@ from tests.support import photographs
 from wsolrefine import box_iou, cli
 from wsolrefine.cli import app
 from wsolrefine.cli.demo.command import PHOTOGRAPHS, STAGES
+from wsolrefine.localization import localizer
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +28,20 @@ def run(*arguments, code=0):
         raise result.exception
     assert result.exit_code == code, result.output
     return result.output
+
+
+def test_the_layers_are_found_once_for_all_photographs(tmp_path, monkeypatch):
+    found = []
+    monkeypatch.setattr("wsolrefine.cli.demo.command.PHOTOGRAPHS", PHOTOGRAPHS[:2])
+    find = localizer.find_layers
+
+    def counted(model, images, **options):
+        found.append(images.shape)
+        return find(model, images, **options)
+
+    monkeypatch.setattr(localizer, "find_layers", counted)
+    run("--out", tmp_path)
+    assert found == [(1, 3, 224, 224)]
 
 
 def test_picture_boxes_and_table(tmp_path):

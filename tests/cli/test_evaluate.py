@@ -856,7 +856,15 @@ def test_model_errors(evaluate, own_model, tmp_path, monkeypatch):
     assert f"{PHOTOS[3]}: " in said
     arguments[-1] = photographs.FOLDER
     assert "--layer: expected names" in evaluate(*arguments, "--layer", "99", code=2)
-    assert "--device: expected cpu" in evaluate(*arguments, "--device", "abacus", code=2)
+    assert "'4' with one cell" in evaluate(*arguments, "--layer", "4", code=2)
+    for device in ("abacus", "meta", "hpu", "mps", "xla", "vulkan", "privateuseone"):
+        if device != "mps" or not torch.backends.mps.is_available():
+            said = evaluate(*arguments, "--device", device, code=2)
+            assert "--device: expected cpu" in said
+            assert len(said) < 400
     for weight in model.model[-1].parameters():
         monkeypatch.setattr(weight, "data", weight.data * float("nan"))
-    assert "not finite" in evaluate(*arguments, code=1)
+    said = evaluate(*arguments, code=1)
+    reason = "class scores: expected finite numbers, got NaN or infinity in the output of model.6"
+    for name in PHOTOS:
+        assert f"{name}: {reason}" in said

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -12,7 +13,9 @@ from tests.cli.test_wrong_values import MODEL
 from tests.support import photographs
 from wsolrefine import Localizer
 from wsolrefine.cli import app, guard
+from wsolrefine.cli.loading import RecipeHeader, load_localizer
 from wsolrefine.localization.methods import METHODS
+from wsolrefine.recipes import RecipeMetadata
 
 
 def call(*arguments, code):
@@ -110,6 +113,39 @@ def test_an_error_of_the_users_code_is_one_line_with_its_place(
         assert message in result.output
         assert result.output.count("\n") == 1
         sys.modules.pop("own_broken", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("../own:build", "expected the full name of a module, got '../own'"),
+        (".own:build", "expected the full name of a module, got '.own'"),
+        ("json:__name__", "to be callable or a Classifier, got str 'json'"),
+        ("json:__path__", "to be callable or a Classifier, got list"),
+    ],
+)
+def test_a_model_that_is_no_name_of_a_callable_is_one_line(tmp_path, monkeypatch, name, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "400")
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    said = call("refine", "a.png", "--model", name, code=2)
+    assert said.startswith(f"Error: --model {name}: ")
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_a_recipe_whose_library_is_missing_is_one_line(tmp_path, monkeypatch, capsys):
+    def load(*_, **__):
+        raise ImportError("torchvision:resnet18 needs the package torchvision; install it")
+
+    metadata = RecipeMetadata("torchvision:resnet18", ("layer4",), (512,), 2, recipe="spa")
+    header = RecipeHeader(tmp_path / "spa.safetensors", metadata, "0")
+    monkeypatch.setattr("wsolrefine.recipes.load_recipe", load)
+    with pytest.raises(typer.Exit) as stopped:
+        load_localizer(None, header, None, None, "cpu")
+    assert stopped.value.exit_code == 1
+    said = "Error: --recipe: torchvision:resnet18 needs the package torchvision; install it\n"
+    assert capsys.readouterr().err == said
 
 
 # Data sets ----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -15,7 +16,7 @@ from tests.cli.test_wrong_values import MODEL
 from tests.support import photographs
 from tests.support.processes import ROOT
 from wsolrefine.cli import app, files
-from wsolrefine.cli.journal import Journal
+from wsolrefine.cli.journal import Journal, writing
 from wsolrefine.cli.refine import batch, loop
 from wsolrefine.cli.refine.coco import RESULTS
 from wsolrefine.cli.refine.names import LONGEST, Names
@@ -64,6 +65,41 @@ def test_files_that_refine_has_not_written_are_named_and_kept(refine, tmp_path, 
     assert f"got {mine} in {tmp_path / 'out'}, which this command has not written there" in said
     assert below(tmp_path / "out") == [mine]
     assert (tmp_path / "out" / mine).read_text() == "mine"
+
+
+MINE = ["my notes", "5\n", '"one"\nand mine\n', "[]\n", '{"started": 1}\n']
+
+
+@pytest.mark.parametrize("text", MINE)
+@pytest.mark.parametrize("option", [[], ["--overwrite"]])
+def test_a_file_named_like_the_journal_of_refine_is_kept(refine, tmp_path, text, option):
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / JOURNAL).write_text(text)
+    assert JOURNAL in refine(tmp_path / "a.jpg", *option, code=2)
+    assert below(tmp_path / "out") == [JOURNAL]
+    assert (tmp_path / "out" / JOURNAL).read_text() == text
+
+
+@pytest.mark.parametrize("text", MINE)
+def test_a_file_named_like_the_journal_of_evaluate_is_kept(tmp_path, text):
+    (tmp_path / ".evaluation.json.started").write_text(text)
+    with (
+        pytest.raises(typer.Exit),
+        writing(tmp_path, "evaluation.json", ["evaluation.json", "errors.png"]),
+    ):
+        raise AssertionError("nothing may be written")
+    assert (tmp_path / ".evaluation.json.started").read_text() == text
+
+
+@pytest.mark.parametrize("text", ["", '"a', '"errors.png"\n"eval', '"a"\n"er"errors.png"\n'])
+def test_a_journal_that_a_killed_run_has_left_is_continued(tmp_path, text):
+    journal = Journal(tmp_path, "evaluation.json")
+    journal.path.write_text(text)
+    assert journal.is_ours()
+    with writing(tmp_path, "evaluation.json", ["evaluation.json", "errors.png"]):
+        pass
+    assert not journal.path.exists()
 
 
 def test_other_files_beside_the_results_stay(refine, tmp_path):
@@ -204,9 +240,11 @@ def test_a_journal_deletes_nothing_outside(refine, tmp_path, line):
     (tmp_path / "victim.png").write_text("mine")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / JOURNAL).write_text(line + "\n")
-    assert "1 refined" in refine(tmp_path / "a.jpg")
+    ours = line.startswith('"')  # other lines are not those of a journal: the file is kept
+    said = refine(tmp_path / "a.jpg", code=0 if ours else 2)
+    assert ("1 refined" if ours else JOURNAL) in said
     assert (tmp_path / "victim.png").read_text() == "mine"
-    assert JOURNAL not in below(tmp_path / "out")
+    assert (JOURNAL in below(tmp_path / "out")) == (not ours)
 
 
 def test_a_temporary_file_is_never_that_of_a_user(tmp_path, monkeypatch):

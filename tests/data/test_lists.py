@@ -258,3 +258,13 @@ def test_arrays_of_every_version_of_the_format_are_read(tmp_path, version):
     with (tmp_path / "a.npy").open("wb") as file:
         np.lib.format.write_array(file, values, version)
     assert ScoreMaps(tmp_path).maps("a.jpg").tolist() == values.tolist()
+
+
+@pytest.mark.parametrize(
+    "name", ["image_ids.txt", "class_labels.txt", "image_sizes.txt", "localization.txt"]
+)
+def test_a_list_whose_lines_end_in_cr_alone_is_named(tmp_path, name):
+    write_two(tmp_path)
+    file = tmp_path / name
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r"))
+    refuses(lambda: WsolEvaluation(tmp_path), file, 1, "lines that end in LF or CR LF")

@@ -139,13 +139,47 @@ def test_the_folder_that_holds_the_data_set_will_do(written, tmp_path):
     assert inside.class_names == outside.class_names
 
 
-def test_folders_tell_the_classes_where_there_is_no_list(tmp_path):
+@pytest.fixture
+def without_mapping(tmp_path):
+    """All 1000 folders of training images, those of the miniature and higher ones; no mapping."""
     said = miniature.write_ilsvrc(tmp_path)
     (tmp_path / "LOC_synset_mapping.txt").unlink()
+    train = tmp_path / "ILSVRC/Data/CLS-LOC/train"
+    missing = set(miniature.SYNSETS) - {path.name for path in train.iterdir()}
+    others = [f"n{99_000_000 + n}" for n in range(1000 - len(miniature.SYNSETS))]
+    for name in (*missing, *others):
+        (train / name).mkdir()
+    return said, train
+
+
+def test_folders_tell_the_classes_where_there_is_no_list(tmp_path, without_mapping):
+    said, train = without_mapping
+    for name in (".ipynb_checkpoints", ".cache"):
+        (train / name).mkdir()
+    (train / "a_note.txt").touch()
     dataset = ILSVRC(tmp_path)
-    assert dataset.class_names == [*miniature.SYNSETS]
+    assert dataset.class_names[: len(miniature.SYNSETS)] == [*miniature.SYNSETS]
     for annotation, truth in zip(dataset.annotations, said.splits["val"], strict=True):
         same(annotation, truth)
+
+
+def test_folders_that_are_not_all_classes_do_not_number_them(tmp_path, without_mapping):
+    train = without_mapping[1]
+    (train / "n99000500").rmdir()
+    said = r"CLS-LOC/train: expected 1000 folders, because there is no LOC_synset_mapping\.txt in "
+    with pytest.raises(ValueError, match=said + ".*, got 999$"):
+        ILSVRC(tmp_path)
+    (train / "a_backup").mkdir()
+    with pytest.raises(ValueError, match="expected folders named by synsets, got 'a_backup'"):
+        ILSVRC(tmp_path)
+
+
+def test_a_mapping_of_other_things_than_synsets_is_refused(tmp_path):
+    miniature.write_ilsvrc(tmp_path)
+    mapping = tmp_path / "LOC_synset_mapping.txt"
+    mapping.write_text("1 tench\n2 goldfish\n")
+    with pytest.raises(ValueError, match=r"mapping\.txt:1: expected a synset .*, got '1'"):
+        ILSVRC(tmp_path)
 
 
 def test_synsets_are_numbered_in_alphabetical_order(tmp_path):

@@ -50,7 +50,7 @@ def shared(monkeypatch):
     process has the other core.
     """
     monkeypatch.setattr("wsolrefine.cli.loading.load_classifier", classifier)
-    for module in ("localization.localizer", "activation.layers", "cli.demo.stages"):
+    for module in ("localization.localizer", "activation.layers"):
         monkeypatch.setattr(
             f"wsolrefine.{module}.find_layers",
             lambda model, images, **options: layers(model, images.shape[2:]),

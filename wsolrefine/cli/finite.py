@@ -10,29 +10,34 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine import Localizer
+from wsolrefine.localization.class_maps import ClassMaps
 
 
-def not_finite(localizer: Localizer, images: Tensor, maps: Tensor) -> list[str | None]:
-    """Return for each image why its maps are not what the model sees; None if they are.
+def not_finite(localizer: Localizer, images: Tensor, found: ClassMaps) -> list[str | None]:
+    """Return for each image why its maps or scores are not what the model sees; None if they are.
 
-    Only images with a constant map run a second time, one by one, while the output of every module
-    is checked.
+    Only images with a constant map, or with scores that are not finite, run a second time, one by
+    one, while the output of every module is checked.
 
     Args:
         localizer: a classifier with a method, or a recipe.
         images: ``(B, 3, H, W)``.
-        maps: its maps of these images, ``(B, K, h, w)``.
+        found: its class scores and maps of these images.
 
     """
+    maps = found.maps
     constant = (maps.amax((-2, -1)) == maps.amin((-2, -1))).any(1)
+    scored = found.logits.isfinite().all(1).tolist()
     suspect = constant | ~maps.isfinite().all(-1).all(-1).all(-1)
     return [
-        _reason(localizer, images[i : i + 1]) if bad else None
+        _reason(localizer, images[i : i + 1], "map" if scored[i] else "class scores")
+        if bad or not scored[i]
+        else None
         for i, bad in enumerate(suspect.tolist())
     ]
 
 
-def _reason(localizer: Localizer, image: Tensor) -> str | None:
+def _reason(localizer: Localizer, image: Tensor, what: str) -> str | None:
     modules = [(name, module) for name, module in localizer.named_modules() if name]
     found: list[str] = []
 
@@ -49,7 +54,7 @@ def _reason(localizer: Localizer, image: Tensor) -> str | None:
             hooks.callback(module.register_forward_hook(check(name)).remove)
         maps = localizer.class_maps(image).maps
     if found:
-        return f"map: expected finite numbers, got NaN or infinity in the output of {found[0]}"
-    if not maps.isfinite().all():
-        return "map: expected finite numbers, got NaN or infinity"
+        return f"{what}: expected finite numbers, got NaN or infinity in the output of {found[0]}"
+    if what != "map" or not maps.isfinite().all():
+        return f"{what}: expected finite numbers, got NaN or infinity"
     return None

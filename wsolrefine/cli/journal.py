@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -27,6 +28,14 @@ class Journal:
 
     def __init__(self, out: Path, index: str) -> None:
         self.path = out / f".{index}.started"
+
+    def is_ours(self) -> bool:
+        """Tell whether the file is a journal, or not there; else it is the user's own."""
+        if not self.path.is_file():
+            return not os.path.lexists(self.path)
+        *lines, last = self.path.read_bytes().split(b"\n")  # the last one may be half a line
+        quoted = all(len(line) > 1 and line[:1] == line[-1:] == b'"' for line in lines)
+        return quoted and last[:1] in (b"", b'"')
 
     def names(self) -> set[str]:
         """Return the names that an interrupted run has started."""
@@ -62,9 +71,12 @@ def check_names(out: Path, index: str, names: Iterable[str]) -> set[str]:
         The files that an earlier run has written.
 
     """
-    known = set(names)
-    own = known & (_listed(out / index) | Journal(out, index).names())
-    if foreign := foreign_files(out, sorted(known), own):
+    known, journal = set(names), Journal(out, index)
+    own = known & (_listed(out / index) | journal.names())
+    foreign = foreign_files(out, sorted(known), own)
+    if not journal.is_ours():
+        foreign.append(journal.path.name)
+    if foreign:
         stop(foreign_message(out, foreign))
     return own
 

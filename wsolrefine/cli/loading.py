@@ -123,9 +123,11 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.zeros(1, device=name).device
-    except (AssertionError, NotImplementedError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        made = torch.zeros(1, device=name)
+        made.item()  # the device meta has no numbers
+        return made.device
+    except Exception as error:  # an ImportError for devices that are an extension of torch
+        reason = str(error).splitlines()[0].partition(". ")[0]
         stop(
             f"--device: expected cpu, cuda or another device of this machine, got {name} ({reason})"
         )
@@ -162,7 +164,7 @@ def import_own_code(backbone: str) -> None:
 
     """
     module, colon, attribute = backbone.partition(":")
-    if not (colon and module and attribute and is_own_code(backbone)):
+    if not (colon and module and attribute and is_own_code(backbone)) or "" in module.split("."):
         return
     with working_folder():
         try:
@@ -187,7 +189,8 @@ def working_folder() -> Iterator[None]:
 def own_error(error: BaseException) -> str:
     """Return an error of the user's code in one line, with its place if its text does not tell."""
     lines = str(error).removeprefix("spec: ").splitlines()
-    if isinstance(error, (AttributeError, OSError, RuntimeError, TypeError, ValueError)) and lines:
+    plain = (AttributeError, ImportError, OSError, RuntimeError, TypeError, ValueError)
+    if isinstance(error, plain) and lines:
         return lines[0]
     *_, place = (None, *traceback.extract_tb(error.__traceback__))
     where = f", {os.path.basename(place.filename)} line {place.lineno}" if place else ""  # noqa: PTH119

@@ -97,6 +97,8 @@ def read_rows(file: Path, form: str, *, open_end: bool = False) -> list[Row]:
     rows = []
     for number, line in enumerate(lines, 1):
         fields = line.split(separator, count - 1 if open_end or count == 1 else -1)
+        if "\r" in line:  # the only line, or some of them, end in CR alone
+            raise broken(file, number, "lines that end in LF or CR LF", line)
         if len(fields) != count or not line:
             raise broken(file, number, form, line)
         rows.append(Row(file, number, form, fields))

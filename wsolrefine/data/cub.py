@@ -76,11 +76,16 @@ class CUB(Reader):
             base = base / "CUB_200_2011"
         folders = base / "segmentations", base.parent / "segmentations"
         masks = next((folder for folder in folders if folder.is_dir()), None)
-        annotations, names = _annotations(base, split)
+        annotations, names, self._lines = _annotations(base, split)
+        self._boxes = base / "bounding_boxes.txt"
         super().__init__(base / "images", annotations, names, transform, masks=masks, policy=policy)
 
+    def _box_source(self, index: int, number: int) -> str:
+        return f"{self._boxes}:{self._lines[index]}"
 
-def _annotations(base: Path, split: str) -> tuple[list[Annotation], list[str]]:
+
+def _annotations(base: Path, split: str) -> tuple[list[Annotation], list[str], list[int]]:
+    """Return the annotations, the names of the classes, and the line of each image's box."""
     images = by_id(read_rows(base / "images.txt", "number path", open_end=True))
     classes = by_id(read_rows(base / "classes.txt", "number name", open_end=True))
     tables: dict[str, dict[str, Row]] = {}
@@ -93,7 +98,7 @@ def _annotations(base: Path, split: str) -> tuple[list[Annotation], list[str]]:
     by_id(row._replace(fields=[row.path(1)]) for row in images.values())  # paths must be unique
 
     names = {row.fields[1] for row in classes.values()}
-    found = []
+    found, lines = [], []
     for number, image in images.items():
         kind, training, box = (tables[name][number] for name in FORMS)
         if kind.fields[1] not in classes:
@@ -106,7 +111,8 @@ def _annotations(base: Path, split: str) -> tuple[list[Annotation], list[str]]:
         if split in ("all", "train" if training.fields[1] == "1" else "test"):
             boxes = as_boxes([_corners(box)])
             found.append(Annotation(image.path(1), kind.whole(1) - 1, None, boxes))
-    return found, [row.fields[1] for row in classes.values()]
+            lines.append(box.line)
+    return found, [row.fields[1] for row in classes.values()], lines
 
 
 def _corners(row: Row) -> Box:

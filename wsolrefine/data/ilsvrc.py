@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from os import PathLike
 from pathlib import Path
 
@@ -13,7 +14,10 @@ from wsolrefine.data.annotation import Annotation
 from wsolrefine.data.images import AS_STORED, ImagePolicy
 from wsolrefine.data.reader import Reader, Transform, as_boxes, check_folder, check_split
 
+MAPPING = "LOC_synset_mapping.txt"
+NUMBER_OF_CLASSES = 1000
 LISTS = {"train": "train_cls.txt", "val": "val.txt"}
+SYNSET = re.compile(r"n[0-9]{8}")
 
 
 class ILSVRC(Reader):
@@ -21,7 +25,8 @@ class ILSVRC(Reader):
 
     A published box gives its first and its last pixel, as SPA and wsolevaluation read it; the
     half-open box here is ``xmin ymin xmax+1 ymax+1``. Only boxes of the image's class count.
-    Labels number the synsets in alphabetical order.
+    Labels number the synsets in alphabetical order, as is usual, also if the lines of
+    ``LOC_synset_mapping.txt`` are in another one.
 
     In ``train`` about half of the images have boxes; the others have none here, and their size is
     read from the image. All XML files are read at the start, which takes seconds for ``val`` and
@@ -34,7 +39,8 @@ class ILSVRC(Reader):
 
     Args:
         root: the folder ``ILSVRC``, or the one that holds it. ``LOC_synset_mapping.txt`` is in
-            one of the two; without it the classes are the folders of the training images.
+            one of the two; without it the classes are the folders of the training images, which
+            must then be all 1000: a missing one would shift the labels of the others.
         split: ``"train"`` or ``"val"``.
         masks: a folder with masks ``ILSVRC2012_val_00000001.png``; :meth:`has_mask` says which
             images have one.
@@ -108,6 +114,9 @@ class ILSVRC(Reader):
     def _size_source(self, index: int) -> str:
         return str((self._xml / self.annotations[index].image_id).with_suffix(".xml"))
 
+    def _box_source(self, index: int, number: int) -> str:
+        return self._size_source(index)
+
     def _mask_path(self, masks: Path, index: int) -> Path:
         return masks / f"{self.image_path(index).stem}.png"
 
@@ -115,13 +124,25 @@ class ILSVRC(Reader):
 def _classes(base: Path) -> dict[str, str]:
     """Return the names of the classes by synset, in alphabetical order of the synsets."""
     for folder in (base, base.parent):
-        if os.path.lexists(file := folder / "LOC_synset_mapping.txt"):
+        if os.path.lexists(file := folder / MAPPING):
             rows = by_id(read_rows(file, "synset name", open_end=True))
+            for synset, row in rows.items():
+                if not SYNSET.fullmatch(synset):
+                    raise row.error("a synset such as n01440764", synset)
             return {synset: rows[synset].fields[1] for synset in sorted(rows)}
     train = base / "Data/CLS-LOC/train"
     if not train.is_dir():
-        raise FileNotFoundError(f"root: expected a folder with LOC_synset_mapping.txt, got {base}")
-    return {name: name for name in sorted(path.name for path in train.iterdir() if path.is_dir())}
+        raise FileNotFoundError(f"root: expected a folder with {MAPPING}, got {base}")
+    names = sorted(p.name for p in train.iterdir() if p.is_dir() and not p.name.startswith("."))
+    for name in names:
+        if not SYNSET.fullmatch(name):
+            raise ValueError(f"{train}: expected folders named by synsets, got {name!r}")
+    if len(names) != NUMBER_OF_CLASSES:
+        raise ValueError(
+            f"{train}: expected {NUMBER_OF_CLASSES} folders, because there is no {MAPPING} in "
+            f"{base} that numbers the classes, got {len(names)}"
+        )
+    return {name: name for name in names}
 
 
 def _annotation(folder: Path, split: str, row: Row, labels: dict[str, int]) -> Annotation:

@@ -101,15 +101,22 @@ class Reader(Dataset[tuple[Any, Annotation]]):
         if listed is None:
             return None
         height, width = size or image_size(self.image_path(index), self.policy)
-        if _rounded(height, width, listed):
-            return None
-        got = f"{listed[1]} x {listed[0]}"
-        name = self.annotations[index].image_id
-        return f"{self._size_source(index)}: expected {width} x {height}, as in {name}, got {got}"
+        return None if _rounded(height, width, listed) else self._size_error(index, (height, width))
+
+    def _size_error(self, index: int, size: tuple[int, int]) -> str:
+        """Return the error of a size in the annotations that is not the (height, width) given."""
+        name, _, listed, _ = self.annotations[index]
+        got = "none" if listed is None else f"{listed[1]} x {listed[0]}"
+        where = self._size_source(index)
+        return f"{where}: expected {size[1]} x {size[0]}, as in {name}, got {got}"
 
     def _size_source(self, index: int) -> str:
         """Return the file, and the line if it has one, that gives the size of an image."""
         return "annotation"
+
+    def _box_source(self, index: int, number: int) -> str:
+        """Return the file, and the line if it has one, that gives a box of an image."""
+        return f"boxes of {self.annotations[index].image_id}"
 
     @property
     def has_masks(self) -> bool:

@@ -13,6 +13,7 @@ from wsolrefine.data.images import AS_STORED, ImagePolicy
 from wsolrefine.data.reader import Box, Reader, Transform, as_boxes, check_folder
 
 SIZES = "image_sizes.txt"
+BOXES = "localization.txt"
 
 
 class WsolEvaluation(Reader):
@@ -67,12 +68,15 @@ class WsolEvaluation(Reader):
         root = None if images is None else Path(check_path("images", images))
         if root is not None:
             check_folder("images", root)
-        annotations, self._lines = _annotations(folder)
+        annotations, self._lines, self._box_lines = _annotations(folder)
         super().__init__(root, annotations, None, transform, policy=policy)
-        self._sizes = folder / SIZES
+        self._sizes, self._boxes = folder / SIZES, folder / BOXES
 
     def _size_source(self, index: int) -> str:
         return f"{self._sizes}:{self._lines[self.annotations[index].image_id]}"
+
+    def _box_source(self, index: int, number: int) -> str:
+        return f"{self._boxes}:{self._box_lines[self.annotations[index].image_id][number]}"
 
 
 def labeled(folder: Path) -> tuple[dict[str, Row], dict[str, int]]:
@@ -83,15 +87,15 @@ def labeled(folder: Path) -> tuple[dict[str, Row], dict[str, int]]:
     return ids, {row.path(0): labels[key].whole(1) for key, row in ids.items()}
 
 
-def _annotations(folder: Path) -> tuple[list[Annotation], dict[str, int]]:
-    """Return the annotations, and the line of each image in the list of sizes."""
+def _annotations(folder: Path) -> tuple[list[Annotation], dict[str, int], dict[str, list[int]]]:
+    """Return the annotations, and the lines of each image in the lists of sizes and boxes."""
     ids, labels = labeled(folder)
     sizes: dict[str, Row] = {}
     boxes: dict[str, list[Row]] = {}
     if os.path.lexists(file := folder / SIZES):  # a broken link is not "no sizes"
         sizes = by_id(read_rows(file, "id,width,height"))
         check_same_ids(ids, sizes.values(), file.name)
-    if os.path.lexists(file := folder / "localization.txt"):
+    if os.path.lexists(file := folder / BOXES):
         rows = read_rows(file, "id,x0,y0,x1,y1")
         check_same_ids(ids, rows, file.name)
         boxes = grouped(rows)
@@ -104,7 +108,11 @@ def _annotations(folder: Path) -> tuple[list[Annotation], dict[str, int]]:
         )
         for image_id, label in labels.items()
     ]
-    return annotations, {image_id: row.line for image_id, row in sizes.items()}
+    return (
+        annotations,
+        {image_id: row.line for image_id, row in sizes.items()},
+        {image_id: [row.line for row in rows] for image_id, rows in boxes.items()},
+    )
 
 
 def _size(row: Row) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wsolrefine import Layers, Localizer, class_activation, find_layers
+from wsolrefine import Layers, Localizer, class_activation
 from wsolrefine.data import read_image
 from wsolrefine.localization.class_maps import probabilities
 from wsolrefine.localization.masks import enlarge, masks_and_boxes
@@ -22,8 +22,11 @@ REFINEMENTS = ("sem", "scg", "gppl")
 
 
 def layers_of(localizer: Localizer, path: Path) -> Layers:
-    """Find the layers of the classifier, once for all photographs: it gets them at one size."""
-    return find_layers(localizer.model, localizer.prepare_image(read_image(path))[None])
+    """Return the layers of the classifier for all photographs, which it gets at one size.
+
+    They were found when the localizer was tried, on an image of this size.
+    """
+    return localizer._layers(localizer.prepare_image(read_image(path))[None])
 
 
 def run_stages(

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from wsolrefine.cli.evaluate.copies import Copies
 from wsolrefine.data.reader import Reader
 
 TOLERATED = 0.01
-"""Fraction of the images of a split whose size may differ from its list: published lists have a few
+"""Fraction of the images of a split that may differ from its lists: published lists have a few
 errors. More than that means that the list is another one, or has width and height swapped."""
 
 NAMED = 3
@@ -30,13 +31,17 @@ class Agreement:
         self.sizes: dict[int, str] = {}
         self.masks: dict[int, str] = {}
         self.outside: dict[int, str] = {}
+        self.copies = Copies()
         self._seen: dict[int, tuple[int, int]] = {}
 
     def see_image(self, index: int, size: tuple[int, int]) -> None:
         """Compare the (height, width) of an opened image with its annotation."""
         self._seen[index] = size
+        listed = self.reader.annotations[index].size
         if found := self.reader.disagreement(index, size):
             self.sizes[index] = found
+        elif listed is not None:
+            self.copies.see(index, size, listed)
 
     def see_mask(self, index: int, size: Sequence[int]) -> None:
         """Compare the (height, width) of a mask with its image."""
@@ -49,38 +54,66 @@ class Agreement:
         """Compare true boxes with the (height, width) that they refer to.
 
         Raises:
-            ValueError: a box lies wholly outside of the image.
+            ValueError: a box lies wholly outside of the image, or is smaller than a pixel, as boxes
+                are that are fractions of the image.
 
         """
         height, width = size
-        for box in boxes.tolist():
+        for number, box in enumerate(boxes.tolist()):
             x0, y0, x1, y1 = box
             shown = " ".join(f"{value:g}" for value in box)
+            where = self.reader._box_source(index, number)
             if x0 >= width or y0 >= height:
-                raise ValueError(f"boxes: expected boxes in {width} x {height}, got {shown}")
+                raise ValueError(f"{where}: expected a box in {width} x {height}, got {shown}")
+            if x1 - x0 < 1 or y1 - y0 < 1:
+                raise ValueError(f"{where}: expected a box of at least one pixel, got {shown}")
             if x1 > width + 1 or y1 > height + 1:
-                name = self.reader.annotations[index].image_id
-                self.outside[index] = f"{name} ({shown} in {width} x {height})"
+                self.outside[index] = (
+                    f"{where}: expected a box in {width} x {height}, as is "
+                    f"{self.reader.annotations[index].image_id}, got {shown}"
+                )
 
     def check(self) -> None:
-        """Raise ValueError if more sizes differ than are tolerated, in images or in masks."""
-        for what, found in (("annotated sizes", self.sizes), ("masks", self.masks)):
+        """Raise ValueError if more differ than are tolerated, of sizes, masks or boxes."""
+        for what, expected, found in (
+            ("annotated sizes", "those of the images, up to rounding", self.sizes),
+            ("masks", "those of the images, up to rounding", self.masks),
+            ("boxes", "boxes that end in the images, up to one pixel", self.outside),
+        ):
             if len(found) > TOLERATED * self.count:
                 raise ValueError(
-                    f"{what}: expected those of the images, up to rounding, got others for "
+                    f"{what}: expected {expected}, got others for "
                     f"{len(found)} of {self.count} images or more: {_named(found)}"
                 )
+
+    def check_copies(self) -> None:
+        """Raise ValueError if more images than are tolerated are copies of a scale of their own."""
+        odd = self._odd_copies()
+        if len(odd) > TOLERATED * self.count:
+            raise ValueError(
+                f"annotated sizes: expected one scale, {self.copies.common:.3g} x, between the "
+                f"images and the list, got others for {len(odd)} of {self.count} images: "
+                f"{_named(odd)}"
+            )
 
     def protocol(self) -> dict[str, str]:
         """Return a line of the protocol for each kind of difference."""
         lines = {}
-        if self.sizes:
-            lines["wrong sizes"] = f"{_of(self.sizes, self.count)}, used as listed"
+        if scaled := self.copies.protocol():
+            lines["sizes"] = scaled
+        wrong = self.sizes | self._odd_copies()
+        if wrong:
+            lines["wrong sizes"] = f"{_of(wrong, self.count)}, used as listed"
         if self.masks:
             lines["wrong masks"] = f"{_of(self.masks, self.count)}, used as they are"
         if self.outside:
             lines["boxes outside"] = f"{_of(self.outside, self.count)}, not clipped"
         return lines
+
+    def _odd_copies(self) -> dict[int, str]:
+        return {
+            index: self.reader._size_error(index, self._seen[index]) for index in self.copies.odd()
+        }
 
 
 def same_aspect(size: Sequence[int], other: Sequence[int], tolerance: float = 0.05) -> bool:

@@ -58,7 +58,7 @@ def each_image(
     split: Split,
     indices: Sequence[int],
     load: Callable[[Split, int], Tensor],
-    predict: Callable[[list[int], list[Tensor]], Sequence[Item]],
+    predict: Callable[[list[int], list[Tensor]], Sequence[Item | ValueError]],
     count: Callable[[int, Item], Counted],
     batch_size: int,
 ) -> Iterator[Counted]:
@@ -71,7 +71,7 @@ def each_image(
         split: a split of the data set.
         indices: indices of its images.
         load: reads one image, in a thread, while the previous batch is processed.
-        predict: labels and loaded images of a batch -> an item for each image.
+        predict: labels and loaded images of a batch -> an item for each image, or its error.
         count: counts one image, in a thread.
         batch_size: images processed at once.
 
@@ -93,7 +93,7 @@ def each_image(
             problems += [(split.image_id(i), str(e)) for i, e in batch.items() if i not in loaded]
             if not problems:
                 items = predict([split.label(i) for i in loaded], list(loaded.values()))
-                attempts = pool.map(partial(_attempt, count), loaded, items)
+                attempts = pool.map(partial(_attempt, _counted, count), loaded, items)
                 for i, found in zip(loaded, attempts, strict=True):
                     if isinstance(found, Exception):
                         problems.append((split.image_id(i), str(found)))
@@ -105,6 +105,7 @@ def each_image(
                 raise Unusable(problems[:MAX_PROBLEMS], complete=False)
     if problems:
         raise Unusable(problems, complete=True)
+    split.agreement.check_copies()
 
 
 def _read(
@@ -122,6 +123,12 @@ def _read(
             yield {i: future.result() for i, future in ahead.items()}
         ahead = started
     yield {i: future.result() for i, future in ahead.items()}
+
+
+def _counted(count: Callable[[int, Item], Counted], index: int, item: Item | ValueError) -> Counted:
+    if isinstance(item, ValueError):
+        raise item
+    return count(index, item)
 
 
 def _attempt(action: Callable[..., Counted], *arguments: Any) -> Counted | Exception:

@@ -76,6 +76,10 @@ def _model(split: Split, source: ModelMaps) -> Protocol:
     data = f"{number} in" if named else f"labels up to {number - 1} in"
     if source.same_classes and number == outputs:
         classes = f"{number} in data set and classifier, matched by index"
+        if source.difference:
+            classes += f" as --labels true says, though {source.difference}"
+    elif source.difference:
+        classes = f"others, so no Top-1, Top-5, GT-known or errors: {source.difference}"
     elif source.same_classes:
         classes = (
             f"{data} the data set, taken for the {outputs} of the classifier, matched by index "

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from wsolrefine import Localizer, minmax
 from wsolrefine.cli.console import stop
+from wsolrefine.cli.evaluate.classes import differing
 from wsolrefine.cli.evaluate.dataset import Split
 from wsolrefine.cli.evaluate.options import Labels
 from wsolrefine.cli.finite import not_finite
@@ -34,8 +35,10 @@ class Source(Protocol):
     def load(self, split: Split, index: int) -> Tensor:
         """Read one image or map; called in a thread."""
 
-    def predict(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Prediction]:
-        """Return the maps of a batch, given the true classes."""
+    def predict(
+        self, labels: Sequence[int], loaded: Sequence[Tensor]
+    ) -> Sequence[Prediction | ValueError]:
+        """Return the maps of a batch, given the true classes; an error where there is none."""
 
 
 class Sources(NamedTuple):
@@ -85,7 +88,8 @@ class ModelMaps:
 
     Classes of data set and localizer are matched by index, if they are the same: as many by name,
     or, where lists only give labels, not fewer than the largest label says. Lists of few images
-    leave out classes, so without ``labels`` more than half of them must be there.
+    leave out classes, so without ``labels`` more than half of them must be there. Where both have
+    names that differ, only ``labels`` may say that the classes are the same.
 
     Args:
         localizer: a classifier with a method, or a recipe.
@@ -103,6 +107,16 @@ class ModelMaps:
         self.localizer, self.size = localizer, size
         assumed = labels is Labels.true or (labels is None and 2 * number > outputs)
         self.same_classes = number == outputs or (assumed and split.may_have(outputs))
+        self.difference: str | None = None  # of classes, which edges do not need
+        if localizer.regions:
+            self.difference = differing(localizer.class_names, split.reader.class_names)
+        if self.difference and labels is None:
+            stop(
+                f"--labels: expected a classifier with the classes of the data set, got others "
+                f"({self.difference}); give --labels predicted, or --labels true if the classes "
+                "are the same by index all the same"
+            )
+        self.same_classes &= not self.difference or labels is Labels.true
         if labels is Labels.true and not self.same_classes:
             stop(
                 f"--labels true: expected a classifier with the {number} classes of the data "
@@ -116,34 +130,35 @@ class ModelMaps:
             split.agreement.see_image(index, (image.height, image.width))
             return self.localizer.prepare_image(image)
 
-    def predict(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Prediction]:
-        """Localize in a batch.
-
-        Raises:
-            ValueError: the class scores are not finite.
-
-        """
+    def predict(
+        self, labels: Sequence[int], loaded: Sequence[Tensor]
+    ) -> list[Prediction | ValueError]:
+        """Localize in a batch; an error where scores or map are not finite."""
         images = self.localizer.prepare_batch(loaded)
         classes = torch.tensor(labels, device=images.device) if self.true_class else None
         found = self.localizer.class_maps(images, classes)
         logits, maps = found.logits.float().cpu(), found.maps[:, 0].float().cpu()
-        if not logits.isfinite().all():
-            raise ValueError("the class scores are not finite")
-        if reasons := [r for r in not_finite(self.localizer, images, found.maps) if r is not None]:
-            raise ValueError(reasons[0])
+        wrong = not_finite(self.localizer, images, found)
         top5 = logits.topk(min(5, logits.shape[1])).indices.tolist()
         return [
             Prediction(
                 prepare_score_map(map, (self.size, self.size)),
                 predicted if self.same_classes else None,
             )
-            for map, predicted in zip(maps, top5, strict=True)
+            if reason is None
+            else ValueError(reason)
+            for map, predicted, reason in zip(maps, top5, wrong, strict=True)
         ]
 
-    def edges(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Tensor]:
-        """Return the edges ``(H, W)`` of each image of a batch, for an edge recipe."""
+    def edges(self, labels: Sequence[int], loaded: Sequence[Tensor]) -> list[Tensor | ValueError]:
+        """Return the edges ``(H, W)`` of each image of a batch, for an edge recipe.
+
+        There is an error where they are not finite.
+        """
         images = self.localizer.prepare_batch(loaded)
-        maps = self.localizer.class_maps(images).maps
-        if reasons := [r for r in not_finite(self.localizer, images, maps) if r is not None]:
-            raise ValueError(reasons[0])
-        return list(maps[:, 0].float().cpu())
+        found = self.localizer.class_maps(images)
+        wrong = not_finite(self.localizer, images, found)
+        return [
+            map if reason is None else ValueError(reason)
+            for map, reason in zip(found.maps[:, 0].float().cpu(), wrong, strict=True)
+        ]

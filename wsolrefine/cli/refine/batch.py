@@ -102,7 +102,7 @@ def finish(plan: Plan, batch: list[Loaded], pool: Executor) -> Iterator[Finished
         found = localizer.class_maps(
             images, torch.tensor([classes] * len(images), device=images.device)
         )
-    wrong = not_finite(localizer, images, found.maps)
+    wrong = not_finite(localizer, images, found)
     logits, maps = found.logits.float().cpu(), found.maps.float().cpu()
     labels = found.labels.cpu()
     scores = probabilities(logits).gather(1, labels)
@@ -124,8 +124,6 @@ def _write(
     scores: list[float],
     wrong: str | None,
 ) -> Finished | Failed:
-    if not np.isfinite(scores).all():
-        return Failed(loaded.found, "the class scores are not finite")
     if wrong is not None:
         return Failed(loaded.found, wrong)
     width, height = loaded.size

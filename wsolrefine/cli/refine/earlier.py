@@ -9,11 +9,12 @@ from typing import Any
 
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.files import foreign_message
+from wsolrefine.cli.journal import Journal
 from wsolrefine.cli.refine.coco import RESULTS, Results
 from wsolrefine.cli.refine.inputs import Found
 from wsolrefine.cli.refine.journal import files_below
 from wsolrefine.cli.refine.names import folded
-from wsolrefine.cli.refine.stored import BadResults, results_of
+from wsolrefine.cli.refine.stored import FOLDERS, BadResults, results_of
 
 
 def put_aside(path: Path) -> None:
@@ -37,11 +38,17 @@ def earlier_results(
     out: Path, settings: dict[str, Any], overwrite: bool
 ) -> tuple[Results, Results | None, bool]:
     """Return the results to continue, those to delete, and whether a damaged file is in the way."""
+    if not (journal := Journal(out, RESULTS)).is_ours():
+        stop(foreign_message(out, [journal.path.name]))
     try:
         earlier = Results.read(out)
     except BadResults as error:
         if not overwrite:
-            stop(f"{error}; choose another --out, or use --overwrite to put it aside")
+            stop(
+                f"{error}; choose another --out, or move it elsewhere, together with the folders "
+                f"{', '.join(FOLDERS)} in {out} (if they have no results, --overwrite renames it "
+                f"to {RESULTS}.1)"
+            )
         return Results(out, settings), None, True
     if earlier is None or earlier.settings == settings:
         return earlier or Results(out, settings), None, False

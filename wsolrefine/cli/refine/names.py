@@ -1,4 +1,4 @@
-"""Names of results: below their folder, on any disk, and no two for one file."""
+"""Names of results: below their folder, and no two for one file, on any disk."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Names:
         """Return the name of an image: its path below the given folder, where possible.
 
         Parent folders are added until no other image has the name, and no file of results would be
-        where a folder is needed. Names that are too long, or not possible on every disk, are
-        shortened and written with ``_``; the results file has the path of the image too.
+        where a folder is needed. The parts of the name are made :func:`safe`; the results file has
+        the path of the image too.
 
         Args:
             source: real path of the image.
@@ -86,7 +86,10 @@ def folded(name: str) -> str:
 
 
 def safe(relative: str) -> str:
-    r"""Return a relative path in which every name is possible on any disk.
+    r"""Return a relative path without what breaks a path on some systems.
+
+    That is control characters, backslashes, drives, dots and blanks at the end, and names that are
+    too long. Other characters that Windows does not allow, such as ``*``, are kept.
 
     Example:
         >>> safe("birds/wren.jpg"), safe("a\nb/c:\\d.png")

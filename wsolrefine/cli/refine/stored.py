@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wsolrefine._files import NotAFile, read_json
+from wsolrefine.cli.refine.fields import ANNOTATION, IMAGE, check_fields
 from wsolrefine.data._lines import stays_below
 
 FORMAT = 1
@@ -65,21 +66,27 @@ def _check(content: Any) -> None:
     if info.get("format") != FORMAT:
         raise ValueError(f"info: expected format {FORMAT}, got {info.get('format')!r}")
     _finite(settings, "settings", depth=4)
+    categories: set[int] = set()
     for number, entry in enumerate(_of(list, content, "categories", "the file")):
-        _whole(entry, "id", f"categories[{number}]")
-        _of(str, entry, "name", f"categories[{number}]")
-    names: dict[int, str] = {}
+        where = f"categories[{number}]"
+        _whole(entry, "id", where)
+        _of(str, entry, "name", where)
+        if entry["id"] < 0 or entry["id"] in categories:
+            raise ValueError(f"{where}: id: expected a class of its own, got {entry['id']}")
+        categories.add(entry["id"])
+    images: dict[int, Record] = {}
     seen: set[str] = set()
     for number, image in enumerate(_of(list, content, "images", "the file")):
         where = f"images[{number}]"
         for key in ("id", "width", "height", "bytes", "modified"):
             _whole(image, key, where)
+        check_fields(image, image, IMAGE, where)
         name = _of(str, image, "file_name", where)
         _below(name, f"{where}: file_name")
         _path(_of(str, image, "source", where), f"{where}: source")
-        if image["id"] in names or name in seen:
+        if image["id"] in images or name in seen:
             raise ValueError(f"{where}: expected an id and a name of its own")
-        names[image["id"]] = name
+        images[image["id"]] = image
         seen.add(name)
         files = _of(list, image, "files", where)
         if not files:
@@ -91,11 +98,14 @@ def _check(content: Any) -> None:
         where = f"annotations[{number}]"
         for key in ("image_id", "category_id", "area"):
             _whole(entry, key, where)
-        if entry["image_id"] not in names:
+        if entry["image_id"] not in images:
             raise ValueError(f"{where}: expected the id of an image, got {entry['image_id']}")
+        if (category := entry["category_id"]) not in categories:
+            raise ValueError(f"{where}: category_id: expected one of categories, got {category}")
+        check_fields(entry, images[entry["image_id"]], ANNOTATION, where)
         for key in ("map", "mask", "overlay"):
             if key in entry:
-                _file(entry[key], names[entry["image_id"]], f"{where}: {key}")
+                _file(entry[key], images[entry["image_id"]]["file_name"], f"{where}: {key}")
         _finite(entry, where, depth=4)
 
 
