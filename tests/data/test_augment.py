@@ -90,11 +90,11 @@ def test_never_or_always_flipped(flip):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 0, "crop": 0}, "size: expected at least 1 pixel, got 0"),
-        ({"crop": 300}, "crop: expected 1 to 256 pixels as size, got 300"),
-        ({"crop": 0}, "crop: expected 1 to 256"),
-        ({"flip": 1.5}, "flip: expected a probability"),
-        ({"flip": float("nan")}, "flip: expected a probability"),
+        ({"size": 0, "crop": 0}, "size: expected an integer >= 1, got 0"),
+        ({"crop": 300}, "crop: expected an integer from 1 to 256, got 300"),
+        ({"crop": 0}, "crop: expected an integer from 1 to 256"),
+        ({"flip": 1.5}, "flip: expected a number in [0, 1]"),
+        ({"flip": float("nan")}, "flip: expected a number in [0, 1]"),
         ({"interpolation": "cubic"}, "interpolation: expected one of nearest"),
     ],
 )

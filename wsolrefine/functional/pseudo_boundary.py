@@ -127,7 +127,8 @@ def _snapped(points: Any, image: Any, low: float, high: float, tolerance: float)
     x, y = points.T
     height, width = edges.shape
     at_border = (x == 0) | (y == 0) | (x == width - 1) | (y == height - 1)
-    near = (distance[y, x] <= tolerance) & ~at_border
+    # In float64: a tolerance beyond the largest float32 would overflow.
+    near = (distance[y, x].astype(np.float64) <= tolerance) & ~at_border
     moved = np.where(near[:, None], place[label[y, x]], points)
     filled = np.zeros((height, width), np.uint8)
     cv2.drawContours(filled, [moved[:, None]], -1, 1, cv2.FILLED)

@@ -88,7 +88,12 @@ CALLS = [
         READING | {"labels": LABELS, "top": TOP, "layers": Kind(None, LAYERS, tuple(LAYERS), legal={"None"})},
         logits="logits|model",
     ),
-    of(w.find_layers, {"model": MODEL, "images": IMAGES}, READING, logits="logits|model"),
+    of(
+        w.find_layers,
+        {"model": MODEL, "images": IMAGES},
+        READING | {"layers": Kind(None, ["0"], ("0",), legal={"None"})},
+        logits="logits|model",
+    ),
     of(w.find_stages, {"model": MODEL, "images": IMAGES}, READING, logits="logits|model"),
     of(w.gap_cam, {"features": FEATURES, "weight": torch.rand(3, 4), "labels": LABEL}),
     of(
