@@ -856,7 +856,7 @@ def test_model_errors(evaluate, own_model, tmp_path, monkeypatch):
     assert f"{PHOTOS[3]}: " in said
     arguments[-1] = photographs.FOLDER
     assert "--layer: expected names" in evaluate(*arguments, "--layer", "99", code=2)
-    assert "'4' with one cell" in evaluate(*arguments, "--layer", "4", code=2)
+    assert "from '4' (or to_map" in evaluate(*arguments, "--layer", "4", code=2)
     for device in ("abacus", "meta", "hpu", "mps", "xla", "vulkan", "privateuseone"):
         if device != "mps" or not torch.backends.mps.is_available():
             said = evaluate(*arguments, "--device", device, code=2)

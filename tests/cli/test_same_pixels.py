@@ -24,7 +24,7 @@ def pixels(image):
 
 def both(reader, index):
     trained = TrainingImages(reader, lambda image, generator: image, pixels, seed=0)
-    localizer = SimpleNamespace(num_classes=1, prepare_image=pixels)
+    localizer = SimpleNamespace(num_classes=1, class_names=None, regions=True, prepare_image=pixels)
     split = Split(reader, "test", None)
     measured = ModelMaps(localizer, split, None, 224)
     return trained[SampleIndex(0, index)][0], measured.load(split, index)

@@ -268,7 +268,7 @@ def test_folders_that_are_no_data_set(train, tmp_path):
 def test_a_label_out_of_range(train, cub, monkeypatch):
     def annotations(base, split):
         found = Annotation("a.jpg", 2, None, torch.zeros(0, 4))
-        return [found, found], cub.class_names
+        return [found, found], cub.class_names, [1, 2]
 
     monkeypatch.setattr("wsolrefine.data.cub._annotations", annotations)
     assert "label: expected 0 to 1, got 2" in train("csoa", code=1)

@@ -97,7 +97,7 @@ def test_a_setting_is_plain_or_refused_with_its_name(setting, kind):
         ("Csoa", "decay", 0, "a number in (0, 1], got 0"),
         ("Csoa", "epochs", 0, "an integer from 1 to 1000000, got 0"),
         ("Spa", "warmup_epochs", -1, "an integer from 0 to 1000000, got -1"),
-        ("Spa", "orders", (), "integers >= 1, got ()"),
+        ("Spa", "orders", (), "integers from 1 to 64, got ()"),
         ("Spa", "scg_stages", (), "integers from -1000 to 1000, got ()"),
         ("Ornet", "entropy_std", 0, "a number in (0, 1e+30], got 0"),
         ("Ornet", "erasing_drop", 1.5, "a number in [0, 1], got 1.5"),

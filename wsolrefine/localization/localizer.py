@@ -243,7 +243,6 @@ class Localizer(nn.Module):
             self.model, images, labels=labels, top=top, layers=layers, **self._reading()
         )
         self._check_names(found.logits)
-        self._check_grids(found.features)
         maps = refined(self.refine, found.cam, found.features, images)
         self.num_classes = found.logits.shape[1]
         return ClassMaps(found.logits, found.labels, maps)
@@ -269,14 +268,6 @@ class Localizer(nn.Module):
             raise ValueError(
                 f"class_names: expected {number} as the model has class scores, got {len(names)}"
             )
-
-    def _check_grids(self, features: Sequence[Tensor]) -> None:
-        """Raise unless the layers that were named have a grid: a single cell gives a blank map."""
-        if self._given is None or isinstance(self._given, Layers):
-            return
-        for name, feature in zip(self._given, features, strict=True):
-            if feature.shape[-2:].numel() == 1:
-                raise ValueError(f"layers: expected layers with a grid, got {name!r} with one cell")
 
     def prepare_image(self, image: Image) -> Tensor:
         """Return a PIL image as ``(3, H, W)``, preprocessed for the model.

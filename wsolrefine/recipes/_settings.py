@@ -71,7 +71,7 @@ def _indices(name: str, value: Any) -> tuple[int, ...]:
 
 
 def _orders(name: str, value: Any) -> tuple[int, ...]:
-    return tuple(check_counts(name, tuple(check_counts(name, value)), high=HIGHEST_ORDER))
+    return tuple(check_counts(name, value, high=HIGHEST_ORDER))
 
 
 def _size(name: str, value: Any) -> tuple[int, int]:
