@@ -50,15 +50,14 @@ def sketch(maps: Tensor) -> tuple[Tensor, Tensor]:
     """
     maps = working(maps)
     height, width = maps.shape[-2:]
+    size = (min(height, _CELLS), min(width, _CELLS))
+    kept = max(_CELLS, _NUMBERS // (size[0] * size[1]))
+    if maps.shape[1] > kept:  # before the means, which cost more than the product
+        signs = _signs(kept, maps.shape[1]).to(maps)
+        maps = (signs @ maps.flatten(2)).reshape(len(maps), kept, height, width)
     sides = (maps[..., 0, :], maps[..., -1, :], maps[..., 0], maps[..., -1])
     border = torch.stack([side.mean(-1) for side in sides], -1)
-    cells = F.adaptive_avg_pool2d(maps, (min(height, _CELLS), min(width, _CELLS)))
-    kept = max(_CELLS, _NUMBERS // (cells.shape[2] * cells.shape[3]))
-    if maps.shape[1] <= kept:
-        return cells, border
-    signs = _signs(kept, maps.shape[1]).to(maps)
-    cells = (signs @ cells.flatten(2)).reshape(len(cells), kept, *cells.shape[2:])
-    return cells, signs @ border
+    return F.adaptive_avg_pool2d(maps, size), border
 
 
 def fault(cells: Tensor, border: Tensor, image_size: tuple[int, int]) -> str | None:
@@ -71,7 +70,7 @@ def fault(cells: Tensor, border: Tensor, image_size: tuple[int, int]) -> str | N
     if float((border - border[0]).abs().amax((0, 1)).min()) <= rounding:
         return "padded: a side of the border is the same for every image"
     share = _shares((cells[NOISE:] - cells[0]).double().square().sum(1))
-    possible = [bool(part.any()) for part in _parts(*image_size)]
+    possible = _possible(*image_size)
     found = [there for there, some in zip(_found(share), possible, strict=True) if some]
     if sum(found) < ceil(_SHARE * len(found)):
         return f"{ELSEWHERE} ({len(found) - sum(found)} of {len(found)} parts)"
@@ -148,6 +147,12 @@ def _parts(height: int, width: int) -> list[Tensor]:
     rows = torch.arange(height)[:, None] * PARTS // height
     columns = torch.arange(width) * PARTS // width
     return [(rows == i) & (columns == j) for i in range(PARTS) for j in range(PARTS)]
+
+
+@lru_cache(maxsize=16)
+def _possible(height: int, width: int) -> list[bool]:
+    """Return for each part whether it has a pixel."""
+    return [bool(part.any()) for part in _parts(height, width)]
 
 
 @lru_cache(maxsize=64)
