@@ -10,12 +10,11 @@ import torch
 import typer
 from PIL import Image
 from torch import nn
-from typer.testing import CliRunner
 
 from tests.support import miniature, odd_files, photographs
+from tests.support.command import run_command
 from tests.support.odd_files import time_limit
 from wsolrefine import Classifier, Preprocess
-from wsolrefine.cli import app
 from wsolrefine.cli.evaluate.agreement import Agreement, same_aspect
 from wsolrefine.cli.evaluate.classes import differing
 from wsolrefine.cli.evaluate.dataset import Split
@@ -36,11 +35,8 @@ def evaluate(tmp_path, monkeypatch):
 
     def call(*arguments, code=0):
         out = tmp_path / "out"
-        result = CliRunner().invoke(app, ["evaluate", *map(str, arguments), "--out", str(out)])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert result.exit_code == code, result.output
-        return result.output, None if code else json.loads((out / "evaluation.json").read_text())
+        printed = run_command("evaluate", *arguments, "--out", out, code=code)
+        return printed, None if code else json.loads((out / "evaluation.json").read_text())
 
     return call
 

@@ -12,12 +12,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from typer.testing import CliRunner
 
 from tests.support import miniature, photographs
+from tests.support.command import run_command
 from wsolrefine import class_activation, scg, sem
 from wsolrefine.activation.layers import find_layers
-from wsolrefine.cli import app
 from wsolrefine.cli.evaluate import loop
 from wsolrefine.metrics import (
     _contours,
@@ -49,13 +48,10 @@ def evaluate(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
 
     def call(*arguments, code=0, out=tmp_path / "out"):
-        result = CliRunner().invoke(app, ["evaluate", *map(str, arguments), "--out", str(out)])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert result.exit_code == code, result.output
+        printed = run_command("evaluate", *arguments, "--out", out, code=code)
         if code:
-            return result.output
-        return result.output, json.loads((out / "evaluation.json").read_text())
+            return printed
+        return printed, json.loads((out / "evaluation.json").read_text())
 
     return call
 

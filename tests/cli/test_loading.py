@@ -11,20 +11,12 @@ from typer.testing import CliRunner
 from tests.cli.test_evaluate import save_map, write_lists
 from tests.cli.test_wrong_values import MODEL
 from tests.support import photographs
+from tests.support.command import run_command as call
 from wsolrefine import Localizer
 from wsolrefine.cli import app, guard
 from wsolrefine.cli.loading import RecipeHeader, load_localizer
 from wsolrefine.localization.methods import METHODS
 from wsolrefine.recipes import RecipeMetadata
-
-
-def call(*arguments, code):
-    result = CliRunner().invoke(app, [*map(str, arguments)])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result.output
-
 
 # Packages -----------------------------------------------------------------------------------------
 

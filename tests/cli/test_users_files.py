@@ -10,12 +10,12 @@ import time
 import pytest
 import typer
 from PIL import Image
-from typer.testing import CliRunner
 
 from tests.cli.test_wrong_values import MODEL
 from tests.support import photographs
+from tests.support.command import run_command as call
 from tests.support.processes import ROOT
-from wsolrefine.cli import app, files
+from wsolrefine.cli import files
 from wsolrefine.cli.journal import Journal, writing
 from wsolrefine.cli.refine import batch, loop
 from wsolrefine.cli.refine.coco import RESULTS
@@ -33,14 +33,6 @@ def picture(path):
 
 def below(folder):
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-
-
-def call(*arguments, code=0):
-    result = CliRunner().invoke(app, [*map(str, arguments)])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 @pytest.fixture

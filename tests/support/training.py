@@ -6,10 +6,9 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
-from typer.testing import CliRunner
 
 from tests.support import miniature
-from wsolrefine.cli import app
+from tests.support.command import run_command
 
 BACKBONE = "tests.support.zoo:MobileNetV2"
 TINY = [
@@ -30,15 +29,6 @@ def one_thread():
 @pytest.fixture(scope="module")
 def cub(tmp_path_factory):
     return miniature.write_cub(tmp_path_factory.mktemp("cub"), count=6)
-
-
-def run_command(*arguments, code=0):
-    """Run a command of ``wsolrefine`` in this process; return what it printed."""
-    result = CliRunner().invoke(app, [*map(str, arguments)])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 @pytest.fixture
