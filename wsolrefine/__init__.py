@@ -11,6 +11,7 @@ from wsolrefine.activation import (
     gap_cam,
     grad_cam,
 )
+from wsolrefine.functional.affinity import feature_affinity
 from wsolrefine.functional.boxes import box_iou, component_boxes, largest_box, union_box
 from wsolrefine.functional.components import connected_components
 from wsolrefine.functional.confseg import ConfSeg, confseg, confseg_thresholds
@@ -20,8 +21,10 @@ from wsolrefine.functional.erasing import attentive_erasing
 from wsolrefine.functional.fusion import multiply_maps
 from wsolrefine.functional.gaussian import Gaussian, fit_gaussian, gaussian_map
 from wsolrefine.functional.gppl import gppl, gppl_released, pseudo_label
+from wsolrefine.functional.label_spreading import label_spreading
 from wsolrefine.functional.normalize import minmax
 from wsolrefine.functional.outline import outline
+from wsolrefine.functional.pamr import pamr
 from wsolrefine.functional.pseudo_boundary import pseudo_boundary
 from wsolrefine.functional.scg import scg, scg_released
 from wsolrefine.functional.sem import sem
@@ -50,6 +53,7 @@ __all__ = [
     "confseg_thresholds",
     "connected_components",
     "conv_crf",
+    "feature_affinity",
     "find_layers",
     "find_stages",
     "fit_gaussian",
@@ -58,12 +62,14 @@ __all__ = [
     "gppl",
     "gppl_released",
     "grad_cam",
+    "label_spreading",
     "largest_box",
     "load_classifier",
     "localize",
     "minmax",
     "multiply_maps",
     "outline",
+    "pamr",
     "pseudo_boundary",
     "pseudo_label",
     "scg",

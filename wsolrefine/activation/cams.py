@@ -94,6 +94,61 @@ def grad_cam(
         Localization", ICCV 2017, Eqs. 1-2.
 
     """
+    values, gradients = _gradients(activation, scores, to_map)
+    weights = torch.stack([working(gradient).mean((-2, -1)) for gradient in gradients], 1)
+    return _normalize(weights @ working(values).flatten(2), values, scores.ndim == 1)
+
+
+@outside_autocast
+def layer_cam(
+    activation: Tensor, scores: Tensor, *, to_map: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """Return the LayerCAM of class scores at any layer, shallow ones included.
+
+    ``map[i] = ReLU(sum over c of ReLU(gradient[c, i]) * activation[c, i])``, then min-max rescaled.
+    Unlike :func:`wsolrefine.grad_cam`, which has one weight per channel, each position has its own,
+    so fine layers show where the evidence is. One backward pass per class, down to ``activation``
+    only; the graph is kept and no ``.grad`` is written. For several layers call it once for each.
+
+    Args:
+        activation: see :func:`wsolrefine.grad_cam`.
+        scores: see :func:`wsolrefine.grad_cam`.
+        to_map: see :func:`wsolrefine.grad_cam`.
+
+    Returns:
+        Maps in [0, 1], ``(B, h, w)`` or ``(B, K, h, w)``, without a graph. Zero for an image whose
+        activation or gradient is not finite, and where there is no evidence for the class.
+
+    Raises:
+        TypeError: an input is not a floating-point tensor.
+        ValueError: shapes disagree, or ``scores`` was not computed from ``activation`` with
+            gradients on. With frozen weights, set ``images.requires_grad_()`` first.
+
+    Example:
+        >>> import torch
+        >>> activation = torch.tensor([[[[1.0, 0.0, 0.0]], [[1.0, 2.0, 4.0]]]], requires_grad=True)
+        >>> channels = activation.square().mean((2, 3))
+        >>> layer_cam(activation, channels[:, 1] - channels[:, 0])
+        tensor([[[0.0000, 0.2000, 1.0000]]])
+
+    Reference:
+        Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization",
+        IEEE Transactions on Image Processing 2021, Eqs. 4-6.
+
+    """
+    values, gradients = _gradients(activation, scores, to_map)
+    maps = [(working(gradient).relu() * working(values)).sum(1) for gradient in gradients]
+    return _normalize(torch.stack(maps, 1).flatten(2), values, scores.ndim == 1)
+
+
+def _gradients(
+    activation: Tensor, scores: Tensor, to_map: Callable[[Tensor], Tensor] | None
+) -> tuple[Tensor, list[Tensor]]:
+    """Return activation and the gradients of the scores of each class, as maps.
+
+    The gradients are multiplied by the number of positions: the min-max that follows cancels the
+    factor, and half precision would lose a gradient that is spread thinly over the grid.
+    """
     check_function("to_map", to_map)
     move = to_map if to_map is not None else _unchanged
     values = move(check_dense("activation", activation).detach())
@@ -111,10 +166,8 @@ def grad_cam(
                 "images.requires_grad_() first), got requires_grad=False"
             )
 
-    # The sum of the gradient instead of its mean: min-max cancels the factor, and half precision
-    # would lose a gradient that is spread thinly over the grid.
     pixels = values.shape[-2] * values.shape[-1]
-    alphas = []
+    gradients = []
     with torch.enable_grad():
         columns = (scores[:, None] if scores.ndim == 1 else scores).unbind(1)
     for column in columns:
@@ -127,9 +180,8 @@ def grad_cam(
                 "scores: expected scores computed from activation with gradients on, "
                 "got scores that do not depend on it"
             )
-        alphas.append(working(move(gradient)).mean((-2, -1)))
-    weights = torch.stack(alphas, 1)  # (B, K, C)
-    return _normalize(weights @ working(values).flatten(2), values, scores.ndim == 1)
+        gradients.append(move(gradient))
+    return values, gradients
 
 
 def _normalize(maps: Tensor, source: Tensor, single: bool) -> Tensor:

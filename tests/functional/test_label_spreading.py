@@ -1,0 +1,158 @@
+import re
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from tests.references import label_spreading as reference
+from tests.references.batch import each_map
+from tests.support.strategies import FLIPS, SEEDS, flip, generator, scenes
+from wsolrefine import feature_affinity, label_spreading
+
+SIZES = st.tuples(st.integers(1, 5), st.integers(1, 5))
+ALPHAS = st.sampled_from([0.0, 0.5, 0.9, 0.95])
+CLOSE = {"rtol": 0, "atol": 2e-3}  # the iteration stops at a relative error of 1e-4
+
+
+@st.composite
+def photographs(draw):
+    """A scene and its image, in which whole areas may have one color."""
+    scene = draw(scenes())
+    size = draw(st.tuples(st.integers(5, 9), st.integers(5, 9)))
+    image = torch.rand(len(scene.cam), 3, *size, generator=generator(draw(SEEDS))).double()
+    return scene, image.round() if draw(st.booleans()) else image
+
+
+@given(scenes(), SIZES, st.sampled_from([1, 2.5, 3]))
+def test_affinity_matches_reference(scene, size, power):
+    out = feature_affinity(scene.layers, size=size, power=power)
+    for index, one in enumerate(out):
+        layers = [layer[index].numpy() for layer in scene.layers]
+        expected = torch.from_numpy(reference.feature_affinity(layers, size, power))
+        assert_close(one, expected, rtol=0, atol=1e-6)
+
+
+@given(scenes(), SIZES, st.integers(-20, 20), SEEDS)
+def test_affinity_invariances(scene, size, exponent, seed):
+    out = feature_affinity(scene.layers, size=size)
+    assert ((out >= 0) & (out <= 1)).all()
+    assert_close(out, out.mT)
+    scaled = scene.map(lambda layer: layer * 2.0**exponent + 1)
+    assert_close(feature_affinity(scaled.layers, size=size), out, rtol=0, atol=1e-6)
+    assert_close(feature_affinity([layer[:1] for layer in scene.layers], size=size), out[:1])
+
+
+@given(photographs(), ALPHAS)
+def test_matches_reference(photograph, alpha):
+    scene, image = photograph
+
+    def one(cam, layers):
+        *layers, colors = layers
+        return reference.label_spreading(cam, layers, colors, alpha, scene.grid)
+
+    out = label_spreading(scene.cam, scene.features, image, alpha=alpha)
+    assert_close(out, each_map(one, scene.cam, [*scene.layers, image]), **CLOSE)
+
+
+@given(photographs(), FLIPS, st.integers(-20, 20))
+def test_invariances(photograph, how, exponent):
+    scene, image = photograph
+    out = label_spreading(scene.cam, scene.features, image)
+    assert ((out >= 0) & (out <= 1)).all()
+    flipped = [flip(layer, how) for layer in scene.layers]
+    assert_close(
+        label_spreading(flip(scene.cam, how), flipped, flip(image, how)), flip(out, how), **CLOSE
+    )
+    scaled = scene.map(lambda layer: layer * 2.0**exponent)
+    assert_close(
+        label_spreading(scene.cam * 2.0**exponent, scaled.features, image * 2.0**exponent),
+        out,
+        **CLOSE,
+    )
+    first = [layer[:1] for layer in scene.layers]
+    assert_close(label_spreading(scene.cam[:1], first, image[:1]), out[:1])
+
+
+@given(scenes(with_maps=False), SEEDS)
+def test_maps_of_one_image_do_not_influence_each_other(scene, seed):
+    other = torch.rand(scene.cam.shape, generator=generator(seed), dtype=scene.cam.dtype)
+    out = label_spreading(torch.stack([scene.cam, other], 1), scene.features)
+    assert_close(out[:, 0], label_spreading(scene.cam, scene.features))
+    assert_close(out[:, 1], label_spreading(other, scene.features))
+
+
+def test_the_object_is_what_is_alike():
+    """A CAM of a corner of the object spreads over it and not over the rest."""
+    features = 0.1 * torch.randn(1, 8, 12, 12, generator=generator(0))
+    features[:, 0, 3:9, 3:9] += 1
+    cam = torch.zeros(1, 12, 12)
+    cam[:, 4:6, 4:6] = 1
+    out = label_spreading(cam, features)[0]
+    inside = torch.zeros(12, 12, dtype=torch.bool)
+    inside[3:9, 3:9] = True
+    assert out[inside].min() > out[~inside].max()
+
+
+@pytest.mark.parametrize(
+    ("grid", "size"), [((28, 28), (28, 28)), ((56, 56), (28, 28)), ((48, 64), (24, 32)), ((1, 1), (1, 1))]
+)  # fmt: skip
+def test_the_grid_has_at_most_784_positions(grid, size):
+    layers = [torch.rand(1, 3, *grid), torch.rand(1, 3, 1, 1)]
+    cam = torch.rand(1, *(-(-side // 8) for side in grid))
+    assert label_spreading(cam, layers).shape == (1, *size)
+    assert label_spreading(cam, layers, size=(3, 2)).shape == (1, 3, 2)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_value_that_is_not_finite_zeroes_its_map_alone(bad):
+    cam, features, image = torch.rand(2, 2, 4, 4), torch.rand(2, 3, 4, 4), torch.rand(2, 3, 8, 8)
+    expected = label_spreading(cam, features, image)
+    cam[1, 0, 2, 2] = bad
+    expected[1, 0] = 0
+    assert_close(label_spreading(cam, features, image), expected)
+    features[1, 0, 0, 0] = bad
+    expected[1] = 0
+    assert_close(label_spreading(cam, features, image), expected)
+    features[1], image[1, 0, 0, 0] = 0.5, bad
+    assert_close(label_spreading(cam, features, image), expected)
+
+
+def test_without_spreading_the_map_is_the_share_of_the_seeds():
+    cam = torch.tensor([[[0.0, 0.5, 1.0], [0.0, 0.5, 1.0], [0.0, 0.5, 1.0]]])
+    out = label_spreading(cam, torch.rand(1, 2, 3, 3), alpha=0)
+    assert (out[0, :, 0] == 0).all()
+    assert (out[0, :, 2] == 1).all()
+
+
+def test_gradients():
+    g = generator(1)
+    cam, features, image = (
+        torch.rand(*shape, generator=g, dtype=torch.float64, requires_grad=True)
+        for shape in ((1, 2, 3), (1, 2, 2, 3), (1, 3, 2, 3))
+    )
+    torch.autograd.gradcheck(label_spreading, (cam, features, image))
+    torch.autograd.gradcheck(lambda f: feature_affinity(f, size=(2, 3)), (features,))
+
+
+def test_errors():
+    cam, features = torch.rand(2, 4, 4), torch.rand(2, 3, 4, 4)
+    for options, error, message in (
+        ({"alpha": 1}, ValueError, "alpha: expected a number in [0, 1), got 1"),
+        ({"size": (0, 1)}, ValueError, "size: expected (height, width), two integers >= 1, got (0, 1)"),
+    ):
+        with pytest.raises(error, match=f"^{re.escape(message)}$"):
+            label_spreading(cam, features, **options)
+    with pytest.raises(ValueError, match=r"^image: expected shape .* with B=2 from cam, got"):
+        label_spreading(cam, features, torch.rand(1, 3, 8, 8))
+    with pytest.raises(ValueError, match=re.escape("power: expected a finite number > 0, got 0")):
+        feature_affinity(features, size=(2, 2), power=0)
+
+
+@given(scenes(with_maps=False), SEEDS)
+def test_affinity_of_one_layer_as_if_it_were_in_a_list(scene, seed):
+    layer = scene.layers[0]
+    one = feature_affinity(layer, size=(2, 3))
+    assert_close(feature_affinity([layer], size=(2, 3)), one)
+    assert_close(feature_affinity(layer, size=(2, 3), power=3.0), one)

@@ -1,0 +1,114 @@
+import re
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from tests.references import pamr as reference
+from tests.references.batch import each_map
+from tests.references.resize import resize
+from tests.support.strategies import FLIPS, SEEDS, flip, generator
+from wsolrefine import pamr
+
+DILATIONS = st.sampled_from([(1,), (1, 2), (2,), (1, 3, 9)])
+
+
+@st.composite
+def pictures(draw, with_maps=True):
+    """Maps and images, in which whole areas may have one color."""
+    b, h, w = (draw(st.integers(1, n)) for n in (3, 5, 6))
+    k = draw(st.sampled_from([(), (1,), (3,)])) if with_maps else ()
+    g = generator(draw(SEEDS))
+    size = draw(st.sampled_from([(h, w), (2, 3)]))
+    maps = torch.randn(b, *k, *size, generator=g, dtype=torch.float64)
+    image = torch.rand(b, draw(st.integers(1, 3)), h, w, generator=g, dtype=torch.float64)
+    return maps, image.round() if draw(st.booleans()) else image
+
+
+@given(pictures(), st.integers(0, 3), DILATIONS)
+def test_matches_reference(picture, iterations, dilations):
+    maps, image = picture
+
+    def one(map, layers):
+        (colors,) = layers
+        return reference.pamr(resize(map, colors.shape[1:]), colors, iterations, dilations)
+
+    out = pamr(maps, image, iterations=iterations, dilations=dilations)
+    assert_close(out, each_map(one, maps, [image]))
+
+
+@given(pictures(), FLIPS, st.integers(-20, 20), SEEDS)
+def test_invariances(picture, how, exponent, seed):
+    maps, image = picture
+    out = pamr(maps, image, dilations=(1, 2), iterations=2)
+
+    def same(maps, image):
+        return pamr(maps, image, dilations=(1, 2), iterations=2)
+
+    assert_close(same(flip(maps, how), flip(image, how)), flip(out, how))
+    assert_close(same(maps, image * 2.0**exponent), out)
+    assert_close(same(maps * 2.0**exponent, image), out * 2.0**exponent)
+    assert_close(same(maps[:1], image[:1]), out[:1])
+    colors = torch.randperm(image.shape[1], generator=generator(seed))
+    assert_close(same(maps, image[:, colors]), out)
+    assert out.amax() <= maps.amax() + 1e-12
+    assert out.amin() >= maps.amin() - 1e-12
+
+
+def test_a_map_moves_to_the_edge_of_the_image():
+    image = torch.zeros(1, 3, 16, 16)
+    image[..., :8] = 1
+    image += 0.05 * torch.rand(image.shape, generator=generator(0))
+    maps = torch.zeros(1, 16, 16)
+    maps[..., :5] = 1
+    out = pamr(maps, image)[0]
+    assert out[:, :8].min() > 2 * out[:, 8:].max()
+
+
+def test_one_color_makes_each_pixel_the_mean_of_its_neighbors():
+    maps = torch.rand(1, 5, 5, generator=generator(0))
+    out = pamr(maps, torch.full((1, 3, 5, 5), 0.3), dilations=(1,), iterations=1)
+    around = maps[0, 1:4, 1:4].sum() - maps[0, 2, 2]
+    assert_close(out[0, 2, 2], around / 8)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_value_that_is_not_finite_zeroes_its_map_alone(bad):
+    maps, image = torch.rand(2, 2, 4, 4), torch.rand(2, 3, 4, 4)
+    expected = pamr(maps, image)
+    maps[1, 0, 2, 2] = bad
+    expected[1, 0] = 0
+    assert_close(pamr(maps, image), expected)
+    image[1, 0, 0, 0] = bad
+    expected[1] = 0
+    assert_close(pamr(maps, image), expected)
+
+
+def test_gradients():
+    g = generator(1)
+    maps = torch.rand(1, 2, 3, 4, generator=g, dtype=torch.float64, requires_grad=True)
+    image = torch.rand(1, 2, 3, 4, generator=g, dtype=torch.float64, requires_grad=True)
+    torch.autograd.gradcheck(lambda m, i: pamr(m, i, iterations=2, dilations=(1, 2)), (maps, image))
+
+
+def test_gradients_are_finite_where_colors_are_equal():
+    image = torch.zeros(1, 3, 4, 4).index_fill(3, torch.tensor([0]), 1.0).requires_grad_()
+    pamr(torch.rand(1, 4, 4), image).sum().backward()
+    assert image.grad.isfinite().all()
+
+
+def test_errors():
+    maps, image = torch.rand(2, 4, 4), torch.rand(2, 3, 4, 4)
+    for options, error, message in (
+        ({"iterations": -1}, ValueError, "iterations: expected an integer from 0 to 1000, got -1"),
+        ({"dilations": ()}, ValueError, "dilations: expected integers >= 1, got ()"),
+        ({"dilations": (0,)}, ValueError, "dilations: expected integers >= 1, got (0,)"),
+        ({"dilations": (1.5,)}, TypeError, "dilations: expected integers >= 1, got one of type float"),
+    ):
+        with pytest.raises(error, match=f"^{re.escape(message)}$"):
+            pamr(maps, image, **options)
+    with pytest.raises(ValueError, match=r"^image: expected shape .* with B=2 from maps, got"):
+        pamr(maps, image[:1])
+    assert pamr(maps[:0], image[:0]).shape == (0, 4, 4)

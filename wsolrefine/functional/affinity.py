@@ -1,0 +1,87 @@
+"""Affinity of positions: how alike their features of several layers are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wsolrefine._check import check_features
+from wsolrefine._options import check_number, check_size
+from wsolrefine.functional._grid import resize
+from wsolrefine.functional._numeric import largest, outside_autocast, rounding, working
+from wsolrefine.functional._unit import unit_vectors
+
+_LEAST_DEVIATION = 1e-3  # of a channel, as a fraction of the mean over channels
+
+
+@outside_autocast
+def feature_affinity(
+    features: Tensor | Sequence[Tensor], *, size: tuple[int, int], power: float = 3.0
+) -> Tensor:
+    """Return how alike the positions of an image are, from the features of one or more layers.
+
+    Each layer is resized to ``size`` (averaged over cells where it is finer, bilinear where it is
+    coarser). Each channel is centered and divided by its standard deviation over the grid, so that
+    what all positions share does not count. Layers are scaled to the same mean squared length and
+    concatenated to one vector x per position:
+
+        A[i,j] = max(0, cos(x[i], x[j]))^power
+
+    Args:
+        features: ``(B, C, h, w)``, or a list of layers with their own C, h and w.
+        size: (height, width) of the grid.
+        power: exponent > 0; the larger, the fewer positions are alike.
+
+    Returns:
+        ``(B, N, N)`` in [0, 1] with N = height * width, symmetric, in raster order,
+        differentiable. Rows and columns of a position whose features are all at the mean are zero,
+        and so is an image whose features are not finite.
+
+    Raises:
+        TypeError: a layer is not a floating-point tensor, dtypes differ, or an option is no number.
+        ValueError: shapes or devices disagree, or an option is out of range.
+
+    Example:
+        >>> import torch
+        >>> features = torch.tensor([[[[1.0, 1.0, 0.0]], [[0.0, 0.0, 1.0]]]])
+        >>> feature_affinity(features, size=(1, 3))
+        tensor([[[1.0000, 1.0000, 0.0000],
+                 [1.0000, 1.0000, 0.0000],
+                 [0.0000, 0.0000, 1.0000]]])
+
+    Reference:
+        The cosine affinity of self-supervised features of Wang et al., "Self-Supervised
+        Transformers for Unsupervised Object Discovery using Normalized Cut", CVPR 2022, Eq. 2, here
+        of a classifier's layers, standardized and without a threshold.
+
+    """
+    layers = check_features(features)
+    size = check_size("size", size)
+    power = check_number("power", power, above=0)
+    unit = unit_vectors(torch.cat([_standardized(layer, size) for layer in layers], 1))
+    affinity = (unit.vectors.mT @ unit.vectors).clamp(0, 1).pow(power)
+    return affinity.where(unit.finite[:, None, None], 0.0).to(layers[0].dtype)
+
+
+def _standardized(layer: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return a layer on the grid: channels of equal weight, positions of mean squared length 1."""
+    maps = working(layer)
+    finest = (min(maps.shape[-2], size[0]), min(maps.shape[-1], size[1]))
+    centered = centered_maps(resize(F.adaptive_avg_pool2d(maps, finest), size))
+    peak = centered.detach().abs().amax((1, 2, 3), keepdim=True)
+    centered = centered / peak.where(peak > 0, 1.0)  # squares neither overflow nor vanish
+    deviation = centered.square().mean((2, 3), keepdim=True).sqrt()
+    # A channel that hardly changes is mostly noise: it is not raised to the level of the others.
+    least = _LEAST_DEVIATION * deviation.mean(1, keepdim=True)
+    scaled = centered / (deviation + least).where(least > 0, 1.0)
+    length = scaled.square().sum(1, keepdim=True).mean((2, 3), keepdim=True).sqrt()
+    return scaled / length.where(length > 0, 1.0)
+
+
+def centered_maps(maps: Tensor) -> Tensor:
+    """Subtract the mean over the grid ``(B, C, h, w)``; a channel constant up to rounding is zero."""
+    centered = maps - maps.mean((-2, -1), keepdim=True)
+    return centered.where(largest(centered) > rounding(maps), 0.0)
