@@ -11,11 +11,10 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner
 
 from tests.cli.test_train import BACKBONE, about, header, make
 from tests.cli.test_wrong_values import MODEL
-from wsolrefine.cli import app
+from tests.support.command import invoke, run_command
 from wsolrefine.cli.refine.coco import Results
 from wsolrefine.cli.refine.stored import BadResults
 from wsolrefine.recipes import load_recipe, save_recipe
@@ -71,11 +70,7 @@ def photos(tmp_path):
 def refine(photos, tmp_path):
     def call(*arguments, code=0):
         options = ["--model", MODEL, "--threshold", "0", "--out", tmp_path / "out", *arguments]
-        result = CliRunner().invoke(app, ["refine", str(photos), *map(str, options)])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert result.exit_code == code, result.output
-        return result.output
+        return run_command("refine", photos, *options, code=code)
 
     return call
 
@@ -289,7 +284,7 @@ def test_a_header_chooses_no_code_no_download_and_no_folder(recipe, backbone, mo
         )
     with pytest.raises(ValueError, match=r"a file must not choose what|your own code"):
         load_recipe(path)
-    result = CliRunner().invoke(app, ["refine", "x.png", "--recipe", str(path)])
+    result = invoke("refine", "x.png", "--recipe", path)
     assert result.exit_code == 2
     assert "--model: expected" in result.output
 
@@ -363,7 +358,7 @@ def test_weights_that_are_not_finite_are_named(recipe, photos, tmp_path, value):
     spoilt.view(-1)[0] = value
     write(**{key: spoilt})
     arguments = ["--recipe", path, "--model", BACKBONE, "--out", tmp_path / "out"]
-    result = CliRunner().invoke(app, ["refine", str(photos), *map(str, arguments)])
+    result = invoke("refine", photos, *arguments)
     assert result.exit_code == 1
     assert f"{key}: expected finite weights, got" in result.output
     assert "refined" not in result.output
@@ -383,7 +378,7 @@ def test_maps_that_are_not_finite_are_named(recipe, photos, tmp_path):
     }
     write(**changes)
     arguments = ["--recipe", path, "--model", BACKBONE, "--out", tmp_path / "out"]
-    result = CliRunner().invoke(app, ["refine", str(photos), *map(str, arguments)])
+    result = invoke("refine", photos, *arguments)
     assert result.exit_code == 1, result.output
     assert "a.jpg: map: expected finite numbers, got NaN or infinity in the output of" in (
         result.output

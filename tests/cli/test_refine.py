@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
-from typer.testing import CliRunner
 
 from tests.support import photographs
+from tests.support.command import run_command
 from tests.support.odd_images import broken_images, odd_images
-from wsolrefine.cli import app, files
+from wsolrefine.cli import files
 from wsolrefine.cli.refine import batch, loop
 from wsolrefine.cli.refine.coco import FOLDERS, RESULTS
 from wsolrefine.localization import localizer
@@ -35,11 +35,7 @@ def refine(tmp_path):
     """Run ``wsolrefine refine``; results go to ``tmp_path / "out"`` unless said otherwise."""
 
     def call(*arguments, out=tmp_path / "out", code=0):
-        result = CliRunner().invoke(app, ["refine", *map(str, arguments), "--out", str(out)])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert result.exit_code == code, result.output
-        return result.output
+        return run_command("refine", *arguments, "--out", out, code=code)
 
     return call
 

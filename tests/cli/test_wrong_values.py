@@ -7,10 +7,10 @@ import pytest
 import typer
 from PIL import Image
 from torch import nn
-from typer.testing import CliRunner
 
 from tests.cli.test_evaluate import save_map, write_lists
 from tests.support import photographs, zoo
+from tests.support.command import invoke
 from wsolrefine.cli import app
 
 COMMANDS = typer.main.get_command(app).commands
@@ -82,7 +82,7 @@ def options():
 
 
 def run(*arguments):
-    result = CliRunner().invoke(app, list(arguments))
+    result = invoke(*arguments)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert "Traceback" not in result.output
