@@ -11,7 +11,7 @@ import typer
 from PIL import Image
 from torch import nn
 
-from tests.support import miniature, odd_files, photographs
+from tests.support import miniature, odd_files, photographs, plots
 from tests.support.command import run_command
 from tests.support.odd_files import time_limit
 from wsolrefine import Classifier, Preprocess
@@ -25,6 +25,7 @@ from wsolrefine.data.images import UPRIGHT
 
 @pytest.fixture(autouse=True)
 def one_classifier(monkeypatch):
+    plots.left_out(monkeypatch)
     with photographs.shared(monkeypatch):
         yield
 
@@ -57,11 +58,11 @@ def write(folder, count, swapped=(), size=(20, 30), saved=(20, 30)):
 
 
 @pytest.mark.parametrize("source", ["model", "maps"])
-def test_swapped_sizes_give_no_results(evaluate, tmp_path, source):
+def test_swapped_sizes_give_no_results(evaluate, tmp_path, monkeypatch, source):
     options = write(tmp_path, 4, swapped=(0, 1, 2, 3))
     chosen = ("--maps", tmp_path / "maps")
     if source == "model":
-        chosen = ("--model", "efficientnet-lite0", "--method", "cam", "--size", "32")
+        chosen = named(monkeypatch, None)
     printed, _ = evaluate(*options, *chosen, code=1)
     assert "annotated sizes: expected those of the images, up to rounding, got others" in printed
     said = f"{tmp_path}/lists/image_sizes.txt:1: expected 30 x 20, as in 000.png, got 20 x 30"
@@ -322,12 +323,12 @@ def test_only_some_are_named(tmp_path):
         *("lists/localization.txt", "maps/001.png.npy", "001.png"),
     ],
 )
-def test_what_is_no_file_ends_evaluate_at_once(evaluate, tmp_path, name, kind):
+def test_what_is_no_file_ends_evaluate_at_once(evaluate, tmp_path, monkeypatch, name, kind):
     options = write(tmp_path, 3)
     said = odd_files.make(tmp_path / name, kind)
     chosen = ("--maps", tmp_path / "maps")
     if name == "001.png":
-        chosen = ("--model", "efficientnet-lite0", "--method", "cam", "--size", "32")
+        chosen = named(monkeypatch, None)
     with time_limit(60):
         printed, _ = evaluate(*options, *chosen, code=1)
     assert name in printed

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from tests.cli.test_evaluate import save_map, write_lists
-from tests.support import photographs, zoo
+from tests.support import photographs, plots, zoo
 from tests.support.command import invoke
 from wsolrefine.cli import app
 
@@ -35,17 +35,12 @@ def model():
     return zoo.seeded(make)
 
 
-def _plot(values, path, **_):
-    path.write_bytes(b"")
-
-
 @pytest.fixture(autouse=True)
 def working_folder(tmp_path, monkeypatch):
     with photographs.shared(monkeypatch):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr("wsolrefine.cli.demo.command.PHOTOGRAPHS", ("coffee.png",))
-        for plot in ("plot_curves", "plot_bars"):  # most of the time, and none of the options
-            monkeypatch.setattr(f"wsolrefine.cli.evaluate.output.{plot}", _plot)
+        plots.left_out(monkeypatch)
         os.mkfifo("pipe")
         (tmp_path / "link").symlink_to("link")
         (tmp_path / "file").write_text("{}")

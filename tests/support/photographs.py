@@ -37,9 +37,9 @@ def classifier(name="efficientnet-lite0"):
 
 
 @functools.cache
-def layers(model, size):
+def layers(model, size, names=None):
     """Find the layers of a model once for all tests."""
-    return find_layers(model, torch.zeros(1, 3, *size))
+    return find_layers(model, torch.zeros(1, 3, *size), layers=names)
 
 
 @contextlib.contextmanager
@@ -51,9 +51,8 @@ def shared(monkeypatch):
     """
 
     def found(model, images, **options):
-        if options.get("layers") is not None:  # names of a test's own are checked
-            return find_layers(model, images, **options)
-        return layers(model, images.shape[2:])
+        names = options.get("layers")
+        return layers(model, images.shape[2:], None if names is None else tuple(names))
 
     monkeypatch.setattr("wsolrefine.cli.loading.load_classifier", classifier)
     for module in ("localization.localizer", "activation.layers"):
