@@ -156,7 +156,7 @@ CASES = [
     ),
     Case(
         "conv_crf",
-        lambda unary, image: W.conv_crf(unary, image, kernel_size=5, iterations=2),
+        lambda unary, image: W.conv_crf(unary, image, kernel_size=3, iterations=2),
         (LAYER, LAYER),
         ("unary", "image"),
         ("image", "image"),
@@ -166,7 +166,9 @@ CASES = [
     *(
         Case(
             name,
-            lambda maps, image: W.coarse_to_fine(maps, image, scales=(2, 1), kernel_size=3),
+            lambda maps, image: W.coarse_to_fine(
+                maps, image, scales=(2, 1), kernel_size=3, iterations=2
+            ),
             (shape, LAYER),
             ("maps", "image"),
             ("map", "image"),

@@ -149,7 +149,8 @@ def test_missing_packages(message, missing):
 
 @pytest.fixture(scope="module")
 def localizer():
-    return Localizer(load_classifier())
+    classifier = photographs.classifier()
+    return Localizer(classifier, layers=photographs.layers(classifier.model, (224, 224)))
 
 
 @pytest.fixture(scope="module")
