@@ -166,9 +166,7 @@ CASES = [
     *(
         Case(
             name,
-            lambda maps, image: W.coarse_to_fine(
-                maps, image, scales=(2, 1), kernel_size=3, iterations=2
-            ),
+            lambda maps, image: W.coarse_to_fine(maps, image, scales=(2, 1), kernel_size=3),
             (shape, LAYER),
             ("maps", "image"),
             ("map", "image"),
