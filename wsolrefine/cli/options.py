@@ -151,15 +151,16 @@ def _described(kind: str) -> str:
 
 
 def data_error(error: OSError | ValueError, folders: Mapping[str, Path | None]) -> str:
-    """Return the error of a data set that cannot be read; a missing file names its option.
+    """Return the error of a data set that cannot be read, with the option that it comes from.
 
     Args:
-        error: what a reader raised.
+        error: what a reader raised: it names its argument or a file.
         folders: option to folder.
 
     """
     if not isinstance(error, OSError) or error.filename is None:
-        return str(error)
+        line = str(error)
+        return f"--{line}" if line.partition(":")[0] in {*folders, "split"} else line
     file, reason = Path(os.fsdecode(error.filename)), (error.strerror or str(error)).lower()
     for option, folder in folders.items():
         if folder is not None and (file == folder or folder in file.parents):
