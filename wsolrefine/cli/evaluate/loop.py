@@ -15,6 +15,7 @@ from wsolrefine.cli.console import Problems, progress_bar
 from wsolrefine.cli.evaluate.counts import Counts, Masks, Rule, count_image
 from wsolrefine.cli.evaluate.dataset import Split
 from wsolrefine.cli.evaluate.score_maps import Prediction, Source
+from wsolrefine.cli.files import system_error
 from wsolrefine.cli.images import quiet
 
 MAX_PROBLEMS = 20
@@ -90,13 +91,15 @@ def each_image(
     ):
         for batch in _read(indices, partial(load, split), pool, batch_size):
             loaded = {i: found for i, found in batch.items() if isinstance(found, Tensor)}
-            problems += [(split.image_id(i), str(e)) for i, e in batch.items() if i not in loaded]
+            problems += [
+                (split.image_id(i), _said(e)) for i, e in batch.items() if isinstance(e, Exception)
+            ]
             if not problems:
                 items = predict([split.label(i) for i in loaded], list(loaded.values()))
                 attempts = pool.map(partial(_attempt, _counted, count), loaded, items)
                 for i, found in zip(loaded, attempts, strict=True):
                     if isinstance(found, Exception):
-                        problems.append((split.image_id(i), str(found)))
+                        problems.append((split.image_id(i), _said(found)))
                     elif not problems:
                         yield found
             split.agreement.check()
@@ -136,7 +139,12 @@ def _attempt(action: Callable[..., Counted], *arguments: Any) -> Counted | Excep
     try:
         return action(*arguments)
     except Exception as error:  # decoders and the user's preprocessing may raise anything
-        return error if str(error) else ValueError(type(error).__name__)
+        return error
+
+
+def _said(error: Exception) -> str:
+    text = system_error(error) if isinstance(error, OSError) else str(error)
+    return text or type(error).__name__
 
 
 def _count(
