@@ -393,7 +393,9 @@ def test_maps_that_are_not_finite_are_named(recipe, photos, tmp_path):
 
 
 @pytest.mark.parametrize("names", [[], ["a"], ["a", "b", "c"], ["a", "b", "c", "d", "e"]])
-def test_class_names_of_another_number_than_the_classes_are_refused(recipe, photos, tmp_path, names):
+def test_class_names_of_another_number_than_the_classes_are_refused(
+    recipe, photos, tmp_path, names
+):
     path, _, _, write = recipe
     write({"class_names": json.dumps(names)})
     message = f"class_names: expected 4 as num_classes, got {len(names)}"

@@ -108,7 +108,7 @@ def each_image(
                 raise Unusable(problems[:MAX_PROBLEMS], complete=False)
     if problems:
         raise Unusable(problems, complete=True)
-    split.agreement.check_copies()
+    split.agreement.check_all()
 
 
 def _read(
@@ -156,8 +156,10 @@ def _count(
         truth = truth._replace(size=reader.size(index))
     if truth.size is not None:
         split.agreement.see_boxes(index, truth.boxes, truth.size)
-    size, masks = prediction.map.shape, None
+    (height, width), masks = prediction.map.shape, None
+    size = height, width
+    split.agreement.see_map(index, size)
     if reader.has_mask(index):
         masks = Masks(reader.mask(index), reader.mask(index, size))
         split.agreement.see_mask(index, masks.stored.shape)
-    return count_image(prediction, truth, masks, rule), (size[0], size[1])
+    return count_image(prediction, truth, masks, rule), size
