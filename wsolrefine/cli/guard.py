@@ -25,6 +25,13 @@ class Guarded(TyperGroup):
     A traceback is left for errors of wsolrefine itself.
     """
 
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command line."""
+        columns = os.environ.get("COLUMNS", "")
+        if columns.isdigit() and not int(columns):  # of no terminal: rich would print nothing
+            del os.environ["COLUMNS"]
+        return super().main(*arguments, **options)
+
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
         started = signal.getsignal(signal.SIGINT) is stop_at_once  # else it is not the process
