@@ -29,6 +29,10 @@ LAYOUTS = {
         (("stages.1", "stages.2"), "stages", None),
         ("stages.0", "stages.1", "stages.2", "stages"),
     ),
+    zoo.EfficientNet: (
+        (("blocks.1", "blocks.2"), "bn2", "classifier"),
+        ("blocks.0", "blocks.1", "blocks.2", "bn2"),
+    ),
     zoo.ForImageClassification: (
         (
             ("convnext.encoder.stages.1", "convnext.encoder.stages.2"),

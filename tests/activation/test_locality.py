@@ -70,6 +70,25 @@ def test_what_is_no_map_of_the_image_is_passed_over(kind):
         assert find_stages(model, images) == ("first", "second")
 
 
+@pytest.mark.parametrize(("misplaced", "found"), [(2, "2"), (3, "1")])
+def test_a_map_is_one_if_14_of_16_parts_are_where_they_belong(misplaced, found):
+    def rotate_parts(x):
+        parts = [(0, 1), (2, 0), (1, 3)][:misplaced]  # each far from the others
+        blocks = [x[:, :, 4 * i : 4 * i + 4, 4 * j : 4 * j + 4] for i, j in parts]
+        out = x.repeat(1, 2, 1, 1)
+        for (i, j), block in zip(parts, [*blocks[1:], blocks[0]], strict=True):
+            out[:, :, 4 * i : 4 * i + 4, 4 * j : 4 * j + 4] = block.repeat(1, 2, 1, 1)
+        return out
+
+    model = seeded(
+        lambda: nn.Sequential(
+            *(zoo.conv(3, 12, 1, stride=4), nn.ReLU(), Returns(rotate_parts)),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, CLASSES)),
+        )
+    )
+    assert find_layers(model, IMAGES).cam == found
+
+
 @pytest.mark.parametrize("size", [(64, 64), (64, 96), (96, 56), (60, 60), (120, 40)])
 @pytest.mark.parametrize("stride", [4, 8, 16, 32])
 def test_a_grid_of_any_size_counts(size, stride):

@@ -312,6 +312,56 @@ def test_only_some_are_named(tmp_path):
         assert "; ..." in said
 
 
+# Maps ---------------------------------------------------------------------------------------------
+
+SHAPES = [(20, 30), (24, 36), (33, 21)]
+
+
+def transposed(folder, count, turned):
+    """Write images, lists, and maps of their size, of which some are transposed."""
+    pairs = [(SHAPES[n % 3], SHAPES[n % 3]) for n in range(count)]
+    options = sized(folder, pairs)
+    for n, (size, _) in enumerate(pairs):
+        np.save(folder / f"maps/{n:03}.png.npy", np.eye(*size).T if n in turned else np.eye(*size))
+    return options
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_transposed_maps_give_no_results(evaluate, tmp_path, images):
+    options = transposed(tmp_path, 4, turned=range(4))
+    if not images:
+        for path in tmp_path.glob("*.png"):
+            path.unlink()
+    printed, _ = evaluate(*options, code=1)
+    assert "maps: expected those of the images, got maps with height and width swapped" in printed
+    assert "for 4 of 4 images: 000.png (30 x 20, map 20 x 30); 001.png (" in printed
+    assert not (tmp_path / "out/evaluation.json").exists()
+
+
+def test_a_single_transposed_map_is_named_in_the_protocol(evaluate, tmp_path):
+    _, found = evaluate(*transposed(tmp_path, 100, turned=[41]))
+    said = "1 of 100 images: 041.png (21 x 33, map 33 x 21), used as they are"
+    assert found["protocol"]["wrong maps"] == said
+
+
+@pytest.mark.parametrize(
+    ("images", "maps"),
+    [
+        (SHAPES, [(20, 30)] * 3),
+        ([(20, 30), (30, 20)], [(20, 30)] * 2),  # one size for all images
+        ([(30, 20), (24, 36)], [(20, 30), (12, 18)]),
+        ([(20, 20), (33, 33)], [(33, 33), (20, 20)]),
+        (SHAPES, SHAPES),
+        (SHAPES, [(28, 28)] * 3),
+    ],
+)
+def test_maps_of_other_sizes_are_right(evaluate, tmp_path, images, maps):
+    options = sized(tmp_path, [(size, size) for size in images])
+    for n, size in enumerate(maps):
+        np.save(tmp_path / f"maps/{n:03}.png.npy", np.eye(*size))
+    assert "wrong maps" not in evaluate(*options)[1]["protocol"]
+
+
 # What is no file ----------------------------------------------------------------------------------
 
 

@@ -405,6 +405,21 @@ def test_maps_that_are_not_finite_are_named(recipe, photos, tmp_path):
     assert not list((tmp_path / "out").rglob("*.png"))
 
 
+@pytest.mark.parametrize("names", [[], ["a"], ["a", "b", "c"], ["a", "b", "c", "d", "e"]])
+def test_class_names_of_another_number_than_the_classes_are_refused(
+    recipe, photos, tmp_path, names
+):
+    path, _, _, write = recipe
+    write({"class_names": json.dumps(names)})
+    message = f"class_names: expected 4 as num_classes, got {len(names)}"
+    with pytest.raises(ValueError, match=message):
+        load_recipe(path, backbone=BACKBONE)
+    arguments = ["--recipe", path, "--model", BACKBONE, "--out", tmp_path / "out"]
+    result = invoke("refine", photos, *arguments)
+    assert isinstance(result.exception, SystemExit)
+    assert message in result.output
+
+
 def test_a_header_asks_for_no_amount_of_memory(recipe):
     path, said, _, write = recipe
     options = json.loads(said["hyper_parameters"])

@@ -164,7 +164,7 @@ def test_the_wrong_folder_of_a_data_set_names_its_option(
         assert f"--{option}: expected a folder of this data set, got wrong" in said
         assert f"has no {missing}" in said
     else:
-        assert "root: expected a folder with LOC_synset_mapping.txt, got wrong" in said
+        assert "Error: --root: expected a folder with LOC_synset_mapping.txt, got wrong" in said
 
 
 def test_the_wrong_folder_of_the_other_split_names_its_option(tmp_path, monkeypatch):

@@ -106,6 +106,15 @@ def test_an_option_with_a_wrong_value(call, option, tmp_path):
     assert (tmp_path / "file").read_text() == "{}"
 
 
+@pytest.mark.parametrize("columns", ["0", "00", "", "-1", "x"])
+def test_a_terminal_without_a_width_hides_no_error(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    for arguments in (["refine", "missing.png"], ["refine", "--threshold", "x"], ["nothing"]):
+        done = run(*arguments)
+        assert done.exit_code == 2
+        assert "rror" in done.output
+
+
 @pytest.mark.parametrize("value", WRONG)
 def test_an_image_with_a_wrong_name(value):
     done = run("refine", "--out", "out", "--model", MODEL, "--", value)

@@ -431,6 +431,28 @@ class ConvNeXt(nn.Module):
         return self.head(self.norm(self.stages(self.stem(x)).mean((2, 3))))
 
 
+class EfficientNet(nn.Module):
+    """Names of timm's: before the first stage, a convolution and a norm on its grid."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv_stem = conv(3, 8, stride=2)
+        self.bn1 = nn.Sequential(nn.BatchNorm2d(8), nn.SiLU(inplace=True))
+        plan = [(8, 8, 1), (8, 12, 2), (12, 16, 2), (16, 24, 2)]
+        self.blocks = nn.Sequential(
+            *(nn.Sequential(InvertedResidual(*row), InvertedResidual(row[1], row[1], 1))
+              for row in plan)
+        )  # fmt: skip
+        self.conv_head = conv(24, 40, 1)
+        self.bn2 = nn.Sequential(nn.BatchNorm2d(40), nn.SiLU(inplace=True))
+        self.global_pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.classifier = nn.Linear(40, CLASSES)
+
+    def forward(self, x):
+        x = self.blocks(self.bn1(self.conv_stem(x)))
+        return self.classifier(self.global_pool(self.bn2(self.conv_head(x))))
+
+
 class Distilled(ViT):
     """A class and a distillation token, and a head for each, as in DeiT."""
 
