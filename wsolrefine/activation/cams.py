@@ -46,7 +46,8 @@ def gap_cam(features: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
         Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016, Eq. 2.
 
     """
-    if isinstance(weight, Tensor) and weight.ndim == 4 and weight.shape[2:] == (1, 1):
+    weight = check_dense("weight", weight)
+    if weight.ndim == 4 and weight.shape[2:] == (1, 1):
         weight = weight.flatten(1)
     check_tensors(features=(features, "B C h w"), weight=(weight, "num_classes C"))
     check_labels("labels", labels, several=True, features=features)
