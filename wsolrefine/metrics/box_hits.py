@@ -38,8 +38,8 @@ def prepare_score_map(map: Tensor, size: tuple[int, int]) -> Tensor:
 
     Raises:
         TypeError: ``map`` is not a floating-point tensor, or ``size`` not of integers.
-        ValueError: ``map`` is not ``(h, w)`` or has NaN or infinity, or ``size`` is not two integers
-            >= 1.
+        ValueError: ``map`` is not ``(h, w)``, or has NaN or infinity, or ``size`` is not two
+            integers >= 1.
 
     Example:
         >>> import torch
