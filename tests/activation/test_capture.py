@@ -172,6 +172,16 @@ def test_gap_cam_of_a_batch_is_that_of_its_images():
     assert gap_cam(features[:0], weight, LABELS[:0, 0]).shape == (0, 4, 3)
 
 
+@pytest.mark.parametrize("of_features", [-130, -100, 0, 100, 120])
+@pytest.mark.parametrize("of_weights", [-120, -60, 0, 60, 120])
+def test_the_scale_of_features_and_weights_may_be_extreme(of_features, of_weights):
+    """Their products overflow or vanish in float32, but the map does not depend on the scale."""
+    features, weight = values(2, 5, 4, 3).abs().float() + 0.1, values(4, 5, seed=1).float()
+    large, heavy = 2.0**of_features * features, 2.0**of_weights * weight
+    tolerance = {"rtol": 0, "atol": 1e-2 if of_features == -130 else 1e-5}  # denormal
+    assert_close(gap_cam(large, heavy, LABELS), gap_cam(features, weight, LABELS), **tolerance)
+
+
 def test_gap_cam_is_zero_where_nothing_speaks_for_the_class():
     assert not gap_cam(values(2, 5, 4, 3).abs(), -torch.ones(4, 5).double(), LABELS).any()
 

@@ -9,7 +9,13 @@ from torch import Tensor
 
 from wsolrefine._check import check_dense, check_labels, check_tensors
 from wsolrefine._options import check_function
-from wsolrefine.functional._numeric import is_finite, outside_autocast, working
+from wsolrefine.functional._numeric import (
+    balance,
+    is_finite,
+    largest,
+    outside_autocast,
+    working,
+)
 from wsolrefine.functional.normalize import minmax
 
 
@@ -53,7 +59,7 @@ def gap_cam(features: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     check_labels("labels", labels, several=True, features=features)
     single = labels.ndim == 1
     rows = working(weight)[labels[:, None] if single else labels]  # (B, K, C)
-    return _normalize(rows @ working(features).flatten(2), features, single)
+    return _normalize(_weighted(rows, features), features, single)
 
 
 @outside_autocast
@@ -130,7 +136,19 @@ def grad_cam(
             )
         alphas.append(working(move(gradient)).mean((-2, -1)))
     weights = torch.stack(alphas, 1)  # (B, K, C)
-    return _normalize(weights @ working(values).flatten(2), values, scores.ndim == 1)
+    return _normalize(_weighted(weights, values), values, scores.ndim == 1)
+
+
+def _weighted(weights: Tensor, maps: Tensor) -> Tensor:
+    """Return the sums of maps ``(B, C, h, w)`` by weights ``(B, K, C)``, each up to its scale.
+
+    The min-max cancels the scale: without it, sums of finite numbers could overflow or vanish.
+    """
+    pixels = working(maps).flatten(2)
+    peak = largest(weights, -1)
+    usual = (peak == 0) | ((peak > 2.0**-20) & (peak < 2.0**20))  # kept, bit by bit
+    weights = weights / peak.masked_fill(usual, 1.0) * balance(largest(pixels, (1, 2)))
+    return weights @ pixels
 
 
 def _normalize(maps: Tensor, source: Tensor, single: bool) -> Tensor:
