@@ -164,6 +164,17 @@ def test_gap_cam_of_one_label_is_the_first_of_several():
     assert_close(gap_cam(features, weight[..., None, None], LABELS), several)
 
 
+def test_gap_cam_takes_features_of_inference_mode_and_weights_that_have_a_gradient():
+    """Captured from a model in inference mode, beside the weights of its head."""
+    features, head = values(2, 5, 4, 3), nn.Linear(5, 4).double()
+    with torch.inference_mode():
+        captured, labels = features.clone(), LABELS.clone()
+    cam = gap_cam(captured, head.weight, labels)
+    assert_close(cam, gap_cam(features, head.weight, LABELS))
+    cam.sum().backward()
+    assert head.weight.grad.isfinite().all()
+
+
 def test_gap_cam_of_a_batch_is_that_of_its_images():
     features, weight = values(2, 5, 4, 3), values(4, 5, seed=1)
     apart = [gap_cam(features[i : i + 1], weight, LABELS[i : i + 1]) for i in range(2)]

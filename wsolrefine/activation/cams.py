@@ -11,6 +11,7 @@ from wsolrefine._check import check_dense, check_labels, check_tensors
 from wsolrefine._options import check_function
 from wsolrefine.functional._numeric import (
     balance,
+    for_autograd,
     is_finite,
     largest,
     outside_autocast,
@@ -58,6 +59,7 @@ def gap_cam(features: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     check_tensors(features=(features, "B C h w"), weight=(weight, "num_classes C"))
     check_labels("labels", labels, several=True, features=features)
     single = labels.ndim == 1
+    features, weight, labels = map(for_autograd, (features, weight, labels))
     rows = working(weight)[labels[:, None] if single else labels]  # (B, K, C)
     return _normalize(_weighted(rows, features), features, single)
 
