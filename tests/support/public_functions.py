@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import wsolrefine as w
 from tests.support.hostile import FLOATS
-from wsolrefine import losses, metrics, nn, viz
+from wsolrefine import data, losses, metrics, nn, viz
+from wsolrefine.data import RandomCrop
 
 FRACTION = st.floats(0, 1, allow_subnormal=False)
 FLAG = st.booleans()
@@ -237,6 +238,12 @@ OF_MODELS = [
         name="localize",
         dtypes=WEIGHTED,
         given="layers",
+    ),
+    Function(
+        partial(w.find_layers, MODEL), IMAGES, name="find_layers", dtypes=WEIGHTED, given="model"
+    ),
+    Function(
+        partial(w.find_stages, MODEL), IMAGES, name="find_stages", dtypes=WEIGHTED, given="model"
     ),
     Function(
         FOUND.at,
@@ -464,8 +471,15 @@ PICTURES = [
     ),
 ]
 
+CROPS = [
+    Function(
+        RandomCrop(8, 6), {"image": "... H W"}, name="RandomCrop", gradient=("image",)
+    )
+]  # fmt: skip
+
 FUNCTIONS = {
     w: CORE + OF_MODELS,
+    data: CROPS,
     losses: LOSSES,
     metrics: METRICS,
     nn: NETWORKS,
@@ -475,7 +489,11 @@ FUNCTIONS = {
 OTHERS = {
     w: {
         "ClassActivation", "Classifier", "ConfSeg", "Gaussian", "Layers", "Preprocess", "capture",
-        "find_layers", "find_stages", "load_classifier",
+        "load_classifier",
+    },
+    data: {
+        "Annotation", "CUB", "ILSVRC", "ImageFolder", "ImagePolicy", "OpenImages", "ScoreMaps",
+        "UnreadableImage", "WsolEvaluation", "read_image",
     },
     losses: set(),
     metrics: {
