@@ -82,6 +82,7 @@ FROM_INPUTS = [
     lambda: localize(resnet(), images(), labels=99),
     lambda: scg(torch.rand(2, 14, 14), torch.rand(2, 197, 24)),
     lambda: scg(torch.rand(2, 14, 14), torch.rand(2, 14, 14, 384)),
+    lambda: scg(torch.rand(2, 7, 7), torch.rand(2, 512, 1, 1)),
     lambda: tokens_to_map(torch.rand(2, 197, 24)),
     lambda: scg(torch.rand(1, 14, 14), torch.rand(1, 16, 14, 14).half()),
     lambda: MaxBoxAcc().update(3 * torch.rand(1, 8, 8), [torch.tensor([[0.0, 0.0, 3.0, 3.0]])]),
