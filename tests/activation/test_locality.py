@@ -114,7 +114,7 @@ def test_it_runs_on_18_images_at_once_and_on_large_ones_in_parts(monkeypatch):
     model.register_forward_hook(lambda module, args, output: runs.append(len(args[0])))
     expected = find_layers(model, IMAGES)
     assert runs == [18]
-    monkeypatch.setattr("wsolrefine.activation.probe._PIXELS", 5 * 64 * 64)
+    monkeypatch.setattr("wsolrefine.activation.noise._PIXELS", 5 * 64 * 64)
     runs.clear()
     assert find_layers(model, IMAGES) == expected
     assert runs == [5, 5, 5, 5]

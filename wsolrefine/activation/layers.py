@@ -16,8 +16,9 @@ from wsolrefine.activation.hooks import evaluation
 from wsolrefine.activation.layout import reader
 from wsolrefine.activation.names import check_maps, check_names
 from wsolrefine.activation.outputs import Logits
-from wsolrefine.activation.probe import Map, Probe
+from wsolrefine.activation.probe import Probe
 from wsolrefine.activation.stages import Stages
+from wsolrefine.activation.stem import without_stem
 
 
 class Layers(NamedTuple):
@@ -116,7 +117,7 @@ def find_layers(
         if layers is not None:
             check_maps(probe, layers)
         cam, head = probe.averaged() or (last_with_gradient(probe, stages), None)
-    names = layers or [one.name for one in _feature_layers(stages)]
+        names = layers or _feature_layers(probe, stages)
     return Layers(tuple(names), cam, head)
 
 
@@ -197,9 +198,11 @@ def _tried(probe: Probe) -> str:
     return f"{len(probe.faults)} layers: {'; '.join(listed)}" if listed else "no layers"
 
 
-def _feature_layers(stages: Stages) -> list[Map]:
+def _feature_layers(probe: Probe, stages: Stages) -> list[str]:
     """Return the last layers of the two stages before the last, or of those that exist.
 
     Two stages together locate better than either alone: ``python -m benchmarks.quality --search``.
     """
-    return [stages.end(size) for size in (stages.sizes[2:0:-1] or stages.sizes)]
+    ends = [stages.end(size).name for size in stages.sizes]
+    ends = without_stem(probe.model, ends, probe.ran)
+    return ends[2:0:-1] or ends
