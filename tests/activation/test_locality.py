@@ -221,6 +221,62 @@ def test_no_projection_stands_for_a_block_that_is_not_local():
     assert find_layers(model, IMAGES) == Layers(("0",), "1.0", None)
 
 
+class Turns(nn.Module):
+    """A block that is not local: inside, a convolution that is."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.conv, self.norm = zoo.conv(channels, channels), nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        return self.norm(self.conv(x)).flip(-1) + x.mean((2, 3), keepdim=True)
+
+
+class Loop(nn.Module):
+    """Blocks in a list, which the forward pass runs one after the other."""
+
+    def __init__(self, *blocks):
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+@pytest.mark.parametrize("stage", [nn.Sequential, Loop, lambda *x: nn.Sequential(Loop(*x))])
+def test_an_earlier_block_ends_a_stage_whose_last_block_is_not_local(stage):
+    model = seeded(
+        lambda: nn.Sequential(
+            zoo.BasicBlock(3, 8, 4),
+            zoo.BasicBlock(8, 12, 2),
+            stage(zoo.BasicBlock(12, 16, 2), zoo.BasicBlock(16, 16, 1), Turns(16)),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, CLASSES)),
+        )
+    )
+    last = find_stages(model, IMAGES)[-1]
+    assert isinstance(model.get_submodule(last), zoo.BasicBlock)
+    assert last.endswith("1")
+    assert find_stages(model, IMAGES) == ("0", "1", last)
+    assert find_layers(model, IMAGES).features == ("0", "1")
+
+
+def test_a_stem_is_left_out_only_beside_many_more_layers():
+    def make(blocks):
+        return seeded(
+            lambda: nn.Sequential(
+                *(zoo.conv(3, 8, stride=2), zoo.conv(8, 8, stride=2), zoo.conv(8, 12, stride=2)),
+                nn.Sequential(*(zoo.BasicBlock(12, 12, 1) for _ in range(blocks))),
+                *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, CLASSES)),
+            )
+        )
+
+    assert find_layers(make(2), IMAGES).features == ("0", "1")
+    assert find_layers(make(8), IMAGES).features == ("3",)
+    assert find_stages(make(8), IMAGES) == ("0", "1", "3")
+
+
 # Grad-CAM -----------------------------------------------------------------------------------------
 
 
@@ -253,22 +309,11 @@ def test_the_layer_for_grad_cam_returns_the_tensor_that_the_logits_use():
     assert Localizer(model)(IMAGES).maps.isfinite().all()
 
 
-class Apart(zoo.Attention):
-    """Queries, keys and values by layers of their own, as wide as the tokens."""
-
-    def __init__(self, dim):
-        super().__init__(dim)
-        self.q, self.k, self.v = (nn.Linear(dim, dim) for _ in range(3))
-
-    def forward(self, x):
-        return self.proj((self.q(x) @ self.k(x).mT).softmax(-1) @ self.v(x))
-
-
 def test_the_layer_for_grad_cam_is_no_projection_inside_attention():
     def make():
         model = zoo.ViT(image_size=(64, 64))
         for block in model.blocks:
-            block.attn = Apart(24)
+            block.attn = zoo.ApartAttention(24)
         return model
 
     assert find_layers(seeded(make), IMAGES) == Layers(("norm",), "blocks.2.norm1", None)

@@ -13,9 +13,15 @@ from wsolrefine.activation.hooks import Hook, first_tensor, hooked
 
 
 def check_weights(model: nn.Module) -> None:
-    """Raise if a parameter or buffer holds NaN or infinity; minus infinity may be a mask."""
+    """Raise if a parameter or buffer holds NaN or infinity, and name it.
+
+    Minus infinity in a buffer or a bias may be a mask.
+    """
     for name, tensor in chain(model.named_parameters(), model.named_buffers()):
-        if tensor.is_floating_point() and (tensor.isnan() | tensor.isposinf()).any():
+        if not tensor.is_floating_point():
+            continue
+        is_mask = tensor.ndim == 1 or not isinstance(tensor, nn.Parameter)
+        if has_nan(tensor) or not (is_mask or tensor.isfinite().all()):
             raise ValueError(f"model: expected finite weights, got NaN or infinity in {name!r}")
 
 
@@ -34,9 +40,9 @@ def check_logits_of_noise(
     raise ValueError(f"model: expected finite logits of noise, got NaN or infinity{place}")
 
 
-def has_nan(logits: Tensor) -> bool:
-    """Return whether a class score is NaN or infinity, which no mask of classes explains."""
-    return bool((logits.isnan() | logits.isposinf()).any())
+def has_nan(tensor: Tensor) -> bool:
+    """Return whether a value is NaN or plus infinity, which no mask explains."""
+    return bool((tensor.isnan() | tensor.isposinf()).any())
 
 
 def _first_layer(model: nn.Module, images: Tensor, call: Call | None) -> str | None:

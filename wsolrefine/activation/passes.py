@@ -87,7 +87,8 @@ class Pass:
             return Seen(shape, "not one for each image")
         maps = self.read(tensor[: self.count])
         if maps is None or not fits((maps.shape[-2], maps.shape[-1]), self.size):
-            return Seen(shape, "without a grid of the image's aspect")
+            height, width = self.size
+            return Seen(shape, f"without a grid of the image's aspect ({height} x {width})")
         if maps.shape[1] < 2:
             return Seen(shape, "of one channel")
         size, means = (maps.shape[-2], maps.shape[-1]), None

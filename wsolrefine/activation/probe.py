@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine.activation.calling import Call
+from wsolrefine.activation.chain import is_chain
 from wsolrefine.activation.closest import closest
 from wsolrefine.activation.finite import check_logits_of_noise
 from wsolrefine.activation.heads import linear_heads
@@ -34,7 +35,8 @@ class Probe:
 
     Only statistics are kept: all outputs of a large network would not fit into memory. What is no
     map of the image is in ``faults``, with the reason. ``grids`` are those of all outputs, also of
-    the ones whose cells are not where the image is. ``ran`` names all layers in running order.
+    the ones whose cells are not where the image is, but for a chain that fails by its last layer.
+    ``ran`` names all layers in running order.
     """
 
     def __init__(
@@ -68,7 +70,8 @@ class Probe:
                 self.outputs[name] = self._map(name, parts)
             else:
                 self.faults[name] = (why, parts[-1].shape)
-            if why is None or why.startswith(ELSEWHERE):
+            elsewhere = why is not None and why.startswith(ELSEWHERE)
+            if why is None or (elsewhere and not is_chain(name, passes[0])):
                 self.grids[name] = parts[0].size
         for name in passes[-1].inputs:
             parts = [one.inputs[name] for one in passes if name in one.inputs]
