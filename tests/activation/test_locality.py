@@ -277,6 +277,40 @@ def test_a_stem_is_left_out_only_beside_many_more_layers():
     assert find_stages(make(8), IMAGES) == ("0", "1", "3")
 
 
+class Xception(nn.Module):
+    """A block whose last convolution is the strided one."""
+
+    def __init__(self, inside, outside):
+        super().__init__()
+        self.stack = nn.Sequential(
+            *(self.separable(inside, outside, 1), nn.ReLU(), self.separable(outside, outside, 1)),
+            *(nn.ReLU(), self.separable(outside, outside, 2)),
+        )
+        self.skip = nn.Conv2d(inside, outside, 1, 2)
+
+    @staticmethod
+    def separable(inside, outside, stride):
+        return nn.Sequential(
+            zoo.conv(inside, inside, stride=stride, groups=inside), zoo.conv(inside, outside, 1)
+        )
+
+    def forward(self, x):
+        return self.stack(x) + self.skip(x)
+
+
+def test_layers_before_the_stride_of_a_block_are_not_the_end_of_the_stage_before():
+    blocks = [(8, 12), (12, 16), (16, 24)]
+    model = seeded(
+        lambda: nn.Sequential(
+            *(zoo.conv(3, 8, stride=4), *(Xception(*block) for block in blocks)),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, CLASSES)),
+        )
+    )
+    images = torch.rand(1, 3, 96, 96)
+    assert find_stages(model, images) == ("0", "1", "2", "3")
+    assert find_layers(model, images) == Layers(("1", "2"), "3", "6")
+
+
 # Grad-CAM -----------------------------------------------------------------------------------------
 
 

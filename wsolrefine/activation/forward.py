@@ -85,8 +85,8 @@ def class_activation(
             ``logits`` or ``call`` is of another kind.
         ValueError: shapes or devices disagree, a label or ``top`` is out of range, both are given,
             a layer is unknown, did not run or has no grid, the head does not read the mean of
-            ``cam`` or has only zero weights, several outputs can be logits, or Grad-CAM needs
-            weights that were made under ``inference_mode``.
+            ``cam`` or has only zero weights, weights hold NaN or infinity, several outputs can be
+            logits, or Grad-CAM needs weights that were made under ``inference_mode``.
 
     Example:
         >>> import torch

@@ -82,7 +82,7 @@ class Stages:
         return not (is_stage and self._keeps_channels(around, size))
 
     def _keeps_channels(self, around: str, size: tuple[int, int]) -> bool:
-        """Return whether the last layer on a grid in a module has the channels of what comes before.
+        """Return whether the last layer on a grid in a module has the channels of what it read.
 
         The blocks of a stage have; the layers in front of a block's strided one change them.
         """
