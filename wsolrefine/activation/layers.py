@@ -136,8 +136,8 @@ def find_stages(
 
     A stage is everything that runs on one grid; its last layer is the outermost one that runs last
     on it. The first layers of a block that leads to a coarser grid belong to the next stage. Stages
-    may be maps or tokens. The steps of a stem are stages too. How layers are checked, and how often the model runs, is said at
-    :func:`wsolrefine.find_layers`; it is left as it was.
+    may be maps or tokens, and the steps of a stem are stages too. How layers are checked, and how
+    often the model runs, is said at :func:`wsolrefine.find_layers`; it is left as it was.
 
     Args:
         model: a classifier that maps images (B, C, H, W) to logits (B, num_classes).
