@@ -569,7 +569,7 @@ class PVTv2(nn.Module):
 
     def __init__(self):
         super().__init__()
-        plan = [(3, 20, 4), (20, 24, 2), (24, 28, 2), (28, 36, 2)]
+        plan = [(3, 20, 8), (20, 24, 2), (24, 28, 2), (28, 36, 2)]
         self.layers = nn.ModuleList(PVTv2Stage(*row) for row in plan)
         self.classifier = nn.Linear(36, CLASSES)
 

@@ -72,6 +72,7 @@ def _noises(images: Tensor) -> Iterator[Tensor]:
 
 def _range(images: Tensor) -> tuple[float, float]:
     """Return the least and the largest finite value, or 0 and 1 if there are no two of them."""
-    finite = images[images.isfinite()]
+    values = images.detach()
+    finite = values[values.isfinite()]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
     return (low, high) if low < high else (0.0, 1.0)
