@@ -1,10 +1,12 @@
 # The commands of CONTRIBUTING.md, in an environment with: pip install -c constraints.txt -e ".[all]"
-.PHONY: test search kills style types docs serve pictures ci
+.PHONY: test search fuzz kills style types docs serve pictures ci
 
 test:
 	python -m pytest -n auto
 search:
 	HYPOTHESIS_PROFILE=search python -m pytest -n auto
+fuzz:
+	HYPOTHESIS_PROFILE=search python -m pytest -s tests/project/test_fuzz.py
 kills:
 	python -m pytest -m slow -s tests/slow
 style:

@@ -280,10 +280,8 @@ def _check_shape(
         axes = optional if len(shape) == len(optional) else without
         matches, sized = len(shape) == len(axes), shape
     if not matches:
-        # Tokens of a transformer, or one image without its axis.
-        tokens = len(shape) == 3 and [_shown(axis) for axis in full] == ["B", "C", "h", "w"]
-        hint = "; tokens (B, N, C) become maps by tokens_to_map" if tokens else ""
-        raise ValueError(f"{expected}, got {shape}{hint}")
+        maps = len(shape) == 3 and [_shown(axis) for axis in full] == ["B", "C", "h", "w"]
+        raise ValueError(f"{expected}, got {shape}{_three_axes(name) if maps else ''}")
     for axis, size in zip(axes, sized, strict=True):
         if axis.isdigit():
             if size != int(axis):
@@ -296,6 +294,12 @@ def _check_shape(
             raise ValueError(f"{expected} with {axis}={bound} from {source}, got {shape}")
         if size == 0 and axis not in _MAY_BE_EMPTY:
             raise ValueError(f"{expected} with {_shown(axis)} >= 1, got {shape}")
+
+
+def _three_axes(name: str) -> str:
+    """Say what features with three axes may be."""
+    tokens = "tokens (B, N, C) become maps by tokens_to_map"
+    return f"; {tokens}, maps (C, h, w) of one image a batch by {name}[None]"
 
 
 def _shape_shown(axes: Sequence[str]) -> str:

@@ -4,7 +4,8 @@ Features are ``(B, C, h, w)``. Maps with channels last and tokens have four axes
 is added, and would be read as a few channels on a grid that no image has. A grid is that of the
 same image as the CAM's if both are the image's size divided by a stride, rounded down or up. What
 does not fit the CAM as it is read is refused only if another reading fits: a CAM may be resized to
-a photograph of another shape, or have a stride of its own along each axis.
+a photograph of another shape, or have a stride of its own along each axis. A single cell under a
+larger CAM is always refused: these are features after their pooling, and no map.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ def layout_error(shape: Sequence[int], cam: Grid) -> str | None:
 
     """
     _, channels, height, width = shape
+    if height == width == 1 < max(cam):
+        return "pooled features: use those before the pooling"
     count = _tokens(channels, height, width, cam)
     if count is not None:
         prefix = count - cam[0] * cam[1]

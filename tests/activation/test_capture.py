@@ -164,12 +164,33 @@ def test_gap_cam_of_one_label_is_the_first_of_several():
     assert_close(gap_cam(features, weight[..., None, None], LABELS), several)
 
 
+def test_gap_cam_takes_features_of_inference_mode_and_weights_that_have_a_gradient():
+    """Captured from a model in inference mode, beside the weights of its head."""
+    features, head = values(2, 5, 4, 3), nn.Linear(5, 4).double()
+    with torch.inference_mode():
+        captured, labels = features.clone(), LABELS.clone()
+    cam = gap_cam(captured, head.weight, labels)
+    assert_close(cam, gap_cam(features, head.weight, LABELS))
+    cam.sum().backward()
+    assert head.weight.grad.isfinite().all()
+
+
 def test_gap_cam_of_a_batch_is_that_of_its_images():
     features, weight = values(2, 5, 4, 3), values(4, 5, seed=1)
     apart = [gap_cam(features[i : i + 1], weight, LABELS[i : i + 1]) for i in range(2)]
     assert_close(gap_cam(features, weight, LABELS), torch.cat(apart))
     assert gap_cam(features[:0], weight, LABELS[:0]).shape == (0, 2, 4, 3)
     assert gap_cam(features[:0], weight, LABELS[:0, 0]).shape == (0, 4, 3)
+
+
+@pytest.mark.parametrize("of_features", [-130, -100, 0, 100, 120])
+@pytest.mark.parametrize("of_weights", [-120, -60, 0, 60, 120])
+def test_the_scale_of_features_and_weights_may_be_extreme(of_features, of_weights):
+    """Their products overflow or vanish in float32, but the map does not depend on the scale."""
+    features, weight = values(2, 5, 4, 3).abs().float() + 0.1, values(4, 5, seed=1).float()
+    large, heavy = 2.0**of_features * features, 2.0**of_weights * weight
+    tolerance = {"rtol": 0, "atol": 1e-2 if of_features == -130 else 1e-5}  # denormal
+    assert_close(gap_cam(large, heavy, LABELS), gap_cam(features, weight, LABELS), **tolerance)
 
 
 def test_gap_cam_is_zero_where_nothing_speaks_for_the_class():

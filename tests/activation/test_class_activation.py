@@ -1,4 +1,5 @@
 import copy
+import functools
 import warnings
 from functools import partial
 
@@ -11,6 +12,7 @@ from torch.testing import assert_close
 from tests.activation.test_capture import hooks
 from tests.support import zoo
 from tests.support.photographs import FOLDER, classifier
+from tests.support.photographs import layers as layers_of_classifier
 from tests.support.zoo import CLASSES, seeded
 from wsolrefine import minmax, scg
 from wsolrefine.activation.cams import gap_cam, grad_cam
@@ -51,6 +53,18 @@ def build(name):
 
 def pictures(batch=2, size=(64, 64), seed=1):
     return torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(seed))
+
+
+@functools.cache
+def layers_of(name):
+    """Find the layers once for all tests that are about something else."""
+    return find_layers(build(name), pictures())
+
+
+@functools.cache
+def usual(name):
+    """Return what is found in single precision, with gradients on."""
+    return class_activation(build(name), pictures())
 
 
 @FAMILY
@@ -159,11 +173,17 @@ def test_the_model_is_as_it_was_after_it_raised(head):
 
     model = Breaks().train()
     layers = Layers(("layer3",), "layer4", "fc" if head else None)
-    for call in (
-        lambda: class_activation(model, pictures(), layers=layers),
-        lambda: find_layers(model, pictures()),
+    for call, error, message in (
+        (
+            lambda: class_activation(model, pictures(), layers=layers),
+            *(RuntimeError, "^broken model$"),
+        ),
+        (
+            lambda: find_layers(model, pictures()),
+            *(ValueError, "^model: expected one that runs on noise .*: broken model$"),
+        ),
     ):
-        with pytest.raises(RuntimeError, match="broken model"):
+        with pytest.raises(error, match=message):
             call()
         assert hooks(model) == 0
         assert all(module.training for module in model.modules())
@@ -180,25 +200,23 @@ def test_training_mode_gives_what_evaluation_mode_gives():
 @FAMILY
 @pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
 def test_frozen_weights_and_gradients_off(name, off):
-    model, images = build(name), pictures()
-    expected = class_activation(model, images)
-    model.requires_grad_(False)
-    for head in (expected, None):
-        layers = find_layers(model, images)
-        layers = layers if head is not None else layers._replace(head=None)
-        wanted = class_activation(model, images, layers=layers)
+    model = build(name).requires_grad_(False)
+    for layers in (layers_of(name), layers_of(name)._replace(head=None)):
+        wanted = class_activation(model, pictures(), layers=layers)
         with off():
             actual = class_activation(model, pictures(), layers=layers)
             assert not torch.is_grad_enabled()
-            assert find_layers(model, pictures()) == find_layers(model, images)
         assert_close(actual.cam, wanted.cam)
         assert not actual.cam.is_inference()
+    with off():
+        assert find_layers(model, pictures()) == layers_of(name)
+        assert not torch.is_grad_enabled()
 
 
 @FAMILY
 def test_images_do_not_influence_each_other(name):
     model, images = build(name), pictures(3)
-    for layers in (find_layers(model, images), find_layers(model, images)._replace(head=None)):
+    for layers in (layers_of(name), layers_of(name)._replace(head=None)):
         out = class_activation(model, images, layers=layers, top=2)
         one = class_activation(model, images[1:2], layers=layers, top=2)
         assert_close(out.cam[1:2], one.cam, atol=1e-4, rtol=0)
@@ -226,8 +244,7 @@ def test_an_empty_batch():
 @FAMILY
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_dtype_is_kept(name, dtype):
-    images = pictures()
-    expected = class_activation(build(name), images)
+    images, expected = pictures(), usual(name)
     model = build(name).to(dtype)
     out = class_activation(model, images.to(dtype), labels=expected.labels)
     assert out.cam.dtype == out.logits.dtype == out.features[0].dtype == dtype
@@ -237,8 +254,7 @@ def test_dtype_is_kept(name, dtype):
 
 @FAMILY
 def test_autocast(name):
-    model, images = build(name), pictures()
-    expected = class_activation(model, images)
+    model, images, expected = build(name), pictures(), usual(name)
     with torch.autocast("cpu", torch.bfloat16):
         out = class_activation(model, images, labels=expected.labels)
     assert out.cam.dtype == out.features[0].dtype == torch.float32
@@ -249,7 +265,7 @@ def test_autocast(name):
 @pytest.mark.parametrize("name", [name for name, (_, _, to_map) in FAMILIES.items() if to_map])
 def test_to_map_by_hand_is_what_the_shape_tells(name):
     model, images, to_map = build(name), pictures(), FAMILIES[name][2]
-    assert_close(class_activation(model, images, to_map=to_map), class_activation(model, images))
+    assert_close(class_activation(model, images, to_map=to_map), usual(name))
 
 
 def test_labels_of_one_axis_are_one_class_an_image():
@@ -409,7 +425,9 @@ def coffee():
 
     loaded = classifier()
     images = loaded.preprocess(Image.open(FOLDER / "coffee.png"))[None]
-    out = class_activation(loaded.model, images)
+    out = class_activation(
+        loaded.model, images, layers=layers_of_classifier(loaded.model, (224, 224))
+    )
     return loaded, images, out, scg(out.cam[:, 0], out.features)
 
 
@@ -459,7 +477,7 @@ def test_photographs_are_recognised(coffee):
 
 def test_grad_cam_of_the_real_classifier_is_its_cam(coffee):
     loaded, images, out, _ = coffee
-    layers = find_layers(loaded.model, images)._replace(head=None)
+    layers = layers_of_classifier(loaded.model, (224, 224))._replace(head=None)
     assert_close(class_activation(loaded.model, images, layers=layers).cam, out.cam)
 
 

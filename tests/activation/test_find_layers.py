@@ -20,6 +20,7 @@ FAMILIES = [
     (zoo.ViT, {"registers": 4}, (("norm",), "blocks.2.norm1", None)),
     (zoo.ViT, {"class_token": False}, (("norm",), "norm", "head")),
     (zoo.ViT, {"class_token": False, "registers": 4}, (("norm",), "norm", "head")),
+    (zoo.ConvStem, {}, (("norm",), "norm", "head")),
     (zoo.Swin, {}, (("layers.1", "layers.2"), "norm", "head.fc")),
     (zoo.SwinV1, {}, (("layers.1", "layers.2"), "norm", "head")),
 ]
@@ -42,7 +43,7 @@ def test_families_in_other_dtypes(make, arguments, expected, dtype):
 def test_images_that_are_not_square(size):
     images = torch.rand(1, 3, *size)
     for make, arguments, expected in FAMILIES:
-        if make is zoo.ViT:
+        if issubclass(make, zoo.ViT):
             arguments = {**arguments, "image_size": size}
         if make is not zoo.VGG:  # its last pooling makes a square of any image
             assert find_layers(seeded(make, **arguments), images) == Layers(*expected)

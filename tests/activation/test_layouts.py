@@ -29,6 +29,10 @@ LAYOUTS = {
         (("stages.1", "stages.2"), "stages", None),
         ("stages.0", "stages.1", "stages.2", "stages"),
     ),
+    zoo.EfficientNet: (
+        (("blocks.1", "blocks.2"), "bn2", "classifier"),
+        ("blocks.0", "blocks.1", "blocks.2", "bn2"),
+    ),
     zoo.ForImageClassification: (
         (
             ("convnext.encoder.stages.1", "convnext.encoder.stages.2"),
@@ -36,6 +40,16 @@ LAYOUTS = {
             None,
         ),
         (*(f"convnext.encoder.stages.{i}" for i in range(3)), "convnext"),
+    ),
+    # The steps of the stem are no features, although they are ends of stages.
+    zoo.ConvStem: (
+        (("norm",), "norm", "head"),
+        *[(*(f"patch_embed.{i}" for i in range(3)), "norm")],
+    ),
+    zoo.Beit: ((("beit",), "beit.blocks", None), ("beit",)),
+    zoo.PVTv2: (
+        (("layers.1", "layers.2"), "layers.3", "classifier"),
+        tuple(f"layers.{i}" for i in range(4)),
     ),
     zoo.Distilled: ((("norm",), "blocks.2.norm1", None), ("norm",)),
 }
@@ -51,8 +65,9 @@ AT_128 = {
 @pytest.mark.parametrize("size", [(128, 128), (192, 256)])
 @pytest.mark.parametrize("make", LAYOUTS, ids=lambda make: make.__name__)
 def test_layouts(make, size):
-    options = {"image_size": size} if issubclass(make, zoo.ViT) else {}
-    model, images = seeded(make, **options), torch.rand(1, 3, *size)
+    options = {"image_size": size} if issubclass(make, (zoo.ViT, zoo.Beit)) else {}
+    model = seeded(make, **options)
+    images = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
     expected, stages = AT_128.get(make, LAYOUTS[make]) if size == (128, 128) else LAYOUTS[make]
     layers = find_layers(model, images)
     assert layers == Layers(*expected)

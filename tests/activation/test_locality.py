@@ -70,6 +70,25 @@ def test_what_is_no_map_of_the_image_is_passed_over(kind):
         assert find_stages(model, images) == ("first", "second")
 
 
+@pytest.mark.parametrize(("misplaced", "found"), [(2, "2"), (3, "1")])
+def test_a_map_is_one_if_14_of_16_parts_are_where_they_belong(misplaced, found):
+    def rotate_parts(x):
+        parts = [(0, 1), (2, 0), (1, 3)][:misplaced]  # each far from the others
+        blocks = [x[:, :, 4 * i : 4 * i + 4, 4 * j : 4 * j + 4] for i, j in parts]
+        out = x.repeat(1, 2, 1, 1)
+        for (i, j), block in zip(parts, [*blocks[1:], blocks[0]], strict=True):
+            out[:, :, 4 * i : 4 * i + 4, 4 * j : 4 * j + 4] = block.repeat(1, 2, 1, 1)
+        return out
+
+    model = seeded(
+        lambda: nn.Sequential(
+            *(zoo.conv(3, 12, 1, stride=4), nn.ReLU(), Returns(rotate_parts)),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, CLASSES)),
+        )
+    )
+    assert find_layers(model, IMAGES).cam == found
+
+
 @pytest.mark.parametrize("size", [(64, 64), (64, 96), (96, 56), (60, 60), (120, 40)])
 @pytest.mark.parametrize("stride", [4, 8, 16, 32])
 def test_a_grid_of_any_size_counts(size, stride):
@@ -114,7 +133,7 @@ def test_it_runs_on_18_images_at_once_and_on_large_ones_in_parts(monkeypatch):
     model.register_forward_hook(lambda module, args, output: runs.append(len(args[0])))
     expected = find_layers(model, IMAGES)
     assert runs == [18]
-    monkeypatch.setattr("wsolrefine.activation.probe._PIXELS", 5 * 64 * 64)
+    monkeypatch.setattr("wsolrefine.activation.noise._PIXELS", 5 * 64 * 64)
     runs.clear()
     assert find_layers(model, IMAGES) == expected
     assert runs == [5, 5, 5, 5]
@@ -221,6 +240,96 @@ def test_no_projection_stands_for_a_block_that_is_not_local():
     assert find_layers(model, IMAGES) == Layers(("0",), "1.0", None)
 
 
+class Turns(nn.Module):
+    """A block that is not local: inside, a convolution that is."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.conv, self.norm = zoo.conv(channels, channels), nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        return self.norm(self.conv(x)).flip(-1) + x.mean((2, 3), keepdim=True)
+
+
+class Loop(nn.Module):
+    """Blocks in a list, which the forward pass runs one after the other."""
+
+    def __init__(self, *blocks):
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+@pytest.mark.parametrize("stage", [nn.Sequential, Loop, lambda *x: nn.Sequential(Loop(*x))])
+def test_an_earlier_block_ends_a_stage_whose_last_block_is_not_local(stage):
+    model = seeded(
+        lambda: nn.Sequential(
+            zoo.BasicBlock(3, 8, 4),
+            zoo.BasicBlock(8, 12, 2),
+            stage(zoo.BasicBlock(12, 16, 2), zoo.BasicBlock(16, 16, 1), Turns(16)),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, CLASSES)),
+        )
+    )
+    last = find_stages(model, IMAGES)[-1]
+    assert isinstance(model.get_submodule(last), zoo.BasicBlock)
+    assert last.endswith("1")
+    assert find_stages(model, IMAGES) == ("0", "1", last)
+    assert find_layers(model, IMAGES).features == ("0", "1")
+
+
+def test_a_stem_is_left_out_only_beside_many_more_layers():
+    def make(blocks):
+        return seeded(
+            lambda: nn.Sequential(
+                *(zoo.conv(3, 8, stride=2), zoo.conv(8, 8, stride=2), zoo.conv(8, 12, stride=2)),
+                nn.Sequential(*(zoo.BasicBlock(12, 12, 1) for _ in range(blocks))),
+                *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, CLASSES)),
+            )
+        )
+
+    assert find_layers(make(2), IMAGES).features == ("0", "1")
+    assert find_layers(make(8), IMAGES).features == ("3",)
+    assert find_stages(make(8), IMAGES) == ("0", "1", "3")
+
+
+class Xception(nn.Module):
+    """A block whose last convolution is the strided one."""
+
+    def __init__(self, inside, outside):
+        super().__init__()
+        self.stack = nn.Sequential(
+            *(self.separable(inside, outside, 1), nn.ReLU(), self.separable(outside, outside, 1)),
+            *(nn.ReLU(), self.separable(outside, outside, 2)),
+        )
+        self.skip = nn.Conv2d(inside, outside, 1, 2)
+
+    @staticmethod
+    def separable(inside, outside, stride):
+        return nn.Sequential(
+            zoo.conv(inside, inside, stride=stride, groups=inside), zoo.conv(inside, outside, 1)
+        )
+
+    def forward(self, x):
+        return self.stack(x) + self.skip(x)
+
+
+def test_layers_before_the_stride_of_a_block_are_not_the_end_of_the_stage_before():
+    blocks = [(8, 12), (12, 16), (16, 24)]
+    model = seeded(
+        lambda: nn.Sequential(
+            *(zoo.conv(3, 8, stride=4), *(Xception(*block) for block in blocks)),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, CLASSES)),
+        )
+    )
+    images = torch.rand(1, 3, 96, 96)
+    assert find_stages(model, images) == ("0", "1", "2", "3")
+    assert find_layers(model, images) == Layers(("1", "2"), "3", "6")
+
+
 # Grad-CAM -----------------------------------------------------------------------------------------
 
 
@@ -253,22 +362,11 @@ def test_the_layer_for_grad_cam_returns_the_tensor_that_the_logits_use():
     assert Localizer(model)(IMAGES).maps.isfinite().all()
 
 
-class Apart(zoo.Attention):
-    """Queries, keys and values by layers of their own, as wide as the tokens."""
-
-    def __init__(self, dim):
-        super().__init__(dim)
-        self.q, self.k, self.v = (nn.Linear(dim, dim) for _ in range(3))
-
-    def forward(self, x):
-        return self.proj((self.q(x) @ self.k(x).mT).softmax(-1) @ self.v(x))
-
-
 def test_the_layer_for_grad_cam_is_no_projection_inside_attention():
     def make():
         model = zoo.ViT(image_size=(64, 64))
         for block in model.blocks:
-            block.attn = Apart(24)
+            block.attn = zoo.ApartAttention(24)
         return model
 
     assert find_layers(seeded(make), IMAGES) == Layers(("norm",), "blocks.2.norm1", None)

@@ -1,6 +1,6 @@
 """Which tensor of an output is the logits, and how a model is called."""
 
-from collections import namedtuple
+from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
 
 import pytest
@@ -19,6 +19,17 @@ class Plain:
     loss: torch.Tensor | None
     logits: torch.Tensor
     hidden_states: tuple = ()
+
+
+class ModelOutput(OrderedDict):
+    """As that of transformers: what is not None, by name, attribute or index."""
+
+    def __init__(self, **values):
+        super().__init__({name: value for name, value in values.items() if value is not None})
+        self.__dict__.update(values)
+
+    def __getitem__(self, key):
+        return super().__getitem__(key) if isinstance(key, str) else tuple(self.values())[key]
 
 
 class Wrapped(nn.Module):
@@ -49,6 +60,8 @@ def expected():
         lambda f, x, early: {"loss": x.mean(1, keepdim=True), "prediction": x},
         lambda f, x, early: {"logits": x, "features": f, "auxiliary": early},
         lambda f, x, early: Named(f, x),
+        lambda f, x, early: ModelOutput(loss=None, logits=x, hidden_states=(f,), attentions=None),
+        lambda f, x, early: ModelOutput(loss=x.mean(), hidden_states=f, logits=x),
         lambda f, x, early: Plain(None, x, (f,)),
         lambda f, x, early: (Plain(None, x), f[:, :, None]),
         lambda f, x, early: [x, early],

@@ -11,7 +11,7 @@ import typer
 from PIL import Image
 from torch import nn
 
-from tests.support import miniature, odd_files, photographs
+from tests.support import miniature, odd_files, photographs, plots
 from tests.support.command import run_command
 from tests.support.odd_files import time_limit
 from wsolrefine import Classifier, Preprocess
@@ -25,6 +25,7 @@ from wsolrefine.data.images import UPRIGHT
 
 @pytest.fixture(autouse=True)
 def one_classifier(monkeypatch):
+    plots.left_out(monkeypatch)
     with photographs.shared(monkeypatch):
         yield
 
@@ -57,11 +58,11 @@ def write(folder, count, swapped=(), size=(20, 30), saved=(20, 30)):
 
 
 @pytest.mark.parametrize("source", ["model", "maps"])
-def test_swapped_sizes_give_no_results(evaluate, tmp_path, source):
+def test_swapped_sizes_give_no_results(evaluate, tmp_path, monkeypatch, source):
     options = write(tmp_path, 4, swapped=(0, 1, 2, 3))
     chosen = ("--maps", tmp_path / "maps")
     if source == "model":
-        chosen = ("--model", "efficientnet-lite0", "--method", "cam", "--size", "32")
+        chosen = named(monkeypatch, None)
     printed, _ = evaluate(*options, *chosen, code=1)
     assert "annotated sizes: expected those of the images, up to rounding, got others" in printed
     said = f"{tmp_path}/lists/image_sizes.txt:1: expected 30 x 20, as in 000.png, got 20 x 30"
@@ -311,6 +312,56 @@ def test_only_some_are_named(tmp_path):
         assert "; ..." in said
 
 
+# Maps ---------------------------------------------------------------------------------------------
+
+SHAPES = [(20, 30), (24, 36), (33, 21)]
+
+
+def transposed(folder, count, turned):
+    """Write images, lists, and maps of their size, of which some are transposed."""
+    pairs = [(SHAPES[n % 3], SHAPES[n % 3]) for n in range(count)]
+    options = sized(folder, pairs)
+    for n, (size, _) in enumerate(pairs):
+        np.save(folder / f"maps/{n:03}.png.npy", np.eye(*size).T if n in turned else np.eye(*size))
+    return options
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_transposed_maps_give_no_results(evaluate, tmp_path, images):
+    options = transposed(tmp_path, 4, turned=range(4))
+    if not images:
+        for path in tmp_path.glob("*.png"):
+            path.unlink()
+    printed, _ = evaluate(*options, code=1)
+    assert "maps: expected those of the images, got maps with height and width swapped" in printed
+    assert "for 4 of 4 images: 000.png (30 x 20, map 20 x 30); 001.png (" in printed
+    assert not (tmp_path / "out/evaluation.json").exists()
+
+
+def test_a_single_transposed_map_is_named_in_the_protocol(evaluate, tmp_path):
+    _, found = evaluate(*transposed(tmp_path, 100, turned=[41]))
+    said = "1 of 100 images: 041.png (21 x 33, map 33 x 21), used as they are"
+    assert found["protocol"]["wrong maps"] == said
+
+
+@pytest.mark.parametrize(
+    ("images", "maps"),
+    [
+        (SHAPES, [(20, 30)] * 3),
+        ([(20, 30), (30, 20)], [(20, 30)] * 2),  # one size for all images
+        ([(30, 20), (24, 36)], [(20, 30), (12, 18)]),
+        ([(20, 20), (33, 33)], [(33, 33), (20, 20)]),
+        (SHAPES, SHAPES),
+        (SHAPES, [(28, 28)] * 3),
+    ],
+)
+def test_maps_of_other_sizes_are_right(evaluate, tmp_path, images, maps):
+    options = sized(tmp_path, [(size, size) for size in images])
+    for n, size in enumerate(maps):
+        np.save(tmp_path / f"maps/{n:03}.png.npy", np.eye(*size))
+    assert "wrong maps" not in evaluate(*options)[1]["protocol"]
+
+
 # What is no file ----------------------------------------------------------------------------------
 
 
@@ -322,12 +373,12 @@ def test_only_some_are_named(tmp_path):
         *("lists/localization.txt", "maps/001.png.npy", "001.png"),
     ],
 )
-def test_what_is_no_file_ends_evaluate_at_once(evaluate, tmp_path, name, kind):
+def test_what_is_no_file_ends_evaluate_at_once(evaluate, tmp_path, monkeypatch, name, kind):
     options = write(tmp_path, 3)
     said = odd_files.make(tmp_path / name, kind)
     chosen = ("--maps", tmp_path / "maps")
     if name == "001.png":
-        chosen = ("--model", "efficientnet-lite0", "--method", "cam", "--size", "32")
+        chosen = named(monkeypatch, None)
     with time_limit(60):
         printed, _ = evaluate(*options, *chosen, code=1)
     assert name in printed

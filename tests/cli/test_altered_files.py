@@ -11,11 +11,10 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner
 
 from tests.cli.test_train import BACKBONE, about, header, make
 from tests.cli.test_wrong_values import MODEL
-from wsolrefine.cli import app
+from tests.support.command import invoke, run_command
 from wsolrefine.cli.refine.coco import Results
 from wsolrefine.cli.refine.stored import BadResults
 from wsolrefine.recipes import load_recipe, save_recipe
@@ -59,23 +58,37 @@ def altered(content):
 # Results files ------------------------------------------------------------------------------------
 
 
+OPTIONS = ["--model", MODEL, "--threshold", "0"]
+
+
+def write_photos(folder):
+    folder.mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        Image.linear_gradient("L").resize((20, 20)).save(folder / name)
+    return folder
+
+
 @pytest.fixture
 def photos(tmp_path):
-    (tmp_path / "photos").mkdir()
-    for name in ("a.jpg", "b.jpg"):
-        Image.linear_gradient("L").resize((20, 20)).save(tmp_path / "photos" / name)
-    return tmp_path / "photos"
+    return write_photos(tmp_path / "photos")
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory):
+    """What the first run on the photographs writes; it names them by where they lie from there."""
+    folder = tmp_path_factory.mktemp("first")
+    photos = write_photos(folder / "photos")
+    run_command("refine", photos, *OPTIONS, "--out", folder / "out")
+    return folder / "out"
 
 
 @pytest.fixture
-def refine(photos, tmp_path):
+def refine(photos, tmp_path, first_run):
     def call(*arguments, code=0):
-        options = ["--model", MODEL, "--threshold", "0", "--out", tmp_path / "out", *arguments]
-        result = CliRunner().invoke(app, ["refine", str(photos), *map(str, options)])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert result.exit_code == code, result.output
-        return result.output
+        out = tmp_path / "out"
+        if not arguments and not out.exists():
+            return shutil.copytree(first_run, out)
+        return run_command("refine", photos, *OPTIONS, "--out", out, *arguments, code=code)
 
     return call
 
@@ -289,7 +302,7 @@ def test_a_header_chooses_no_code_no_download_and_no_folder(recipe, backbone, mo
         )
     with pytest.raises(ValueError, match=r"a file must not choose what|your own code"):
         load_recipe(path)
-    result = CliRunner().invoke(app, ["refine", "x.png", "--recipe", str(path)])
+    result = invoke("refine", "x.png", "--recipe", path)
     assert result.exit_code == 2
     assert "--model: expected" in result.output
 
@@ -363,7 +376,7 @@ def test_weights_that_are_not_finite_are_named(recipe, photos, tmp_path, value):
     spoilt.view(-1)[0] = value
     write(**{key: spoilt})
     arguments = ["--recipe", path, "--model", BACKBONE, "--out", tmp_path / "out"]
-    result = CliRunner().invoke(app, ["refine", str(photos), *map(str, arguments)])
+    result = invoke("refine", photos, *arguments)
     assert result.exit_code == 1
     assert f"{key}: expected finite weights, got" in result.output
     assert "refined" not in result.output
@@ -383,13 +396,28 @@ def test_maps_that_are_not_finite_are_named(recipe, photos, tmp_path):
     }
     write(**changes)
     arguments = ["--recipe", path, "--model", BACKBONE, "--out", tmp_path / "out"]
-    result = CliRunner().invoke(app, ["refine", str(photos), *map(str, arguments)])
+    result = invoke("refine", photos, *arguments)
     assert result.exit_code == 1, result.output
     assert "a.jpg: map: expected finite numbers, got NaN or infinity in the output of" in (
         result.output
     )
     assert "0 refined" in result.output
     assert not list((tmp_path / "out").rglob("*.png"))
+
+
+@pytest.mark.parametrize("names", [[], ["a"], ["a", "b", "c"], ["a", "b", "c", "d", "e"]])
+def test_class_names_of_another_number_than_the_classes_are_refused(
+    recipe, photos, tmp_path, names
+):
+    path, _, _, write = recipe
+    write({"class_names": json.dumps(names)})
+    message = f"class_names: expected 4 as num_classes, got {len(names)}"
+    with pytest.raises(ValueError, match=message):
+        load_recipe(path, backbone=BACKBONE)
+    arguments = ["--recipe", path, "--model", BACKBONE, "--out", tmp_path / "out"]
+    result = invoke("refine", photos, *arguments)
+    assert isinstance(result.exception, SystemExit)
+    assert message in result.output
 
 
 def test_a_header_asks_for_no_amount_of_memory(recipe):

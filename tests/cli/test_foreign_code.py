@@ -24,26 +24,34 @@ def build():
 import helper_of_mine
 """
 
-RECORD = """
-import json, sys
-names = set()
+SCRIPT = """
+import importlib, os, sys
 
-class Recorder:
+class Decoys:
+    # Just before a module is looked for, a file of its name is put into the working folder.
     def find_spec(self, name, path=None, target=None):
-        if path is None:
-            names.add(name.partition(".")[0])
+        name = name.partition(".")[0]
+        if path is None and name not in {spared!r} and not os.path.exists(name + ".py"):
+            with open(name + ".py", "w") as file:
+                file.write({decoy!r}.format(name))
+            importlib.invalidate_caches()
 
-sys.meta_path.insert(0, Recorder())
-sys.path.insert(0, {root!r})
-sys.path.append({folder!r})
+sys.meta_path.insert(0, Decoys())
 from wsolrefine.cli import app
+
 for arguments in {commands!r}:
+    before = list(sys.path)
     try:
         app(arguments)
     except SystemExit as end:
         assert not end.code, (arguments, end.code)
-print("NAMES" + json.dumps(sorted(names)))
+    assert sys.path == before
 """
+DECOY = "import os\nos.mkdir({folder!r} + '/ran-{{}}')\nraise ImportError\n"
+"""It leaves a folder of its name where it is run."""
+OWN = ["my_models", "helper_of_mine", "wsolrefine", "__main__"]
+OTHERS = ["cython", "mpi4py", "tabulate", "sitecustomize", "usercustomize", "multiprocessing"]
+"""Modules that another system may look for."""
 
 
 def commands(out):
@@ -52,7 +60,8 @@ def commands(out):
     train = ["--backbone", "my_models:build", "-d", "folder", "--root", "classes", "--size", "32"]
     return [
         ["refine", "photos", *model, "--out", f"{out}-refined"],
-        ["refine", "photos", "--out", f"{out}-default"],
+        # Of a layer by name, since to find one takes long and imports nothing.
+        ["refine", "photos", "--layer", "_blocks.10", "--out", f"{out}-default"],
         ["evaluate", *lists, *model, "--size", "32", "--step", "0.1", "--out", f"{out}-evaluated"],
         ["train", "csoa", *train, "--crop", "32", "--set", "epochs=1", "--set", "width=8",
          "--set", "stage=-1", "--set", "auxiliary_stage=-2", "--out", f"{out}-trained"],
@@ -63,7 +72,7 @@ def commands(out):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A working folder: photographs, lists, a model, and a decoy of all that the commands look for."""
+    """A working folder: photographs, lists, a model, and decoys."""
     folder = tmp_path_factory.mktemp("working")
     random = np.random.default_rng(0)
     for name in ("photos/a.png", "photos/b.png", "classes/x/a.png", "classes/y/b.png"):
@@ -81,19 +90,21 @@ def folder(tmp_path_factory):
         (folder / "lists" / f"{name}.txt").write_text(text)
     (folder / "my_models.py").write_text(MODEL)
     (folder / "helper_of_mine.py").write_text("")
-    done = _python(
-        ["-c", RECORD.format(root=str(ROOT), folder=str(folder), commands=commands("before"))],
-        folder,
-    )
-    names = set(json.loads(done.stdout.rsplit("NAMES", 1)[1]))
-    assert {"torch", "numpy", "PIL", "rich", "lightning"} <= names
-    names |= {"cython", "mpi4py", "tabulate", "sitecustomize", "usercustomize", "multiprocessing"}
-    for name in names - {"my_models", "helper_of_mine", "wsolrefine", "__main__"}:
-        (folder / f"{name}.py").write_text(
-            f"import os\nos.mkdir({str(folder / 'ran')!r} + '-' + {name!r})\nraise ImportError\n"
-        )
-    (folder / "decoys").write_text(str(len(names)))
+    for name in OTHERS:
+        (folder / f"{name}.py").write_text(DECOY.format(folder=str(folder)).format(name))
     return folder
+
+
+@pytest.fixture(scope="module")
+def commands_of_folder(folder):
+    """What came of all commands, called in one process, which makes the other decoys as well."""
+    decoy = DECOY.format(folder=str(folder))
+    # In the working folder itself, which a script's place in it puts in front of the search path.
+    script = SCRIPT.format(commands=commands("out"), spared=OWN, decoy=decoy)
+    (folder / "wsolrefine").write_text(script)
+    done = _python(["wsolrefine"], folder)
+    (folder / "wsolrefine").unlink()
+    return done
 
 
 def _python(arguments, folder, **environment):
@@ -112,54 +123,53 @@ def ran(folder):
     return sorted(path.name.removeprefix("ran-") for path in folder.glob("ran-*"))
 
 
-SCRIPT = """
-import sys
-from wsolrefine.cli import app
-
-for arguments in {commands!r}:
-    before = list(sys.path)
-    try:
-        app(arguments)
-    except SystemExit as end:
-        assert not end.code, (arguments, end.code)
-    assert sys.path == before
-"""
-
-
-def test_no_file_of_the_working_folder_runs_as_a_library(folder):
-    assert int((folder / "decoys").read_text()) > 100
-    # In the working folder itself, which a script's place in it puts in front of the search path.
-    (folder / "wsolrefine").write_text(SCRIPT.format(commands=commands("after")))
-    done = _python(["wsolrefine"], folder)
-    (folder / "wsolrefine").unlink()
-    assert done.returncode == 0, done.stderr
+def test_no_file_of_the_working_folder_runs_as_a_library(folder, commands_of_folder):
+    assert commands_of_folder.returncode == 0, commands_of_folder.stderr
     assert ran(folder) == []
+    decoys = {path.stem for path in folder.glob("*.py")}
+    assert {"torch", "numpy", "PIL", "rich", "lightning", *OTHERS} <= decoys
+    assert len(decoys) > 100
     for out in ("refined", "default", "evaluated", "trained", "recipe"):
-        assert (folder / f"after-{out}").is_dir()
+        assert (folder / f"out-{out}").is_dir()
+
+
+def test_a_decoy_that_is_imported_leaves_its_name(folder):
+    assert _python(["-c", "import tabulate"], folder).returncode == 1
+    assert ran(folder) == ["tabulate"]
+    (folder / "ran-tabulate").rmdir()
 
 
 REFINE = ["refine", "photos", "--model", "my_models:build", "--out", "out"]
 
 
-# The search path is set once, so that one entry is tried with all that a command imports later.
-@pytest.mark.parametrize(
-    ("entry", "command"),
-    [(None, ["--help"]), ("", REFINE), (".", ["--help"]), ("./", ["--help"])],
-)
-def test_neither_with_python_m_nor_with_an_empty_entry_of_pythonpath(
-    folder, tmp_path, entry, command
-):
+@pytest.mark.usefixtures("commands_of_folder")
+def test_neither_with_python_m_and_an_empty_entry_of_pythonpath(folder, tmp_path):
     # What Python itself looks for in a working folder, before it comes to wsolrefine, is its own.
     known = _python(["-c", "import runpy, sys; print(*sys.modules)"], tmp_path).stdout.split()
     spared = {name.partition(".")[0] for name in known} | {"sitecustomize", "usercustomize"}
     for path in folder.iterdir():
         if path.stem not in spared and path.name != "wsolrefine.py":
             (tmp_path / path.name).symlink_to(path)
-    path = str(ROOT) if entry is None else f"{ROOT}{os.pathsep}{entry}"
-    done = _python(["-m", "wsolrefine", *command], tmp_path, PYTHONPATH=path)
+    done = _python(["-m", "wsolrefine", *REFINE], tmp_path, PYTHONPATH=f"{ROOT}{os.pathsep}")
     assert done.returncode == 0, done.stderr
     assert ran(folder) == []
-    assert (tmp_path / "out").is_dir() or command == ["--help"]
+    assert (tmp_path / "out").is_dir()
+
+
+@pytest.mark.parametrize("entry", [None, "", ".", "./"])
+def test_the_search_path_of_the_command_leaves_out_the_working_folder(tmp_path, entry):
+    """The module that sets it, in a package of this name that imports nothing else."""
+    package, working = tmp_path / "package/wsolrefine", tmp_path / "working"
+    package.mkdir(parents=True)
+    working.mkdir()
+    (package / "_command.py").symlink_to(ROOT / "wsolrefine/_command.py")
+    (package / "__init__.py").write_text("import wsolrefine._command")
+    (package / "__main__.py").write_text("import json, sys; print(json.dumps(sys.path))")
+    path = os.pathsep.join([str(package.parent), *([] if entry is None else [entry])])
+    done = _python(["-m", "wsolrefine"], working, PYTHONPATH=path)
+    found = json.loads(done.stdout)
+    assert str(package.parent) in found
+    assert working not in [(working / one).resolve() for one in found]  # "" and "." lead there
 
 
 def test_no_library_takes_settings_from_the_working_folder(folder, tmp_path):

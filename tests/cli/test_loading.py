@@ -6,14 +6,14 @@ import pytest
 import torch
 import typer
 from PIL import Image
-from typer.testing import CliRunner
 
 from tests.cli.test_evaluate import save_map, write_lists
 from tests.cli.test_wrong_values import MODEL
 from tests.support import photographs
+from tests.support.command import invoke
 from tests.support.command import run_command as call
 from wsolrefine import Localizer
-from wsolrefine.cli import app, guard
+from wsolrefine.cli import guard
 from wsolrefine.cli.loading import RecipeHeader, load_localizer
 from wsolrefine.localization.methods import METHODS
 from wsolrefine.recipes import RecipeMetadata
@@ -99,7 +99,7 @@ def test_an_error_of_the_users_code_is_one_line_with_its_place(
         ["evaluate", "-d", "wsolevaluation", "--metadata", "lists", "--root", "."],
     ):
         write_lists(tmp_path / "lists", {"a.png": (0, (9, 9), [(1, 1, 5, 5)])})
-        result = CliRunner().invoke(app, [*start, "--model", "own_broken:build"])
+        result = invoke(*start, "--model", "own_broken:build")
         assert result.exit_code in (1, 2)
         assert isinstance(result.exception, SystemExit), result.exception
         assert message in result.output
@@ -164,7 +164,7 @@ def test_the_wrong_folder_of_a_data_set_names_its_option(
         assert f"--{option}: expected a folder of this data set, got wrong" in said
         assert f"has no {missing}" in said
     else:
-        assert "root: expected a folder with LOC_synset_mapping.txt, got wrong" in said
+        assert "Error: --root: expected a folder with LOC_synset_mapping.txt, got wrong" in said
 
 
 def test_the_wrong_folder_of_the_other_split_names_its_option(tmp_path, monkeypatch):

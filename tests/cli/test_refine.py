@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
-from typer.testing import CliRunner
+from torch import nn
 
 from tests.support import photographs
+from tests.support.command import run_command
 from tests.support.odd_images import broken_images, odd_images
-from wsolrefine.cli import app, files
+from wsolrefine.cli import files
 from wsolrefine.cli.refine import batch, loop
 from wsolrefine.cli.refine.coco import FOLDERS, RESULTS
 from wsolrefine.localization import localizer
@@ -35,11 +36,7 @@ def refine(tmp_path):
     """Run ``wsolrefine refine``; results go to ``tmp_path / "out"`` unless said otherwise."""
 
     def call(*arguments, out=tmp_path / "out", code=0):
-        result = CliRunner().invoke(app, ["refine", *map(str, arguments), "--out", str(out)])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert result.exit_code == code, result.output
-        return result.output
+        return run_command("refine", *arguments, "--out", out, code=code)
 
     return call
 
@@ -382,6 +379,28 @@ def test_own_model_from_the_working_folder(refine, small, tmp_path, monkeypatch)
     data = content(tmp_path / "out")
     assert data["categories"] == [{"id": i, "name": f"class {i}"} for i in range(5)]
     assert len(data["images"][0]["files"]) == 15
+
+
+class FeaturesFirst(nn.Module):
+    """Return the 16 features of an image before the scores of its 4 classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, 16, 9, 16), nn.Linear(16, 4)
+
+    def forward(self, images):
+        features = self.body(images).relu().mean((2, 3))
+        return features, self.head(features)
+
+
+def test_features_beside_the_logits_are_no_classes(refine, small, tmp_path):
+    model = "--model", "tests.cli.test_refine:FeaturesFirst"
+    refine(small / "coffee.png", *model, "--classes", "top4")
+    data = content(tmp_path / "out")
+    assert [category["id"] for category in data["categories"]] == [0, 1, 2, 3]
+    assert len(data["images"][0]["files"]) == 3 * 4
+    said = refine(small / "coffee.png", *model, "--classes", "9", out=tmp_path / "nine", code=2)
+    assert "classes: expected an index from 0 to 3, got 9" in said
 
 
 def test_scores_that_are_not_numbers(refine, small, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """A recipe is measured, and refines, on the pixels that it was trained on."""
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.cli.test_evaluate import write_lists
+from tests.cli.test_wrong_values import MODEL
+from tests.data.test_opened import POSTSCRIPT, programs  # noqa: F401
+from tests.support.command import run_command
 from tests.support.odd_images import odd_images
+from tests.support.training import TINY, folder_of, one_thread  # noqa: F401
 from wsolrefine.cli.evaluate.dataset import Split
 from wsolrefine.cli.evaluate.score_maps import ModelMaps
 from wsolrefine.cli.refine.batch import Plan, load
@@ -84,3 +90,21 @@ def test_a_folder_without_boxes_is_upright_and_a_data_set_as_stored(tmp_path):
     reader = Reader(tmp_path, folder.annotations, ["birds"], None)
     assert both(reader, 0)[0].shape == (3, 40, 60)
     assert str(reader.policy) != str(folder.policy)
+
+
+def test_postscript_reaches_no_program_in_any_command(tmp_path, programs, monkeypatch):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    folder = folder_of(tmp_path / "classes")
+    (folder / "a/photo.jpg").write_bytes(POSTSCRIPT)
+    write_lists(tmp_path / "lists", {"a/photo.jpg": (0, (8, 8), [(1, 1, 5, 5)])})
+    lists = ["-d", "wsolevaluation", "--metadata", "lists", "--root", "classes"]
+    for arguments in (
+        ["refine", "classes", "--model", MODEL],
+        ["evaluate", *lists, "--model", MODEL, "--size", "9"],
+        ["train", "csoa", "-d", "folder", "--root", "classes", *TINY, "--epochs", 1],
+    ):
+        said = run_command(*arguments, "--out", "out", code=1)
+        assert "photo.jpg: expected an image, got another kind of file" in said
+        assert not programs
+        shutil.rmtree("out")

@@ -248,7 +248,15 @@ def test_the_option_of_a_folder_is_named(train, tmp_path):
     said = train("csoa", data=("folder", folder), code=1)
     assert said.startswith("Error: --root: expected one subfolder per class, got 0.png in ")
     said = train("csoa", data=("cub", folder), code=1)
-    assert said == f"Error: {folder / 'images.txt'}: No such file or directory\n"
+    assert said == (
+        f"Error: --root: expected a folder of this data set, got {folder}, which has no images.txt;"
+        " if it is elsewhere, give another folder\n"
+    )
+    (tmp_path / "lists").mkdir()
+    options = ["--metadata", tmp_path / "lists"]
+    said = train("csoa", *options, data=("wsolevaluation", folder), code=1)
+    assert said.startswith("Error: --metadata: expected a folder of this data set, got ")
+    assert "which has no image_ids.txt; if it is elsewhere, give the folder of its lists" in said
 
 
 def test_folders_that_are_no_data_set(train, tmp_path):

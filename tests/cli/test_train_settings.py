@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.support import miniature
+from tests.support.command import invoke
 from tests.support.training import BACKBONE, files_of, folder_of, one_thread, same  # noqa: F401
 from wsolrefine.recipes import load_recipe
 
@@ -103,18 +104,10 @@ def test_paths_that_are_none(call, cub, tmp_path, monkeypatch, option, path):
     (tmp_path / "file").touch()
     paths = {"--out": "run", "--root": cub.root, "--metadata": "lists"} | {option: path}
     words = [word for pair in paths.items() for word in pair]
-    result = run_anyhow("train", "spa", "-d", "wsolevaluation", *words)
+    result = invoke("train", "spa", "-d", "wsolevaluation", *words)
     assert result.exit_code in (1, 2)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
-
-
-def run_anyhow(*words):
-    from typer.testing import CliRunner
-
-    from wsolrefine.cli import app
-
-    return CliRunner().invoke(app, [*map(str, words)])
 
 
 # Losses and weights that are not finite -----------------------------------------------------------

@@ -7,10 +7,10 @@ import pytest
 import typer
 from PIL import Image
 from torch import nn
-from typer.testing import CliRunner
 
 from tests.cli.test_evaluate import save_map, write_lists
-from tests.support import photographs, zoo
+from tests.support import photographs, plots, zoo
+from tests.support.command import invoke
 from wsolrefine.cli import app
 
 COMMANDS = typer.main.get_command(app).commands
@@ -35,17 +35,12 @@ def model():
     return zoo.seeded(make)
 
 
-def _plot(values, path, **_):
-    path.write_bytes(b"")
-
-
 @pytest.fixture(autouse=True)
 def working_folder(tmp_path, monkeypatch):
     with photographs.shared(monkeypatch):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr("wsolrefine.cli.demo.command.PHOTOGRAPHS", ("coffee.png",))
-        for plot in ("plot_curves", "plot_bars"):  # most of the time, and none of the options
-            monkeypatch.setattr(f"wsolrefine.cli.evaluate.output.{plot}", _plot)
+        plots.left_out(monkeypatch)
         os.mkfifo("pipe")
         (tmp_path / "link").symlink_to("link")
         (tmp_path / "file").write_text("{}")
@@ -82,7 +77,7 @@ def options():
 
 
 def run(*arguments):
-    result = CliRunner().invoke(app, list(arguments))
+    result = invoke(*arguments)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert "Traceback" not in result.output
@@ -109,6 +104,15 @@ def test_an_option_with_a_wrong_value(call, option, tmp_path):
             said = [line for line in done.output.splitlines() if "rror" in line]
             assert said or "could not be used" in done.output, (value, done.output)
     assert (tmp_path / "file").read_text() == "{}"
+
+
+@pytest.mark.parametrize("columns", ["0", "00", "", "-1", "x"])
+def test_a_terminal_without_a_width_hides_no_error(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    for arguments in (["refine", "missing.png"], ["refine", "--threshold", "x"], ["nothing"]):
+        done = run(*arguments)
+        assert done.exit_code == 2
+        assert "rror" in done.output
 
 
 @pytest.mark.parametrize("value", WRONG)

@@ -108,6 +108,28 @@ def test_wrong_tensors():
         RandomCrop(4, 2)(torch.zeros(3, 4, 4, dtype=torch.uint8))
     with pytest.raises(ValueError, match=r"image: expected shape \(..., H, W\), got \(4,\)"):
         RandomCrop(4, 2)(torch.zeros(4))
+    with pytest.raises(ValueError, match=r"image: expected shape .* with H >= 1, got \(3, 0, 4\)"):
+        RandomCrop(4, 2)(torch.zeros(3, 0, 4))
+
+
+@pytest.mark.parametrize("image", [None, "photo.jpg", [[0.5]], np.zeros((4, 4, 3), np.uint8)])
+def test_what_is_no_image_is_refused_before_a_number_is_drawn(image):
+    before = torch.get_rng_state()
+    with pytest.raises(TypeError, match=r"^image: expected a PIL image or a torch\.Tensor, got "):
+        RandomCrop(4, 2)(image)
+    with pytest.raises(
+        TypeError, match=r"^generator: expected a torch\.Generator or None, got int"
+    ):
+        RandomCrop(4, 2)(torch.zeros(3, 4, 4), 0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_tensor_in_half_precision_keeps_its_dtype(dtype):
+    image = torch.rand(3, 9, 7).to(dtype)
+    crop = RandomCrop(8, 6)(image, torch.Generator().manual_seed(0))
+    expected = RandomCrop(8, 6)(image.float(), torch.Generator().manual_seed(0))
+    assert torch.equal(crop, expected.to(dtype))
 
 
 # Folders of images --------------------------------------------------------------------------------

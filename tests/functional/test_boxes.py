@@ -294,3 +294,11 @@ BOXES = torch.ones(3, 4)
 def test_iou_errors(boxes1, boxes2, error, message):
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         box_iou(boxes1, boxes2)
+
+
+def test_a_box_that_vanishes_beside_the_other_has_a_finite_gradient():
+    one = torch.tensor([[0.1152, 0.6016, 0.7266, 0.6992]]).requires_grad_()
+    other = torch.tensor([[3.2e38, -2.4e38, 2.8e38, -3.3e38]])
+    out = box_iou(one, other)
+    assert not out.any()
+    assert torch.autograd.grad(out.sum(), one)[0].isfinite().all()

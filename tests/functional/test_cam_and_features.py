@@ -38,13 +38,13 @@ WRONG = [
         {"features": CAM},
         ValueError,
         "features: expected shape (B, C, h, w), got (2, 7, 5); tokens (B, N, C) become maps by"
-        " tokens_to_map",
+        " tokens_to_map, maps (C, h, w) of one image a batch by features[None]",
     ),
     (
         {"features": [CAM]},
         ValueError,
         "features[0]: expected shape (B, C, h, w), got (2, 7, 5); tokens (B, N, C) become maps by"
-        " tokens_to_map",
+        " tokens_to_map, maps (C, h, w) of one image a batch by features[0][None]",
     ),
     (
         {"features": torch.rand(2, 7, 5, 96)},

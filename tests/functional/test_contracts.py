@@ -156,7 +156,7 @@ CASES = [
     ),
     Case(
         "conv_crf",
-        lambda unary, image: W.conv_crf(unary, image, kernel_size=5, iterations=2),
+        lambda unary, image: W.conv_crf(unary, image, kernel_size=3, iterations=2),
         (LAYER, LAYER),
         ("unary", "image"),
         ("image", "image"),

@@ -236,3 +236,13 @@ def test_fit_errors(weights, error, message):
 def test_map_errors(mean, covariance, size, error, message):
     with pytest.raises(error, match=rf"^(gaussian\.)?{message}$"):
         gaussian_map(Gaussian(mean, covariance), size)
+
+
+@pytest.mark.parametrize("mean", [1e3, -1e20, 3e38])
+@pytest.mark.parametrize("covariance", [torch.eye(2), torch.tensor([[1.0, 0.9], [0.9, 1.0]])])
+def test_a_mean_far_outside_gives_a_zero_map_without_a_gradient(mean, covariance):
+    mean, covariance = torch.tensor([mean, 1.0]).requires_grad_(), covariance.requires_grad_()
+    map = gaussian_map(Gaussian(mean, covariance), (4, 5))
+    assert not map.any()
+    for gradient in torch.autograd.grad(map.sum(), [mean, covariance]):
+        assert not gradient.any()  # NaN is not zero

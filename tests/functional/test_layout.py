@@ -18,7 +18,9 @@ ROUND = {
 
 
 def grid(image, stride, rounding):
-    return tuple(max(1, ROUND[rounding](side, stride)) for side in image)
+    """The grid of a layer, of more than the one cell that a layer after the pooling has."""
+    rows, columns = (max(1, ROUND[rounding](side, stride)) for side in image)
+    return rows, columns + (rows == columns == 1)
 
 
 @given(
@@ -64,12 +66,24 @@ def test_a_cam_of_the_size_of_the_image_is_never_refused(data, height, width, st
         # Another crop, another network.
         (32, (32, 64), (7, 7)),
         (384, (37, 28), (7, 7)),
-        (1, (1, 1), (7, 7)),
         (3, (1, 12), (1, 6)),
     ],
 )
 def test_unusual_features_that_are_right(channels, features, cam):
     assert layout_error((2, channels, *features), cam) is None
+
+
+@pytest.mark.parametrize("cam", [(7, 7), (1, 2), (224, 224)])
+@pytest.mark.parametrize("function", [scg, scg_released, sem])
+def test_pooled_features_are_refused(function, cam):
+    """Their one cell would be the whole map, and after a min-max that is zero."""
+    pooled, features = torch.rand(2, 16, 1, 1), torch.rand(2, 16, 7, 7)
+    message = r"expected shape .* as cam .*, got \(2, 16, 1, 1\), which looks like pooled features"
+    with pytest.raises(ValueError, match=rf"^features: {message}: use those before the pooling$"):
+        function(torch.rand(2, *cam), pooled)
+    with pytest.raises(ValueError, match=rf"^features\[1\]: {message}"):
+        function(torch.rand(2, *cam), [features, pooled])
+    assert function(torch.rand(2, 1, 1), pooled).shape == (2, 1, 1)
 
 
 @pytest.mark.parametrize(

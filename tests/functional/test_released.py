@@ -283,7 +283,8 @@ def test_scg_errors():
             CAM,
             {},
             ValueError,
-            "features: expected shape (B, C, h, w), got (2, 7, 5); tokens (B, N, C) become maps by tokens_to_map",
+            "features: expected shape (B, C, h, w), got (2, 7, 5); tokens (B, N, C) become maps by"
+            " tokens_to_map, maps (C, h, w) of one image a batch by features[None]",
         ),
         (
             FEATURES.long(),

@@ -138,7 +138,8 @@ def test_single_precision_stays_close_to_double(channels, orders):
             torch.ones(2, 3, 3),
             (1,),
             ValueError,
-            "features: expected shape (B, C, h, w), got (2, 3, 3); tokens (B, N, C) become maps by tokens_to_map",
+            "features: expected shape (B, C, h, w), got (2, 3, 3); tokens (B, N, C) become maps by"
+            " tokens_to_map, maps (C, h, w) of one image a batch by features[None]",
         ),
         ([], (1,), ValueError, "features: expected at least one tensor, got []"),
         (
@@ -158,7 +159,8 @@ def test_single_precision_stays_close_to_double(channels, orders):
             [torch.ones(1, 2, 3, 3), torch.ones(2, 3, 3)],
             (1,),
             ValueError,
-            "features[1]: expected shape (B, C, h, w), got (2, 3, 3); tokens (B, N, C) become maps by tokens_to_map",
+            "features[1]: expected shape (B, C, h, w), got (2, 3, 3); tokens (B, N, C) become maps by"
+            " tokens_to_map, maps (C, h, w) of one image a batch by features[1][None]",
         ),
         (
             [torch.ones(1, 2, 3, 3), torch.ones(1, 2, 3, 3, dtype=torch.float64)],

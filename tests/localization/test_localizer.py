@@ -22,6 +22,7 @@ from tests.support.small_localizers import (
     build,
     expected,
     images,
+    localizer_of,
     photograph,
     plain,
     tensors,
@@ -72,9 +73,10 @@ def test_every_family_of_networks_is_localized_as_defined(name):
 @METHOD
 @pytest.mark.parametrize(("name", "parts"), [("densenet", "largest"), ("vit", "all")])
 def test_every_method_localizes_as_defined(name, method, parts):
-    model, batch = build(name).double(), images(2, dtype=torch.float64)
-    found = Localizer(model, refine=method, parts=parts)(batch, top=3)
-    same(found, expected(model, batch, method, top=3, parts=parts))
+    batch = images(2, dtype=torch.float64)
+    localizer = localizer_of(name, torch.float64, refine=method, parts=parts)
+    found = localizer(batch, top=3)
+    same(found, expected(localizer.model, batch, method, top=3, parts=parts))
     assert (found.method, found.threshold, found.parts) == (method, THRESHOLDS[method], parts)
     assert found.masks.any()
 
@@ -82,7 +84,7 @@ def test_every_method_localizes_as_defined(name, method, parts):
 @METHOD
 def test_some_masks_have_components_to_choose_from(method):
     """Otherwise the comparisons with the definition would say nothing of ``parts``."""
-    found = Localizer(build(), refine=method)(images(4), top=3)
+    found = localizer_of(refine=method)(images(4), top=3)
     assert not torch.equal(found.masks, found.at(found.threshold, parts="all").masks)
     assert not found.masks.flatten(2).all(2).any()
 
@@ -124,7 +126,7 @@ def test_drawn_calls_agree_with_the_definition(seed, threshold, top, method, siz
 
 @FAMILY
 def test_images_of_a_batch_are_independent(name):
-    localizer = Localizer(build(name).double())
+    localizer = localizer_of(name, torch.float64)
     one, two = images(1, seed=5, dtype=torch.float64), images(2, seed=6, dtype=torch.float64)
     both = localizer(torch.cat([one, two]), top=2)
     parts = [tensors(localizer(part, top=2)) for part in (one, two)]
@@ -133,7 +135,7 @@ def test_images_of_a_batch_are_independent(name):
 
 @METHOD
 def test_several_classes_are_those_of_a_call_for_each(method):
-    localizer = Localizer(build("resnet").double(), refine=method)
+    localizer = localizer_of("resnet", torch.float64, refine=method)
     batch = images(3, dtype=torch.float64)
     found = localizer(batch, top=3)
     assert torch.equal(found.labels, found.logits.topk(3).indices)
@@ -212,7 +214,7 @@ def test_memory_layout_does_not_matter():
 @pytest.mark.parametrize("name", ["resnet", "vit"])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")], ids=str)
 def test_an_image_that_is_not_finite_leaves_the_others_as_they_are(name, method, bad):
-    localizer, batch = Localizer(build(name), refine=method), images(3)
+    localizer, batch = localizer_of(name, refine=method), images(3)
     clean = localizer(batch, 2)
     batch[1, 0, 3, 4] = bad
     found = localizer(batch, 2)
@@ -227,7 +229,7 @@ def test_an_image_that_is_not_finite_leaves_the_others_as_they_are(name, method,
 
 @METHOD
 def test_constant_images(method):
-    found = Localizer(build("resnet"), refine=method)(torch.full((1, 3, SIDE, SIDE), 0.5))
+    found = localizer_of("resnet", refine=method)(torch.full((1, 3, SIDE, SIDE), 0.5))
     assert found.maps.isfinite().all()
     assert 0 <= found.maps.min() <= found.maps.max() <= 1
 
@@ -245,7 +247,7 @@ def test_a_constant_map_has_no_object():
 @METHOD
 @pytest.mark.parametrize("name", ["resnet", "vgg"])
 def test_an_empty_batch(name, method):
-    localizer = Localizer(build(name), refine=method)
+    localizer = localizer_of(name, refine=method)
     full, none = localizer(IMAGES, top=2), localizer(IMAGES[:0], top=2)
     assert len(none) == 0
     for key, value in tensors(full).items():
@@ -284,8 +286,8 @@ def test_a_model_without_parameters():
 @METHOD
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
 def test_the_dtype_of_the_images_is_kept(method, dtype):
-    exact = Localizer(build("resnet"), refine=method)(IMAGES, 1)
-    found = Localizer(build("resnet").to(dtype), refine=method)(IMAGES.to(dtype), 1)
+    exact = localizer_of("resnet", refine=method)(IMAGES, 1)
+    found = localizer_of("resnet", dtype, refine=method)(IMAGES.to(dtype), 1)
     for key in ("scores", "maps", "coarse", "logits"):
         assert getattr(found, key).dtype == dtype
     assert (found.masks.dtype, found.boxes.dtype) == (torch.bool, torch.float32)
@@ -334,7 +336,7 @@ def test_the_model_is_left_as_it_was(name):
 @pytest.mark.parametrize("name", ["resnet", "vgg", "vit"])
 def test_frozen_weights(name):
     found = Localizer(build(name).requires_grad_(False))(IMAGES, 3)
-    exactly_same(found, Localizer(build(name))(IMAGES, 3))
+    exactly_same(found, localizer_of(name)(IMAGES, 3))
 
 
 # Every way to run ---------------------------------------------------------------------------------
@@ -347,12 +349,11 @@ def every_form_of_labels():
 @FAMILY
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_runs_without_gradients(name, mode):
-    model = build(name)
-    localizer = Localizer(model)
+    localizer = localizer_of(name)
     usual = [localizer(IMAGES, labels) for labels in every_form_of_labels()]
     with mode():  # images and labels are made inside, as a loop over batches does
         found = [localizer(IMAGES.clone(), labels) for labels in every_form_of_labels()]
-        fresh = Localizer(model)(IMAGES.clone(), every_form_of_labels()[1])
+        fresh = Localizer(localizer.model)(IMAGES.clone(), every_form_of_labels()[1])
     for one, other in zip([*found, fresh], [*usual, usual[1]], strict=True):
         exactly_same(one, other)
     exactly_same(localizer(IMAGES, 3), usual[1])
@@ -368,7 +369,7 @@ def test_what_was_found_in_inference_mode_can_be_used_outside():
 
 @FAMILY
 def test_runs_under_autocast(name):
-    usual, localizer = Localizer(build(name)), Localizer(build(name))
+    usual, localizer = localizer_of(name), Localizer(build(name))
     expected = usual(IMAGES, 1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = localizer(IMAGES, 1)
@@ -488,7 +489,7 @@ def test_compiled_models():
     inside.compile(backend="eager")
     for model in (whole, inside):
         model(IMAGES)  # compiled before any hook
-        same(Localizer(model)(IMAGES), Localizer(build("resnet"))(IMAGES))
+        same(Localizer(model)(IMAGES), localizer_of("resnet")(IMAGES))
 
 
 class Wrapped(nn.Module):
@@ -511,7 +512,7 @@ class Wrapped(nn.Module):
     ],
 )
 def test_models_that_return_more_than_logits(change):
-    exactly_same(Localizer(Wrapped(change))(IMAGES), Localizer(build("resnet"))(IMAGES))
+    exactly_same(Localizer(Wrapped(change))(IMAGES), localizer_of("resnet")(IMAGES))
 
 
 @pytest.mark.parametrize(
@@ -861,7 +862,7 @@ def test_wrong_images(wrong, error, message):
 )
 def test_wrong_labels(name, labels, error, message):
     with pytest.raises(error, match=f"^labels: expected {message}"):
-        Localizer(build(name))(IMAGES, labels)
+        localizer_of(name)(IMAGES, labels)
 
 
 @pytest.mark.parametrize("top", [0, -1, CLASSES + 1])

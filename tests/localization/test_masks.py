@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from tests.references.components import box
 from tests.support import photographs
+from tests.support.command import run_command
 from tests.support.small_localizers import build, enlarged, largest, photograph
 from tests.support.strategies import SEEDS, generator
 from wsolrefine import Classifier, Localizer, Preprocess
@@ -176,9 +177,6 @@ def test_a_large_photograph_has_the_box_of_a_reduced_one_enlarged(size):
 
 
 def test_refine_writes_the_box_that_the_localizer_finds(tmp_path, monkeypatch):
-    from typer.testing import CliRunner
-
-    from wsolrefine.cli import app
     from wsolrefine.cli.refine.coco import RESULTS
 
     folder, out = tmp_path / "in", tmp_path / "out"
@@ -190,9 +188,7 @@ def test_refine_writes_the_box_that_the_localizer_finds(tmp_path, monkeypatch):
         exif[0x0112] = 8
         cat.resize((300, 200)).save(folder / "turned.jpg", exif=exif)
     with photographs.shared(monkeypatch):
-        arguments = ["refine", str(folder), "--out", str(out), "--batch-size", "1"]
-        result = CliRunner().invoke(app, [*arguments, "--classes", "top2"])
-        assert result.exit_code == 0, result.output
+        run_command("refine", folder, "--out", out, "--batch-size", 1, "--classes", "top2")
         localizer = Localizer(photographs.classifier())
         found = {path.name: localizer.open(path, top=2) for path in folder.iterdir()}
     data = json.loads((out / RESULTS).read_text())

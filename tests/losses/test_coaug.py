@@ -56,6 +56,18 @@ def test_neither_a_shift_nor_a_scale_nor_class_names_matter(batch, shift, scale)
     assert_close(coaug_loss(*moved, label * 3 + 7), coaug_loss(*batch))
 
 
+@pytest.mark.parametrize("scale", [1e-35, 1e-25, 1e25, 1e37])
+def test_the_scale_may_be_extreme(scale):
+    """The squares of such lengths overflow or vanish, but the ratios do not depend on the scale."""
+    embeddings = [torch.randn(4, 6, generator=generator(i)).requires_grad_() for i in range(3)]
+    label = torch.tensor([0, 1, 0, 1])
+    expected = coaug_loss(*embeddings, label)
+    loss = coaug_loss(*[scale * each for each in embeddings], label)
+    assert_close(loss, expected)
+    gradients = [torch.autograd.grad(each, embeddings) for each in (loss, expected)]
+    assert_close(gradients[0], gradients[1])
+
+
 def test_the_embeddings_are_drawn_as_the_paper_says():
     """Descent: same class closer, other classes apart; object and background apart."""
     foreground = torch.tensor([[0.0, 0.0], [1.0, 0.0]], dtype=torch.float64).requires_grad_()

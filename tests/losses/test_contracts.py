@@ -293,6 +293,17 @@ def test_runs_where_nothing_is_differentiated(case):
 
 
 @every_case
+def test_tensors_of_inference_mode_may_stand_beside_one_with_a_gradient(case):
+    """Labels of a data set, or a map of another network."""
+    for at in case.gradient:
+        inputs, gradients = case.inputs(), []
+        for some in (inputs, [torch.inference_mode()(torch.clone)(each) for each in inputs]):
+            some[at] = inputs[at].detach().clone().requires_grad_()
+            gradients.append(torch.autograd.grad(case(some), some[at])[0])
+        assert_close(*gradients)
+
+
+@every_case
 def test_autocast_changes_nothing(case):
     inputs = case.inputs(dtype=torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):

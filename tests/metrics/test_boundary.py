@@ -476,7 +476,11 @@ EDGES, BOUNDARIES = torch.zeros(2, 4, 5), torch.zeros(2, 4, 5).bool()
         ({"edges": EDGES[0]}, ValueError, "edges: expected shape (B, H, W), got (4, 5)"),
         ({"edges": EDGES - 1}, ValueError, "edges: expected values in [0, 1], got -1 to -1"),
         ({"edges": EDGES + 1.5}, ValueError, "edges: expected values in [0, 1], got 1.5 to 1.5"),
-        ({"edges": EDGES / 0}, ValueError, "edges: expected values in [0, 1], got nan to nan"),
+        (
+            {"edges": EDGES / 0},
+            ValueError,
+            "edges: expected values in [0, 1], got values that are NaN",
+        ),
         ({"boundaries": [[0]]}, TypeError, "boundaries: expected a torch.Tensor, got list"),
         (
             {"boundaries": EDGES},

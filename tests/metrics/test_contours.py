@@ -269,6 +269,7 @@ def test_several_true_boxes_and_none():
 WITHOUT_NUMBA = """
 import sys
 sys.modules[sys.argv[3]] = None  # an import of it fails
+sys.modules["torchmetrics"] = None  # as well: it takes long, and functions need it not
 import numpy as np, torch
 from wsolrefine.metrics import _contours, count_box_hits
 assert _contours.COMPILED == (sys.argv[3] != "numba")
@@ -278,6 +279,12 @@ hits = [count_box_hits(maps, boxes, ious=(0.3, 0.5, 0.7), all_contours=a) for a 
 assert not sys.modules.get("wsolrefine.metrics._max_tree")
 np.save(sys.argv[2], torch.stack(hits).numpy())
 """
+
+
+def test_nothing_is_left_to_numba_where_it_compiles_nothing(monkeypatch):
+    assert _contours._component_tree() is not None  # and is compiled, for the tests that follow
+    monkeypatch.setattr("numba.config.DISABLE_JIT", True)
+    assert _contours._component_tree.__wrapped__() is None
 
 
 # Not installed; or installed and of no use, such as with a newer NumPy beside it.

@@ -269,7 +269,7 @@ MAPS, MASKS = torch.rand(2, 4, 5), torch.ones(2, 4, 5, dtype=torch.int64)
         ({"maps": MAPS[0]}, ValueError, r"maps: expected shape \(B, H, W\), got \(4, 5\)"),
         ({"maps": 2 + MAPS}, ValueError, r"maps: expected values in \[0, 1\], got 2"),
         ({"maps": MAPS - 2}, ValueError, r"maps: expected values in \[0, 1\], got -"),
-        ({"maps": MAPS * torch.nan}, ValueError, r"maps: expected values in \[0, 1\], got nan"),
+        ({"maps": MAPS * torch.nan}, ValueError, r"maps: expected values in \[0, 1\], got values that are NaN"),
         ({"masks": [[0]]}, TypeError, r"masks: expected a torch\.Tensor, got list"),
         ({"masks": MAPS}, TypeError, "masks: expected an integer or boolean dtype, got torch.float32"),
         ({"masks": MAPS + 0j}, TypeError, "masks: expected an integer or boolean dtype, got torch.com"),

@@ -82,6 +82,7 @@ WRONG_FOUND = {
 }
 WRONG_MAPS = {"PxAP": [NAN_MAPS, OUTSIDE, MAPS / 0], "MaxBoxAcc": [NAN_MAPS, OUTSIDE, MAPS - 0.5]}
 WRONG_MAPS["BoundaryScore"] = WRONG_MAPS["PxAP"]
+WRONG_MAPS["PeakIoU"] = [NAN_MAPS, MAPS / 0]
 
 
 @pytest.mark.parametrize(
@@ -112,6 +113,39 @@ def test_wrong_inputs_are_refused_and_change_no_count(name, argument):
             assert re.match(r"[a-z_]+", str(one.value))[0] in inputs
             for state, count in before.items():
                 assert torch.equal(getattr(metric, state), count)
+
+
+@pytest.mark.parametrize(("value", "what"), [(torch.nan, "NaN"), (-torch.inf, "infinite")])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_maps_that_are_not_finite_are_refused_by_every_metric_with_what_they_hold(
+    value, what, dtype
+):
+    """A metric that takes any scale would count them as bad predictions."""
+    maps = MAPS.to(dtype)
+    maps[1, 2, 3] = value
+    half_open = metrics.MaxBoxAcc(half_open=True)
+    for name, call in (
+        ("maps", lambda: metrics.count_gray_levels(maps, MASKS)),
+        ("maps", lambda: metrics.PeakIoU().update(maps, MASKS)),
+        ("maps", lambda: metrics.count_box_hits_half_open(maps, BOXES)),
+        ("maps", lambda: half_open.update(maps, BOXES)),
+        ("map", lambda: metrics.prepare_score_map(maps[1], (8, 8))),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"^{name}: expected finite values, got values that are {what}$"
+        ):
+            call()
+    if what == "NaN":
+        for name, call in (
+            ("maps", lambda: metrics.count_box_hits(maps, BOXES)),
+            ("maps", lambda: metrics.count_scores(maps, MASKS)),
+            ("edges", lambda: metrics.count_boundary_matches(maps, LINES)),
+            ("map", lambda: metrics.score_map_boxes(maps[1], 0.5)),
+        ):
+            with pytest.raises(
+                ValueError, match=rf"^{name}: expected values in \[0, 1\], got values that are NaN$"
+            ):
+                call()
 
 
 # Rounding -----------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from benchmarks.recipes import edges, ornet, rows
 from benchmarks.recipes.report import render as render_recipes
 from benchmarks.speed import scg
 from tests.project.test_scenes import write_packages, write_stamp
+from tests.support import photographs
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "benchmarks").rglob("*.py"))
@@ -38,6 +39,7 @@ def folder(tmp_path_factory):
 def run(monkeypatch):
     """Run a command in this process, as ``python -m`` does."""
     threads = torch.get_num_threads()
+    photographs.known_layers(monkeypatch, "benchmarks.quality.maps", "benchmarks.recipes.scenes")
 
     def run(module, *arguments):
         monkeypatch.setattr(sys, "argv", [module, *map(str, arguments)])

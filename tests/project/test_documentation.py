@@ -19,7 +19,7 @@ from torchmetrics import Metric
 
 import wsolrefine
 from tests.activation.test_find_layers import FAMILIES
-from tests.support import zoo
+from tests.support import photographs, zoo
 from wsolrefine.activation.layers import Layers, find_layers
 
 ROOT = Path(__file__).parents[2]
@@ -181,6 +181,7 @@ def test_the_readme_has_the_three_commands():
 
 
 def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
+    photographs.known_layers(monkeypatch)
     at_once, batches, hub, refinement = blocks(README, "python")
     monkeypatch.chdir(tmp_path)
     Image.fromarray((np.random.default_rng(0).random((40, 60, 3)) * 255).astype("uint8")).save(
@@ -264,6 +265,7 @@ TRAINING = blocks((ROOT / "docs/train.md").read_text("utf-8"), "python")
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """The working folder of the code of a page: it holds an image."""
+    photographs.known_layers(monkeypatch)
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (60, 40), "gray").save("photo.jpg")
     torch.manual_seed(0)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,22 @@ def folder(tmp_path):
     return tmp_path / "photographs"
 
 
-def run(script, *arguments):
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a script in this process, with the classifier of the other tests."""
+
+    def run(script, *arguments):
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        monkeypatch.setattr("wsolrefine.load_classifier", photographs.classifier)
+        with photographs.shared(monkeypatch):
+            runpy.run_path(str(ROOT / "examples" / script), run_name="__main__")
+        return capsys.readouterr().out.splitlines()
+
+    return run
+
+
+def run_alone(script, *arguments):
+    """Run a script in a process of its own, as users do."""
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / script, *map(str, arguments)],
         capture_output=True,
@@ -36,7 +52,7 @@ def run(script, *arguments):
     return done.stdout.splitlines()
 
 
-def test_own_classifier(folder):
+def test_own_classifier(run, folder):
     assert len((ROOT / "examples/own_classifier.py").read_text().splitlines()) <= 12
     lines = run("own_classifier.py", folder)
     assert [line.split()[0] for line in lines] == NAMES
@@ -49,7 +65,7 @@ def test_own_classifier(folder):
         assert both.prod() / union > 0.5
 
 
-def test_pseudo_labels(folder, tmp_path):
+def test_pseudo_labels(run, folder, tmp_path):
     run("pseudo_labels.py", folder, tmp_path / "out")
     for name in NAMES:
         labels = Image.open((tmp_path / "out" / name).with_suffix(".png"))
@@ -67,6 +83,6 @@ def test_train_on_a_folder(folder, tmp_path):
         with Image.open(folder / name) as image:
             for turn in range(2):
                 image.rotate(5 * turn + number).save(tmp_path / "classes" / kind / f"{turn}.png")
-    *_, last = run("train_on_a_folder.py", tmp_path / "classes", tmp_path / "run", 1)
+    *_, last = run_alone("train_on_a_folder.py", tmp_path / "classes", tmp_path / "run", 1)
     assert last.startswith("coffee/0.png ")
     assert (tmp_path / "run/spa.safetensors").is_file()

@@ -1,9 +1,11 @@
 """The public functions on arguments that nobody thought of.
 
 A function returns, or raises a TypeError or a ValueError that names the argument; finite numbers
-give no NaN; no argument is changed. ``HYPOTHESIS_PROFILE=search`` tries more than 30,000 calls.
+give no NaN and no gradient that is not finite; no argument is changed.
+``HYPOTHESIS_PROFILE=search`` tries more than 30,000 calls; with ``-s`` their number is printed.
 """
 
+import collections
 import re
 from dataclasses import fields, is_dataclass
 
@@ -15,7 +17,11 @@ from torch.utils._pytree import tree_leaves
 
 from tests.support.hostile import (
     OPTIONS,
+    SMALLEST,
+    VALUES,
+    altered,
     anything,
+    generator,
     leaves,
     replaced,
     tensors,
@@ -24,17 +30,25 @@ from tests.support.hostile import (
 from tests.support.public_functions import FUNCTIONS, OTHERS
 from tests.support.strategies import SEEDS
 
+CALLED = collections.Counter()
 ALL = [function for functions in FUNCTIONS.values() for function in functions]
-CALLS = 32_000
+CALLS = 45_000
 SEARCH = settings.default.max_examples > 100
-# Of four tests for each function; otherwise so few that all of them take half a minute.
-settings_of_a_fuzz = settings(max_examples=-(-CALLS // (4 * len(ALL))) if SEARCH else 10)
+# Of five tests for each function; otherwise so few that all of them take half a minute.
+settings_of_a_fuzz = settings(max_examples=-(-CALLS // (5 * len(ALL))) if SEARCH else 8)
 
 
 def fuzz(test):
     """Run a test for each function, with arguments drawn from ``data``."""
     test = settings_of_a_fuzz(given(data=st.data())(test))
     return pytest.mark.parametrize("function", ALL, ids=str)(test)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def number_of_calls():
+    """Print at the end how often functions were called, and how often they refused it."""
+    yield
+    print(f"\n{CALLED['calls']} calls, {CALLED['refused']} of them refused")  # noqa: T201
 
 
 @pytest.mark.parametrize("module", FUNCTIONS, ids=lambda module: module.__name__)
@@ -44,10 +58,11 @@ def test_every_public_function_is_listed(module):
     assert {*listed} | OTHERS[module] == {*module.__all__}
 
 
-def draw_call(data, function):
+def draw_call(data, function, values_of=tuple(VALUES), dtypes=None):
     """Draw legal arguments: tensors in the order of the call, and options."""
-    sizes, dtype = {}, data.draw(st.sampled_from(function.dtypes))
-    inputs = [data.draw(tensors(spec, sizes, dtype)) for spec in function.tensors.values()]
+    sizes, dtype = {}, data.draw(st.sampled_from(dtypes or function.dtypes))
+    specs = function.tensors.values()
+    inputs = [data.draw(tensors(spec, sizes, dtype, values_of)) for spec in specs]
     options = {
         name: data.draw(strategy)
         for name, strategy in function.options.items()
@@ -68,6 +83,7 @@ def bits(tensor):
 def run(function, inputs, options):
     """Call a function; None if it refused an argument by its name. Arguments stay as they were."""
     before = [(leaf, bits(leaf)) for leaf in leaves([*inputs, *options.values()])]
+    CALLED["calls"] += 1
     try:
         result = function.call(*inputs, **options)
     except (TypeError, ValueError) as error:
@@ -75,6 +91,7 @@ def run(function, inputs, options):
         message = str(error)
         assert re.match(rf"({named})(\[\d+\])*: expected ", message), message
         event("refused")
+        CALLED["refused"] += 1
         result = None
     for leaf, held in before:
         assert held is None or torch.equal(bits(leaf), held)
@@ -126,7 +143,8 @@ def test_one_argument_of_another_kind(function, data):
     inputs, options = draw_call(data, function)
     name = data.draw(st.sampled_from([*range(len(inputs)), *function.options]))
     if isinstance(name, int):
-        inputs[name] = data.draw(anything())
+        near = data.draw(st.booleans())
+        inputs[name] = data.draw(altered(inputs[name]) if near else anything())
     else:
         options[name] = data.draw(st.sampled_from(OPTIONS))
     run(function, inputs, options)
@@ -142,9 +160,44 @@ def test_tensors_without_values(function, data):
         for value, chosen in zip(inputs, some, strict=True)
     ]
     result = run(function, without, options)
-    if any(some) and result is not None:
+    if result is not None and any(leaf.is_meta for leaf in leaves(without)):
         expected = run(function, inputs, options)
         assert all(leaf.is_meta for leaf in results(result))
         assert [(leaf.shape, leaf.dtype) for leaf in results(result)] == [
             (leaf.shape, leaf.dtype) for leaf in results(expected)
         ]
+
+
+@fuzz
+def test_gradients_of_finite_arguments_are_finite(function, data):
+    """Also where a function is not smooth: at ties, at constant maps, at zero features.
+
+    Half precision is left out, because a gradient may be larger than its largest number, and so are
+    numbers of the smallest sizes for the same reason.
+    """
+    values_of = [values for values in VALUES if values not in SMALLEST]
+    dtypes = [dtype for dtype in function.dtypes if dtype != torch.float16]
+    inputs, options = draw_call(data, function, values_of, dtypes)
+    inputs = [replaced(value, with_gradient) for value in inputs]
+    result = run(function, inputs, options)
+    if result is None:
+        return
+    smooth = [leaf for leaf in results(result) if leaf.requires_grad]
+    if not smooth:
+        return
+    g = generator(data.draw(SEEDS))
+    weights = [torch.rand(leaf.shape, generator=g).to(leaf.dtype) for leaf in smooth]
+    for name, value in zip(function.tensors, inputs, strict=True):
+        ends = [leaf for leaf in leaves(value) if leaf.requires_grad]
+        if not ends:
+            continue
+        found = torch.autograd.grad(smooth, ends, weights, retain_graph=True, allow_unused=True)
+        found = [gradient for gradient in found if gradient is not None]
+        assert not found or name in function.gradient
+        assert all(gradient.isfinite().all() for gradient in found)
+
+
+def with_gradient(leaf):
+    """Return the same values, numbers as the start of a graph."""
+    leaf = leaf.clone() if leaf.is_inference() else leaf.detach()
+    return leaf.requires_grad_() if leaf.is_floating_point() else leaf

@@ -82,6 +82,7 @@ FROM_INPUTS = [
     lambda: localize(resnet(), images(), labels=99),
     lambda: scg(torch.rand(2, 14, 14), torch.rand(2, 197, 24)),
     lambda: scg(torch.rand(2, 14, 14), torch.rand(2, 14, 14, 384)),
+    lambda: scg(torch.rand(2, 7, 7), torch.rand(2, 512, 1, 1)),
     lambda: tokens_to_map(torch.rand(2, 197, 24)),
     lambda: scg(torch.rand(1, 14, 14), torch.rand(1, 16, 14, 14).half()),
     lambda: MaxBoxAcc().update(3 * torch.rand(1, 8, 8), [torch.tensor([[0.0, 0.0, 3.0, 3.0]])]),
@@ -140,6 +141,8 @@ def test_missing_packages(message, missing):
         return
     package, code = missing
     hide = f"import sys; sys.modules[{package!r}] = None; "
+    if package != "torchmetrics":  # takes long to import, and is needed here for nothing
+        hide += "sys.modules['torchmetrics'] = None; "
     done = subprocess.run([sys.executable, "-c", hide + code], capture_output=True, text=True)
     assert done.returncode
     assert re.search(pattern(message), done.stderr)
@@ -147,7 +150,8 @@ def test_missing_packages(message, missing):
 
 @pytest.fixture(scope="module")
 def localizer():
-    return Localizer(load_classifier())
+    classifier = photographs.classifier()
+    return Localizer(classifier, layers=photographs.layers(classifier.model, (224, 224)))
 
 
 @pytest.fixture(scope="module")

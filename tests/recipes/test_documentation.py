@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.support import photographs
 from tests.support.backbones import one_thread  # noqa: F401
 from tests.support.small_recipes import HARMLESS
 from wsolrefine.recipes.checkpoint import RECIPES
@@ -31,6 +32,7 @@ def blocks(page, language):
 def test_the_code_of_the_page_runs(page, tmp_path, monkeypatch):
     """Blocks of a page go on with what those before them made."""
     monkeypatch.chdir(tmp_path)
+    photographs.known_layers(monkeypatch)
     torch.manual_seed(0)
     names = {}
     for code in blocks(page, "python"):

@@ -18,7 +18,10 @@ from tests.support.strategies import SEEDS, generator
 
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
-OTHERS = [torch.bool, *INTEGERS, torch.complex64, torch.float8_e4m3fn, torch.float8_e5m2]
+OTHERS = [
+    torch.bool, *INTEGERS, torch.uint16, torch.uint32, torch.uint64, torch.complex64,
+    torch.complex128, torch.float8_e4m3fn, torch.float8_e5m2,
+]  # fmt: skip
 
 # Values of an option that mean nothing anywhere, or only by chance.
 OPTIONS = [
@@ -49,6 +52,9 @@ VALUES = {
         else n.sign() * (u * 1400 - 700).exp()
     ),
 }
+# A gradient is about as large as a result divided by what it is taken of, so that of the smallest
+# numbers is beyond their dtype.
+SMALLEST = ("denormal", "tiny", "of all sizes")
 
 
 def finite(shape, dtype, values, seed):
@@ -71,6 +77,16 @@ def spread(tensor):
     return tensor[..., :1].expand(tensor.shape) if tensor.shape[-1] else tensor
 
 
+class Tagged(Tensor):
+    """A subclass of Tensor, as of torchvision's images and masks."""
+
+
+def inference(tensor):
+    """Return a copy that takes no part in autograd."""
+    with torch.inference_mode():
+        return tensor.clone()
+
+
 LAYOUTS = {
     "contiguous": lambda t: t,
     "transposed": lambda t: t.transpose(0, -1).contiguous().transpose(0, -1),
@@ -82,6 +98,10 @@ LAYOUTS = {
         t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t
     ),
     "negated": lambda t: torch._neg_view(-t) if t.is_floating_point() else t,
+    "flipped": lambda t: t.flip(-1),
+    "of every other row": lambda t: torch.cat([t, t], -1)[..., ::2][..., : t.shape[-1]],
+    "tagged": lambda t: t.as_subclass(Tagged),
+    "inference": inference,
 }
 
 
@@ -105,7 +125,7 @@ def shapes(draw, pattern, sizes):
 
 
 @st.composite
-def dense(draw, kind, pattern, sizes, dtype):
+def dense(draw, kind, pattern, sizes, dtype, values_of):
     """Draw one tensor."""
     shape, seed = draw(shapes(pattern, sizes)), draw(SEEDS)
     uniform = torch.rand(shape, generator=generator(seed))
@@ -122,31 +142,32 @@ def dense(draw, kind, pattern, sizes, dtype):
     elif kind == "corners":
         values = corners(shape, seed)
     else:
-        values = finite(shape, dtype, draw(st.sampled_from(list(VALUES))), seed)
+        values = finite(shape, dtype, draw(st.sampled_from(values_of)), seed)
         values = values.abs().clamp_max(1) if kind == "unit" else values
     values = LAYOUTS[draw(st.sampled_from(list(LAYOUTS)))](values)
-    graph = values.is_floating_point() and kind != "corners"
+    graph = values.is_floating_point() and kind != "corners" and not values.is_inference()
     return values.requires_grad_() if graph and draw(st.integers(0, 4)) == 0 else values
 
 
 @st.composite
-def tensors(draw, spec, sizes, dtype):
+def tensors(draw, spec, sizes, dtype, values_of=tuple(VALUES)):
     """Draw a legal tensor, or a list of tensors, of a spec such as ``unit: B H W``."""
     kind, _, pattern = (part.strip() for part in spec.rpartition(":"))
     if kind == "boxes":  # a list with the boxes of each image
         images = range(sizes.setdefault("B", 2))
-        return [draw(dense("corners", pattern, {}, dtype)) for _ in images]
+        return [draw(dense("corners", pattern, {}, dtype, values_of)) for _ in images]
     if kind in ("layers", "list"):  # each with channels and a grid of its own
         one = kind == "layers" and draw(st.booleans())
         patterns = [
             re.sub(r"\b([CHWhw])\b", rf"\g<1>{i}", pattern)
             for i in range(1 if one else draw(st.integers(1, 3)))
         ]
-        several = [draw(dense("", each, sizes, dtype)) for each in patterns]
+        several = [draw(dense("", each, sizes, dtype, values_of)) for each in patterns]
         return several[0] if one else several
     if kind == "stages":
-        return [draw(dense("unit", each, sizes, dtype)) for each in pattern.split("|")]
-    return draw(dense(kind, pattern, sizes, dtype))
+        patterns = pattern.split("|")
+        return [draw(dense("unit", each, sizes, dtype, values_of)) for each in patterns]
+    return draw(dense(kind, pattern, sizes, dtype, values_of))
 
 
 FORMS = {
@@ -180,6 +201,30 @@ def anything(draw):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that these kinds are young or old
         return FORMS[form](values)
+
+
+CHANGES = {
+    "empty": lambda t, axis: t.narrow(axis, 0, 0),
+    "of one": lambda t, axis: t.narrow(axis, 0, 1) if t.shape[axis] else t,
+    "twice as long": lambda t, axis: torch.cat([t, t], axis),
+    "without an axis": lambda t, axis: t.select(axis, 0) if t.shape[axis] else t,
+    "with an axis more": lambda t, axis: t.unsqueeze(axis),
+    "turned": lambda t, axis: t.transpose(axis, -1),
+}
+
+
+@st.composite
+def altered(draw, value):
+    """Draw a legal argument with another shape, dtype or form, which may be legal too."""
+    if isinstance(value, list):
+        if not value or draw(st.booleans()):
+            return value[1:] if draw(st.booleans()) else [*value, *value[:1]]
+        at = draw(st.integers(0, len(value) - 1))
+        return [*value[:at], draw(altered(value[at])), *value[at + 1 :]]
+    if not value.ndim or draw(st.booleans()):
+        return value.detach().to(draw(st.sampled_from(FLOATS + OTHERS)))
+    change = CHANGES[draw(st.sampled_from(list(CHANGES)))]
+    return change(value.detach(), draw(st.integers(0, value.ndim - 1)))
 
 
 def with_bad_numbers(tensor, seed):

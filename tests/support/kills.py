@@ -5,7 +5,6 @@ of the work and a run takes a second or two.
 """
 
 import itertools
-import multiprocessing
 import os
 import random
 import resource
@@ -23,13 +22,10 @@ import wsolrefine.cli.demo.stages
 import wsolrefine.cli.evaluate.pipeline
 import wsolrefine.cli.refine.loop
 import wsolrefine.cli.train.pipeline
-from tests.support.processes import ROOT
+from tests.support.processes import PROCESSES, start
 from wsolrefine._command import stop_at_once
 from wsolrefine.cli import app
 
-# The server that forks the processes imports this module, and so all that a command needs.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload([__name__])
 COMMANDS = (
     wsolrefine.cli.demo.stages,
     wsolrefine.cli.evaluate.pipeline,
@@ -93,16 +89,6 @@ def run(arguments, folder, moment=NEVER, largest=None, **patches):
     Path(log).unlink()
     phase = said.rpartition("KILL ")[2] if "KILL " in said else f"after {seconds:.2f} s"
     return Ended(process.exitcode, said, seconds, changes.value, phase.strip())
-
-
-def start(process):
-    """Start a process, and the server before the first one, which must find this package."""
-    path = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([path] if path else [])])
-    try:
-        process.start()
-    finally:
-        os.environ.pop("PYTHONPATH") if path is None else os.environ.update(PYTHONPATH=path)
 
 
 def _work(arguments, folder, moment, largest, patches, log, started, changes):

@@ -6,12 +6,13 @@ pixels, before any map was computed: half-open xyxy, tight around every visible 
 
 import contextlib
 import functools
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
-from wsolrefine.activation.layers import find_layers
+from wsolrefine.activation.layers import find_layers, find_stages
 from wsolrefine.models import load_classifier
 
 FOLDER = Path(find_spec("skimage").submodule_search_locations[0]) / "data"
@@ -37,9 +38,35 @@ def classifier(name="efficientnet-lite0"):
 
 
 @functools.cache
-def layers(model, size):
+def layers(model, size, names=None):
     """Find the layers of a model once for all tests."""
-    return find_layers(model, torch.zeros(1, 3, *size))
+    return find_layers(model, torch.zeros(1, 3, *size), layers=names)
+
+
+@functools.cache
+def stages(model, size):
+    """Find the stages of a model once for all tests."""
+    return find_stages(model, torch.zeros(1, 3, *size))
+
+
+def known_layers(monkeypatch, *modules):
+    """Let code that loads the classifier itself take the layers that other tests have found.
+
+    Args:
+        monkeypatch: of the test.
+        modules: those that have imported ``find_layers`` or ``find_stages``, besides the package.
+
+    """
+    for module in ("wsolrefine", "wsolrefine.localization.localizer", *modules):
+        for find, known in ((find_layers, layers), (find_stages, stages)):
+
+            def found(model, images, find=find, known=known, **options):
+                if type(model) is type(classifier().model) and not any(options.values()):
+                    return known(classifier().model, images.shape[2:])
+                return find(model, images, **options)
+
+            if hasattr(import_module(module), find.__name__):
+                monkeypatch.setattr(f"{module}.{find.__name__}", found)
 
 
 @contextlib.contextmanager
@@ -51,9 +78,8 @@ def shared(monkeypatch):
     """
 
     def found(model, images, **options):
-        if options.get("layers") is not None:  # names of a test's own are checked
-            return find_layers(model, images, **options)
-        return layers(model, images.shape[2:])
+        names = options.get("layers")
+        return layers(model, images.shape[2:], None if names is None else tuple(names))
 
     monkeypatch.setattr("wsolrefine.cli.loading.load_classifier", classifier)
     for module in ("localization.localizer", "activation.layers"):

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import wsolrefine as w
 from tests.support.hostile import FLOATS
-from wsolrefine import losses, metrics, nn, viz
+from wsolrefine import data, losses, metrics, nn, viz
+from wsolrefine.data import RandomCrop
 
 FRACTION = st.floats(0, 1, allow_subnormal=False)
 FLAG = st.booleans()
@@ -33,6 +34,7 @@ class Function:
         prepare: from the tensors as drawn to those of a call, where one depends on another.
         dtypes: of the tensors.
         given: an argument that ``call`` brings with it, which an error may name.
+        gradient: arguments in which the result is differentiable.
     """
 
     call: Callable
@@ -45,6 +47,7 @@ class Function:
     prepare: Callable[..., list] = lambda *tensors: list(tensors)
     dtypes: tuple[torch.dtype, ...] = tuple(FLOATS)
     given: str = ""
+    gradient: tuple[str, ...] = ()
 
     def __str__(self):
         return self.name or self.call.__name__
@@ -64,20 +67,29 @@ RELEASED = {
     "order": st.integers(1, 3),
 }  # fmt: skip
 CORE = [
-    Function(w.minmax, MAPS, unit="always"),
-    Function(w.self_correlation, FEATURES, ORDERS),
-    Function(w.self_correlation_released, FEATURES, RELEASED),
+    Function(w.minmax, MAPS, unit="always", gradient=("maps",)),
+    Function(w.self_correlation, FEATURES, ORDERS, gradient=("features",)),
+    Function(w.self_correlation_released, FEATURES, RELEASED, gradient=("features",)),
     Function(
         w.scg,
         CAM | FEATURES,
         ORDERS | SEEDS | {"block_size": st.sampled_from([None, 1, 3, 99])},
         unit="always",
+        gradient=("features",),
     ),
-    Function(w.scg_released, CAM | FEATURES, RELEASED | SEEDS, unit="always"),
-    Function(w.sem, CAM | FEATURES, {"num_seeds": st.sampled_from([1, 60, 10**9])}, unit="always"),
+    Function(
+        w.scg_released, CAM | FEATURES, RELEASED | SEEDS, unit="always", gradient=("features",)
+    ),
+    Function(
+        w.sem,
+        CAM | FEATURES,
+        {"num_seeds": st.sampled_from([1, 60, 10**9])},
+        unit="always",
+        gradient=("features",),
+    ),
     Function(w.confseg, {"cam": "... H W"}),
-    Function(w.confseg_thresholds, {"cam": "... H W"}),
-    Function(w.fit_gaussian, {"weights": "... H W"}),
+    Function(w.confseg_thresholds, {"cam": "... H W"}, gradient=("cam",)),
+    Function(w.fit_gaussian, {"weights": "... H W"}, gradient=("weights",)),
     Function(
         lambda mean, covariance, size: w.gaussian_map(w.Gaussian(mean, covariance), size),
         {"mean": "B 2", "covariance": "B 2 2"},
@@ -85,8 +97,9 @@ CORE = [
         ("size",),
         name="gaussian_map",
         unit="always",
+        gradient=("mean", "covariance"),
     ),
-    Function(w.gppl, CAM, unit="always"),
+    Function(w.gppl, CAM, unit="always", gradient=("cam",)),
     Function(
         w.gppl_released,
         CAM,
@@ -108,7 +121,7 @@ CORE = [
             "ignore_index": st.sampled_from([255, 0, 7]),
         },
     ),
-    Function(w.multiply_maps, {"maps": "list: B K H W"}, unit="always"),
+    Function(w.multiply_maps, {"maps": "list: B K H W"}, unit="always", gradient=("maps",)),
     Function(
         w.conv_crf,
         {"unary": "B K H W"} | IMAGE,
@@ -122,6 +135,7 @@ CORE = [
             "smoothness_std": st.sampled_from([0.1, 1.5]),
         },
         unit="always",
+        gradient=("unary", "image"),
     ),
     Function(
         w.coarse_to_fine,
@@ -132,13 +146,14 @@ CORE = [
             "scales": st.sampled_from([(1,), (2, 1), [3]]),
         },
         unit="always",
+        gradient=("maps", "image"),
     ),
     Function(
         w.pseudo_boundary,
         {"mask_probability": "unit: B H W"} | IMAGE,
         {"threshold": FRACTION, "tolerance": st.sampled_from([0, 1, 5.0])},
     ),
-    Function(w.suppress_non_maxima, {"edges": "B H W"}),
+    Function(w.suppress_non_maxima, {"edges": "B H W"}, gradient=("edges",)),
     Function(w.thin, {"mask": "mask: B H W"}),
     Function(w.outline, {"mask": "target: B H W"}),
     Function(
@@ -150,15 +165,25 @@ CORE = [
             "size": st.sampled_from([(0.1, 0.5), (0, 1)]),
         },
         unit="inputs",
+        gradient=("probability",),
     ),
     Function(w.connected_components, MASK, {"connectivity": st.sampled_from([4, 8])}),
     Function(w.union_box, MASK),
     Function(w.largest_box, MASK),
     Function(w.component_boxes, {"mask": "mask: B H W"}),
-    Function(w.box_iou, {"boxes1": "n 4", "boxes2": "m 4"}, {"inclusive": FLAG}, unit="inputs"),
-    Function(w.tokens_to_map, {"tokens": "B h w C"}),
     Function(
-        w.gap_cam, {"features": "B C h w", "weight": "K C", "labels": "label: B"}, unit="always"
+        w.box_iou,
+        {"boxes1": "n 4", "boxes2": "m 4"},
+        {"inclusive": FLAG},
+        unit="inputs",
+        gradient=("boxes1", "boxes2"),
+    ),
+    Function(w.tokens_to_map, {"tokens": "B h w C"}, gradient=("tokens",)),
+    Function(
+        w.gap_cam,
+        {"features": "B C h w", "weight": "K C", "labels": "label: B"},
+        unit="always",
+        gradient=("features", "weight"),
     ),
 ]
 
@@ -215,6 +240,12 @@ OF_MODELS = [
         given="layers",
     ),
     Function(
+        partial(w.find_layers, MODEL), IMAGES, name="find_layers", dtypes=WEIGHTED, given="model"
+    ),
+    Function(
+        partial(w.find_stages, MODEL), IMAGES, name="find_stages", dtypes=WEIGHTED, given="model"
+    ),
+    Function(
         FOUND.at,
         {},
         {"threshold": FRACTION, "parts": st.sampled_from([None, "all", "largest"])},
@@ -228,39 +259,50 @@ PIXELS = {"probability": "unit: B H W"}
 PROBABILITIES = {"logits": FLAG} | REDUCTION
 LABEL = {"label": "label: B"}
 LOSSES = [
-    Function(losses.area_loss, PIXELS, PROBABILITIES),
-    Function(losses.entropy_loss, PIXELS, PROBABILITIES),
+    Function(losses.area_loss, PIXELS, PROBABILITIES, gradient=("probability",)),
+    Function(losses.entropy_loss, PIXELS, PROBABILITIES, gradient=("probability",)),
     Function(
         losses.weighted_entropy_loss,
         PIXELS,
         {"mean": FRACTION, "std": st.sampled_from([0.1, 1]), "detach_weight": FLAG} | PROBABILITIES,
+        gradient=("probability",),
     ),
     Function(
         losses.hard_negative_suppression_loss,
         PIXELS | {"boundary": "mask: B H W"},
         {"negative_weight": FRACTION, "suppression": FLAG} | PROBABILITIES,
+        gradient=("probability",),
     ),
     Function(
         losses.masked_bce_loss,
         {"logits": "B H W", "target": "target: B H W"},
         {"ignore_index": st.sampled_from([255, 0, 7])} | REDUCTION,
+        gradient=("logits",),
     ),
-    Function(losses.confseg_loss, {"auxiliary_map": "B H W", "cam": "B H W"}, REDUCTION),
+    Function(
+        losses.confseg_loss,
+        {"auxiliary_map": "B H W", "cam": "B H W"},
+        REDUCTION,
+        gradient=("auxiliary_map",),
+    ),
     Function(
         losses.coaug_loss,
         {"foreground": "B D", "background": "B D", "confident_background": "B D"} | LABEL,
         {"gamma": FRACTION, "delta": FRACTION} | REDUCTION,
+        gradient=("foreground", "background", "confident_background"),
     ),
     Function(
         losses.multiplicative_loss,
         {"deep_logits": "B K", "fused_logits": "B K"} | LABEL,
         {"distill": FLAG} | REDUCTION,
+        gradient=("deep_logits", "fused_logits"),
     ),
     Function(
         losses.restricted_activation_loss,
         {"logit_map": "B K H W"} | LABEL,
         {"threshold": FRACTION, "gap": FRACTION, "released": FLAG} | REDUCTION,
         ("threshold", "gap"),
+        gradient=("logit_map",),
     ),
 ]
 
@@ -282,6 +324,10 @@ def no_object(maps, masks):
     return not (masks == 1).any()
 
 
+def an_image_without_object(maps, masks):
+    return not (masks == 1).flatten(1).any(1).all() or no_image(maps)
+
+
 def no_image(maps, *rest):
     return not len(maps)
 
@@ -290,16 +336,16 @@ def no_line(edges, boundaries):
     return not boundaries.any()
 
 
-def updated(metric, inputs, nothing):
-    """Return the function that updates a new metric and computes it."""
+def updated(metric, inputs, nothing, options):
+    """Return the function that makes a metric, counts a batch twice and returns all results."""
 
-    def call(*tensors):
-        new = metric()
+    def call(*tensors, **chosen):
+        new = metric(**chosen)
         new.update(*tensors)
-        return new.compute()
+        return new(*tensors), new.compute(), new.details()
 
     name = metric.func.__name__ if isinstance(metric, partial) else metric.__name__
-    return Function(call, inputs, name=name, nothing=nothing)
+    return Function(call, inputs, options, name=name, nothing=nothing)
 
 
 METRICS = [
@@ -380,19 +426,30 @@ METRICS = [
         unit="inputs",
     ),
     Function(metrics.thresholds_of, {}, {"step": st.sampled_from([0.1, 1, 0.3])}, ("step",)),
-    updated(metrics.MaxBoxAcc, BOXED, no_image),
-    updated(metrics.MaxBoxAccV2, BOXED, no_image),
-    updated(metrics.PxAP, {"maps": "unit: B H W"} | LABELED, no_object),
-    updated(metrics.PeakIoU, {"maps": "B h w"} | LABELED, no_object),
-    updated(metrics.BoundaryScore, LINES, no_line),
-    updated(metrics.LocalizationErrors, ONE_BOX, no_image),
-    updated(partial(metrics.LocalizationAccuracy, hit=">="), BEST_BOXES, no_image),
+    updated(metrics.MaxBoxAcc, BOXED, no_image, {"thresholds": THRESHOLDS, "half_open": FLAG}),
+    updated(metrics.MaxBoxAccV2, BOXED, no_image, {"thresholds": THRESHOLDS, "ious": IOUS}),
+    updated(
+        metrics.PxAP,
+        {"maps": "unit: B H W"} | LABELED,
+        no_object,
+        IGNORED | {"thresholds": THRESHOLDS},
+    ),
+    updated(
+        metrics.PeakIoU,
+        {"maps": "B h w"} | LABELED,
+        an_image_without_object,
+        IGNORED | {"aggregate": st.sampled_from(["pooled", "mean"])},
+    ),
+    updated(metrics.BoundaryScore, LINES, no_line, {"thresholds": THRESHOLDS, "suppress": FLAG}),
+    updated(metrics.LocalizationErrors, ONE_BOX, no_image, {"inclusive": FLAG}),
+    updated(partial(metrics.LocalizationAccuracy, hit=">="), BEST_BOXES, no_image, RULE),
 ]
 
 STAGES = {"features": "stages: B 4 h1 w1 | B 8 h2 w2"}
 NETWORKS = [
     Function(
-        module.eval(), inputs, name=type(module).__name__, dtypes=WEIGHTED, unit=unit
+        module.eval(), inputs, name=type(module).__name__, dtypes=WEIGHTED, unit=unit,
+        gradient=tuple(inputs),
     )
     for module, inputs, unit in (
         (nn.ActivationGenerator(4, 3, width=8), {"features": "unit: B 4 h w"}, ""),
@@ -414,8 +471,15 @@ PICTURES = [
     ),
 ]
 
+CROPS = [
+    Function(
+        RandomCrop(8, 6), {"image": "... H W"}, name="RandomCrop", gradient=("image",)
+    )
+]  # fmt: skip
+
 FUNCTIONS = {
     w: CORE + OF_MODELS,
+    data: CROPS,
     losses: LOSSES,
     metrics: METRICS,
     nn: NETWORKS,
@@ -425,7 +489,11 @@ FUNCTIONS = {
 OTHERS = {
     w: {
         "ClassActivation", "Classifier", "ConfSeg", "Gaussian", "Layers", "Preprocess", "capture",
-        "find_layers", "find_stages", "load_classifier",
+        "load_classifier",
+    },
+    data: {
+        "Annotation", "CUB", "ILSVRC", "ImageFolder", "ImagePolicy", "OpenImages", "ScoreMaps",
+        "UnreadableImage", "WsolEvaluation", "read_image",
     },
     losses: set(),
     metrics: {

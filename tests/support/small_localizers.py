@@ -1,5 +1,6 @@
 """Small classifiers of every kind, images for them, and what a localizer must find, step by step."""
 
+import functools
 from dataclasses import fields
 
 import numpy as np
@@ -12,7 +13,17 @@ from tests.references.components import box
 from tests.support import zoo
 from tests.support.strategies import generator
 from tests.support.zoo import CLASSES, seeded
-from wsolrefine import class_activation, coarse_to_fine, confseg, gppl, minmax, scg, sem
+from wsolrefine import (
+    Localizer,
+    class_activation,
+    coarse_to_fine,
+    confseg,
+    find_layers,
+    gppl,
+    minmax,
+    scg,
+    sem,
+)
 
 SIDE = 64
 FAMILIES = {
@@ -44,6 +55,17 @@ def plain():
         *(nn.Conv2d(3, 6, 4, 4), nn.ReLU(), nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU()),
         *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, CLASSES)),
     )
+
+
+@functools.cache
+def layers_of(name, dtype=torch.float32):
+    """Find the layers of a classifier once for all tests: that takes most of the time of many."""
+    return find_layers(build(name).to(dtype), images(1, dtype=dtype))
+
+
+def localizer_of(name="plain", dtype=torch.float32, **options):
+    """Make a localizer that need not look for its layers."""
+    return Localizer(build(name).to(dtype), layers=layers_of(name, dtype), **options)
 
 
 def images(batch=2, size=(SIDE, SIDE), seed=1, dtype=torch.float32):
@@ -106,11 +128,11 @@ def expected(
 ):
     """What a localizer must find: image after image, class after class."""
     threshold = THRESHOLDS[method] if threshold is None else threshold
-    rows = []
+    layers, rows = find_layers(model, batch[:1]), []
     for i in range(len(batch)):
         image = batch[i : i + 1]
         asked = None if labels is None else labels[i : i + 1]
-        found = class_activation(model, image, labels=asked, top=top)
+        found = class_activation(model, image, labels=asked, top=top, layers=layers)
         classes = []
         for k in range(found.labels.shape[1]):
             coarse = refined(method, found.cam[:, k : k + 1], found.features, image)

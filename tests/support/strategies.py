@@ -88,6 +88,7 @@ def scenes(draw, *, max_layers=3, with_maps=True, dtype=torch.float64):
         layers.append(torch.randn(b, c, rows, columns, generator=g, dtype=dtype) * alive)
     other = draw(st.booleans())
     size = (draw(st.integers(1, 8)), draw(st.integers(1, 8))) if other else (h, w)
+    size = (1, 1) if (1, 1) in grids else size  # a single cell is refused under a larger CAM
     cam = torch.rand(b, *k, *size, generator=g, dtype=dtype)
     if draw(st.integers(0, 5)) == 0:  # resizing keeps zero exactly, other constants up to rounding
         cam = torch.full_like(cam, 0.0 if other else draw(st.sampled_from([0.0, 0.25, 1.0])))

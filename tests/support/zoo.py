@@ -431,6 +431,28 @@ class ConvNeXt(nn.Module):
         return self.head(self.norm(self.stages(self.stem(x)).mean((2, 3))))
 
 
+class EfficientNet(nn.Module):
+    """Names of timm's: before the first stage, a convolution and a norm on its grid."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv_stem = conv(3, 8, stride=2)
+        self.bn1 = nn.Sequential(nn.BatchNorm2d(8), nn.SiLU(inplace=True))
+        plan = [(8, 8, 1), (8, 12, 2), (12, 16, 2), (16, 24, 2)]
+        self.blocks = nn.Sequential(
+            *(nn.Sequential(InvertedResidual(*row), InvertedResidual(row[1], row[1], 1))
+              for row in plan)
+        )  # fmt: skip
+        self.conv_head = conv(24, 40, 1)
+        self.bn2 = nn.Sequential(nn.BatchNorm2d(40), nn.SiLU(inplace=True))
+        self.global_pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.classifier = nn.Linear(40, CLASSES)
+
+    def forward(self, x):
+        x = self.blocks(self.bn1(self.conv_stem(x)))
+        return self.classifier(self.global_pool(self.bn2(self.conv_head(x))))
+
+
 class Distilled(ViT):
     """A class and a distillation token, and a head for each, as in DeiT."""
 
@@ -474,3 +496,84 @@ class ForImageClassification(nn.Module):
             "loss": None,
             "logits": self.classifier(self.convnext(pixel_values)["pooler_output"]),
         }
+
+
+class ConvStem(ViT):
+    """Four strided convolutions lead to the tokens, as in XCiT and LeViT."""
+
+    def __init__(self, image_size=(224, 224)):
+        super().__init__(image_size, class_token=False)
+        steps = [(3, 8), (8, 12), (12, 16), (16, 24)]
+        self.patch_embed = nn.Sequential(
+            *(nn.Sequential(conv(a, b, stride=2), nn.BatchNorm2d(b), nn.ReLU()) for a, b in steps)
+        )
+        self.patches = nn.Flatten(2)
+        self.blocks = nn.Sequential(*(TransformerBlock(24) for _ in range(5)))
+
+    def forward(self, x):
+        x = self.patches(self.patch_embed(x)).mT + self.pos_embed
+        return self.head(self.norm(self.blocks(x)).mean(1))
+
+
+class ApartAttention(Attention):
+    """Queries, keys and values by layers of their own, as wide as the tokens."""
+
+    def __init__(self, dim):
+        super().__init__(dim)
+        self.q, self.k, self.v = (nn.Linear(dim, dim) for _ in range(3))
+
+    def forward(self, x):
+        return self.proj((self.q(x) @ self.k(x).mT).softmax(-1) @ self.v(x))
+
+
+class BeitEncoder(ViT):
+    """As of transformers: tokens, and beside them the normalized mean of the patch tokens."""
+
+    def __init__(self, image_size):
+        super().__init__(image_size)
+        for block in self.blocks:
+            block.attn = ApartAttention(24)
+
+    def forward(self, x):
+        x = self.patch_embed(x)
+        x = torch.cat([self.prefix_tokens.expand(len(x), -1, -1), x], 1) + self.pos_embed
+        x = self.blocks(x)
+        return {"last_hidden_state": x, "pooler_output": self.norm(x[:, 1:].mean(1))}
+
+
+class Beit(nn.Module):
+    def __init__(self, image_size=(224, 224)):
+        super().__init__()
+        self.beit, self.classifier = BeitEncoder(image_size), nn.Linear(24, CLASSES)
+
+    def forward(self, pixel_values):
+        return {"logits": self.classifier(self.beit(pixel_values)["pooler_output"])}
+
+
+class PVTv2Stage(nn.Module):
+    """Tokens inside, a map outside: a function reshapes what the last layer returns."""
+
+    def __init__(self, inside, outside, stride):
+        super().__init__()
+        self.proj = conv(inside, outside, 2 * stride - 1, stride=stride)
+        self.block, self.layer_norm = TransformerBlock(outside), nn.LayerNorm(outside)
+
+    def forward(self, x):
+        x = self.proj(x)
+        tokens = self.layer_norm(self.block(x.flatten(2).mT))
+        return (tokens.mT.unflatten(2, x.shape[2:]),)
+
+
+class PVTv2(nn.Module):
+    """As of transformers: tokens and maps take turns."""
+
+    def __init__(self):
+        super().__init__()
+        plan = [(3, 20, 8), (20, 24, 2), (24, 28, 2), (28, 36, 2)]
+        self.layers = nn.ModuleList(PVTv2Stage(*row) for row in plan)
+        self.classifier = nn.Linear(36, CLASSES)
+
+    def forward(self, x):
+        for layer in self.layers:
+            (x,) = layer(x)
+        return self.classifier(x.flatten(2).mT.mean(1))

@@ -17,40 +17,53 @@ Call = Callable[[nn.Module, Tensor], Any]
 def call_model(model: nn.Module, images: Tensor, call: Call | None) -> Any:
     """Return the output of a model for images, called as ``call`` says or as its signature does.
 
+    The model gets a copy of the images, as it may change them in place.
+
     Raises:
         TypeError: the model fails, and its weights have another dtype than the images.
         ValueError: it fails, and its weights are on another device, or it takes no such images.
 
     """
-    keyword = None if call is not None else _only_keyword(model)
+    run = caller(model, call)
     try:
-        if call is not None:
-            return call(model, images)
-        return model(images) if keyword is None else model(**{keyword: images})
+        return run(model, images.clone())
     except RuntimeError as error:
-        _blame(images, model, error)
-        raise
+        blame = blamed(images, model, error)
+        if blame is None:
+            raise
+        raise blame from error
 
 
-def _blame(images: Tensor, model: nn.Module, error: RuntimeError) -> None:
-    """Raise an error that names the images if it is them that the model cannot take.
+def caller(model: nn.Module, call: Call | None) -> Call:
+    """Return ``call``, or else the way to call the model that its signature tells."""
+    keyword = None if call is not None else _only_keyword(model)
+    if call is not None:
+        return call
+    if keyword is None:
+        return lambda model, images: model(images)
+    return lambda model, images: model(**{keyword: images})
+
+
+def blamed(images: Tensor, model: nn.Module, error: Exception) -> Exception | None:
+    """Return an error that names the images if it is them that the model cannot take, else None.
 
     Asked only after a failure: a model may well convert images of another dtype or device.
     """
+    if not isinstance(error, RuntimeError):
+        return None
     weights = [p for p in model.parameters() if p.is_floating_point()]
     devices, dtypes = {p.device for p in weights}, {p.dtype for p in weights}
     if devices and images.device not in devices:
-        device = weights[0].device
-        raise ValueError(f"images: expected {device} as the model, got {images.device}") from error
+        return ValueError(f"images: expected {weights[0].device} as the model, got {images.device}")
     if dtypes and images.dtype not in dtypes:
-        dtype = weights[0].dtype
-        raise TypeError(f"images: expected {dtype} as the model, got {images.dtype}") from error
+        return TypeError(f"images: expected {weights[0].dtype} as the model, got {images.dtype}")
     # Any other failure is the model's own.
     if _OF_SHAPES.search(str(error)):
         shape = tuple(images.shape)
-        raise ValueError(
+        return ValueError(
             f"images: expected what the model takes, got {shape}, for which it raises: {error}"
-        ) from error
+        )
+    return None
 
 
 def _only_keyword(model: nn.Module) -> str | None:

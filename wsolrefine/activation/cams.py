@@ -9,7 +9,14 @@ from torch import Tensor
 
 from wsolrefine._check import check_dense, check_labels, check_tensors
 from wsolrefine._options import check_function
-from wsolrefine.functional._numeric import is_finite, outside_autocast, working
+from wsolrefine.functional._numeric import (
+    balance,
+    for_autograd,
+    is_finite,
+    largest,
+    outside_autocast,
+    working,
+)
 from wsolrefine.functional.normalize import minmax
 
 
@@ -46,13 +53,15 @@ def gap_cam(features: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
         Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016, Eq. 2.
 
     """
-    if isinstance(weight, Tensor) and weight.ndim == 4 and weight.shape[2:] == (1, 1):
+    weight = check_dense("weight", weight)
+    if weight.ndim == 4 and weight.shape[2:] == (1, 1):
         weight = weight.flatten(1)
     check_tensors(features=(features, "B C h w"), weight=(weight, "num_classes C"))
     check_labels("labels", labels, several=True, features=features)
     single = labels.ndim == 1
+    features, weight, labels = map(for_autograd, (features, weight, labels))
     rows = working(weight)[labels[:, None] if single else labels]  # (B, K, C)
-    return _normalize(rows @ working(features).flatten(2), features, single)
+    return _normalize(_weighted(rows, features), features, single)
 
 
 @outside_autocast
@@ -96,7 +105,7 @@ def grad_cam(
     """
     values, gradients = _gradients(activation, scores, to_map)
     weights = torch.stack([working(gradient).mean((-2, -1)) for gradient in gradients], 1)
-    return _normalize(weights @ working(values).flatten(2), values, scores.ndim == 1)
+    return _normalize(_weighted(weights, values), values, scores.ndim == 1)
 
 
 @outside_autocast
@@ -137,7 +146,10 @@ def layer_cam(
 
     """
     values, gradients = _gradients(activation, scores, to_map)
-    maps = [(working(gradient).relu() * working(values)).sum(1) for gradient in gradients]
+    # Each factor within the range in which their products neither overflow nor vanish.
+    positive = [working(gradient).relu() for gradient in gradients]
+    pixels = working(values) * balance(largest(working(values), (1, 2, 3)))
+    maps = [((one * balance(largest(one, (1, 2, 3)))) * pixels).sum(1) for one in positive]
     return _normalize(torch.stack(maps, 1).flatten(2), values, scores.ndim == 1)
 
 
@@ -182,6 +194,18 @@ def _gradients(
             )
         gradients.append(move(gradient))
     return values, gradients
+
+
+def _weighted(weights: Tensor, maps: Tensor) -> Tensor:
+    """Return the sums of maps ``(B, C, h, w)`` by weights ``(B, K, C)``, each up to its scale.
+
+    The min-max cancels the scale: without it, sums of finite numbers could overflow or vanish.
+    """
+    pixels = working(maps).flatten(2)
+    peak = largest(weights, -1)
+    usual = (peak == 0) | ((peak > 2.0**-20) & (peak < 2.0**20))  # kept, bit by bit
+    weights = weights / peak.masked_fill(usual, 1.0) * balance(largest(pixels, (1, 2)))
+    return weights @ pixels
 
 
 def _normalize(maps: Tensor, source: Tensor, single: bool) -> Tensor:

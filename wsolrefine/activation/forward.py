@@ -14,6 +14,7 @@ from wsolrefine._options import check_call, check_function, check_logits, kind_o
 from wsolrefine.activation.calling import Call, call_model
 from wsolrefine.activation.cams import gap_cam, grad_cam
 from wsolrefine.activation.closest import closest
+from wsolrefine.activation.finite import check_weights, has_nan
 from wsolrefine.activation.gradient import GraphStart, check_differentiable
 from wsolrefine.activation.heads import Heads
 from wsolrefine.activation.hooks import (
@@ -84,8 +85,8 @@ def class_activation(
             ``logits`` or ``call`` is of another kind.
         ValueError: shapes or devices disagree, a label or ``top`` is out of range, both are given,
             a layer is unknown, did not run or has no grid, the head does not read the mean of
-            ``cam`` or has only zero weights, several outputs can be logits, or Grad-CAM needs
-            weights that were made under ``inference_mode``.
+            ``cam`` or has only zero weights, weights hold NaN or infinity, several outputs can be
+            logits, or Grad-CAM needs weights that were made under ``inference_mode``.
 
     Example:
         >>> import torch
@@ -119,6 +120,8 @@ def class_activation(
         # Inference tensors cannot be part of a graph, but their copies can.
         images = images.clone() if images.is_inference() else images
         run = _Run(model, images, layers, logits, call)
+        if has_nan(run.logits):  # if only of an image, it gets a zero CAM
+            check_weights(model)
         if labels is not None and labels.is_inference():
             labels = labels.clone()
         labels = choose_labels(run.logits.detach(), labels, top)

@@ -46,8 +46,8 @@ def reader(image_size: tuple[int, int], to_map: Callable[[Tensor], Tensor] | Non
             return lay_out(tensor, image_size)
         try:
             maps = to_map(tensor)
-        except (TypeError, ValueError, IndexError, RuntimeError):
-            return None  # it need not take every layer's output
+        except Exception:  # it need not take every layer's output
+            return None
         is_map = isinstance(maps, Tensor) and maps.ndim == 4 and maps.is_floating_point()
         return maps if is_map and 0 not in maps.shape[1:] else None
 

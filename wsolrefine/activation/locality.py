@@ -17,6 +17,9 @@ PARTS = 4
 NOISE = 2
 """Number of images of noise before the changed ones."""
 
+PROBES = NOISE + PARTS**2
+"""Number of images of the probe."""
+
 ELSEWHERE = "changed where the image did not"
 """How the faults begin of a grid whose cells are not those of the image."""
 

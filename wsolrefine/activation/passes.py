@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from wsolrefine.activation.calling import Call, call_model
+from wsolrefine.activation.calling import Call
 from wsolrefine.activation.heads import Heads
 from wsolrefine.activation.hooks import Hook, first_input, first_tensor, hooked
 from wsolrefine.activation.layout import Read, fits
@@ -43,7 +43,7 @@ class Pass:
         model: nn.Module,
         images: Tensor,
         read: Read,
-        call: Call | None,
+        call: Call,
         *,
         count: int,
         noise: int,
@@ -57,7 +57,7 @@ class Pass:
         names = [name for name, _ in model.named_modules() if name]
         hooks = [(name, self._note(name)) for name in names] + self.heads.hooks
         with torch.no_grad(), hooked(model, hooks):
-            self.output = call_model(model, images, call)
+            self.output = call(model, images)
         self._recent.clear()
 
     def _note(self, name: str) -> Hook:
@@ -87,7 +87,8 @@ class Pass:
             return Seen(shape, "not one for each image")
         maps = self.read(tensor[: self.count])
         if maps is None or not fits((maps.shape[-2], maps.shape[-1]), self.size):
-            return Seen(shape, "without a grid of the image's aspect")
+            height, width = self.size
+            return Seen(shape, f"without a grid of the image's aspect ({height} x {width})")
         if maps.shape[1] < 2:
             return Seen(shape, "of one channel")
         size, means = (maps.shape[-2], maps.shape[-1]), None

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from wsolrefine.activation.calling import Call
+from wsolrefine.activation.chain import is_chain
 from wsolrefine.activation.closest import closest
+from wsolrefine.activation.finite import check_logits_of_noise
 from wsolrefine.activation.heads import linear_heads
 from wsolrefine.activation.layout import Read
-from wsolrefine.activation.locality import ELSEWHERE, NOISE, fault, probe_images
+from wsolrefine.activation.locality import ELSEWHERE, NOISE, fault
+from wsolrefine.activation.noise import run_on_noise
 from wsolrefine.activation.outputs import Logits, classes_of, logits_of
 from wsolrefine.activation.passes import Pass, Seen
-
-_PIXELS = 18 * 256 * 256  # of the images of one pass
 
 
 class Map(NamedTuple):
@@ -35,7 +35,8 @@ class Probe:
 
     Only statistics are kept: all outputs of a large network would not fit into memory. What is no
     map of the image is in ``faults``, with the reason. ``grids`` are those of all outputs, also of
-    the ones whose cells are not where the image is.
+    the ones whose cells are not where the image is, but for a chain that fails by its last layer.
+    ``ran`` names all layers in running order.
     """
 
     def __init__(
@@ -48,13 +49,18 @@ class Probe:
         call: Call | None,
     ) -> None:
         self.model, self.read, self.size = model, read, (images.shape[-2], images.shape[-1])
-        self.noise = probe_images(images)
         self.how, self.call = logits, call
         self._modules = dict(model.named_modules())
+        self._known: dict[tuple[int, ...], str | None] = {}
         self.faults: dict[str, tuple[str, tuple[int, ...]]] = {}
         self.grids: dict[str, tuple[int, int]] = {}
-        passes = self._passes(len(images))
+        self.noise, passes = run_on_noise(model, images, read, call)
+        self.ran = list(passes[-1].outputs)
         self.count = passes[0].batch
+        first = passes[: max(1, NOISE // passes[0].count)]
+        self.logits = torch.cat([self._logits(one)[: one.count] for one in first])[:NOISE]
+        check_logits_of_noise(model, self.noise[: self.count], self.logits, call)
+        self.heads = linear_heads([one.heads for one in first], self.logits)
         self.outputs: dict[str, Map] = {}
         self.inputs: dict[str, Map] = {}
         for name in passes[-1].outputs:
@@ -64,15 +70,13 @@ class Probe:
                 self.outputs[name] = self._map(name, parts)
             else:
                 self.faults[name] = (why, parts[-1].shape)
-            if why is None or why.startswith(ELSEWHERE):
+            elsewhere = why is not None and why.startswith(ELSEWHERE)
+            if why is None or (elsewhere and not is_chain(name, passes[0])):
                 self.grids[name] = parts[0].size
         for name in passes[-1].inputs:
             parts = [one.inputs[name] for one in passes if name in one.inputs]
             if self._fault(parts) is None:
                 self.inputs[name] = self._map(name, parts)
-        first = passes[: max(1, NOISE // passes[0].count)]
-        self.logits = torch.cat([self._logits(one)[: one.count] for one in first])[:NOISE]
-        self.heads = linear_heads([one.heads for one in first], self.logits)
 
     def averaged(self) -> tuple[str, str | None] | None:
         """Return (cam, head) of the map whose mean the head reads; no head if it is the logits."""
@@ -90,31 +94,18 @@ class Probe:
         name = closest(means, self.logits)
         return None if name is None else (name, None)
 
-    def _passes(self, given: int) -> list[Pass]:
-        """Run the images together, else one by one, else as many at a time as were given."""
-        pixels = self.size[0] * self.size[1]
-        together = max(1, min(len(self.noise), _PIXELS // pixels))
-        counts = list(dict.fromkeys([together, 1, given or 1]))
-        for count in counts[:-1]:
-            with suppress(Exception):  # what a model raises for a number of images it cannot take
-                return list(self._run(count))
-        return list(self._run(counts[-1]))
-
-    def _run(self, count: int) -> Iterator[Pass]:
-        for start in range(0, len(self.noise), count):
-            batch = self.noise[start : start + count]
-            missing = count - len(batch) if count < len(self.noise) else 0
-            batch = torch.cat([batch, batch[-1:].expand(missing, -1, -1, -1)])
-            noise = max(0, min(NOISE - start, count))
-            count_here = len(batch) - missing
-            yield Pass(self.model, batch, self.read, self.call, count=count_here, noise=noise)
-
     def _logits(self, one: Pass) -> Tensor:
         scores = logits_of(one.output, one.batch, self.how, one.heads, classes_of(self.model))
         return scores.detach()
 
     def _fault(self, parts: Sequence[Seen]) -> str | None:
         """Return why what was seen of a tensor in all passes is no map; None if it is one."""
+        key = tuple(map(id, parts))  # one layer's output is often the next one's input
+        if key not in self._known:
+            self._known[key] = self._checked(parts)
+        return self._known[key]
+
+    def _checked(self, parts: Sequence[Seen]) -> str | None:
         why = next((part.fault for part in parts if part.fault), None)
         if why is not None:
             return why

@@ -78,7 +78,21 @@ class Stages:
         before = [grid == size for name, grid in inside.items() if self._is_leaf(name)]
         fine = [name for name, grid in inside.items() if grid == size]
         at_its_end = before == sorted(before, reverse=True) and 2 * sum(before) > len(before)
-        return not (at_its_end and any(self._is_block(name) for name in fine))
+        is_stage = at_its_end and any(self._is_block(name) for name in fine)
+        return not (is_stage and self._keeps_channels(around, size))
+
+    def _keeps_channels(self, around: str, size: tuple[int, int]) -> bool:
+        """Return whether the last layer on a grid in a module has the channels of what it read.
+
+        The blocks of a stage have; the layers in front of a block's strided one change them.
+        """
+        before, last = None, None
+        for one in self.maps:
+            if one.size == size and self._around(one.name)[-1:] == [around]:
+                last = one.channels
+            elif one.size == size and last is None and not one.name.startswith(f"{around}."):
+                before = one.channels
+        return before is None or last is None or last == before
 
     def _is_leaf(self, name: str) -> bool:
         return next(self._modules[name].children(), None) is None

@@ -122,6 +122,23 @@ def kind_of(path: Path) -> str:
         return (error.strerror or str(error)).lower()
 
 
+def may(path: Path, mode: int) -> bool:
+    """Tell whether the process may use a path as ``os.access`` has it."""
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
+def system_error(error: OSError) -> str:
+    """Return an error of the system as ``file: reason``.
+
+    Example:
+        >>> system_error(PermissionError(13, "Permission denied", "run.json"))
+        'run.json: Permission denied'
+
+    """
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {reason}" if error.filename is not None else reason
+
+
 class FolderInUse(Exception):  # noqa: N818 - not an error of the program
     """Another run is writing to the folder."""
 

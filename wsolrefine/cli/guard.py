@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from wsolrefine._command import stop_at_once
 from wsolrefine.cli.console import stop
+from wsolrefine.cli.files import system_error
 
 
 class Guarded(TyperGroup):
@@ -23,6 +24,13 @@ class Guarded(TyperGroup):
 
     A traceback is left for errors of wsolrefine itself.
     """
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command line."""
+        columns = os.environ.get("COLUMNS", "")
+        if columns.isdigit() and not int(columns):  # of no terminal: rich would print nothing
+            del os.environ["COLUMNS"]
+        return super().main(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
@@ -74,9 +82,3 @@ def broken_package(error: BaseException) -> str | None:
         package = error.name.partition(".")[0]
         return None if package == "wsolrefine" else package
     return None
-
-
-def system_error(error: OSError) -> str:
-    """Return an error of the system as ``file: reason``."""
-    reason = error.strerror or str(error) or type(error).__name__
-    return f"{error.filename}: {reason}" if error.filename is not None else reason

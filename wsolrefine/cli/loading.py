@@ -19,7 +19,7 @@ from PIL import Image
 from wsolrefine import Classifier, Localizer, load_classifier
 from wsolrefine._files import open_regular
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.files import kind_of
+from wsolrefine.cli.files import kind_of, system_error
 from wsolrefine.localization.methods import DEFAULT
 from wsolrefine.models import DEFAULT_CLASSIFIER, is_own_code, must_be_named
 
@@ -100,7 +100,7 @@ def read_recipe(path: Path, model: str | None) -> RecipeHeader:
         with open_regular(path) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:
-        stop(f"--recipe: {error}", 1)
+        stop(f"--recipe: {system_error(error) if isinstance(error, OSError) else error}", 1)
     if model is None and (reason := must_be_named(metadata.backbone)) is not None:
         stop(
             f"--model: expected {metadata.backbone}, the backbone of {path}, because {reason}; "

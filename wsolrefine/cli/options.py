@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.files import MISSING, kind_of
+from wsolrefine.cli.files import MISSING, kind_of, may
 from wsolrefine.localization.methods import DEFAULT, METHODS
 
 
@@ -130,20 +130,27 @@ def check_dataset(dataset: Dataset, given: set[str], needed: set[str]) -> None:
 
 
 def check_folders(folders: Mapping[str, Path | None], out: Path) -> None:
-    """Stop unless the input folders exist and the path of the results is not a file."""
+    """Stop unless the input folders can be entered, and results can be written."""
     for name, folder in folders.items():
         if folder is not None and (kind := kind_of(folder)) != "folder":
             stop(f"--{name}: expected a folder, got {folder} ({_described(kind)})")
+        if folder is not None and not may(folder, os.X_OK):
+            stop(f"--{name}: expected a folder, got {folder} (permission denied)")
     check_out(out)
 
 
 def check_out(out: Path) -> None:
-    """Stop if the path of the results is a file, or cannot be looked at."""
+    """Stop if the path of the results is a file, cannot be looked at, or is closed to writing."""
     kind = kind_of(out)
     if kind == "file":
         stop(f"--out: expected a folder, got the file {out}")
     if kind not in ("folder", MISSING):
         stop(f"--out: expected a folder, got {out} ({kind})")
+    path = out.absolute()
+    existing = next((folder for folder in (path, *path.parents) if folder.is_dir()), path)
+    if not may(existing, os.W_OK | os.X_OK):
+        denied = "permission denied" if existing == path else f"permission denied in {existing}"
+        stop(f"--out: expected a folder that can be written to, got {out} ({denied})")
 
 
 def _described(kind: str) -> str:
@@ -151,24 +158,25 @@ def _described(kind: str) -> str:
 
 
 def data_error(error: OSError | ValueError, folders: Mapping[str, Path | None]) -> str:
-    """Return the error of a data set that cannot be read; a missing file names its option.
+    """Return the error of a data set that cannot be read, with the option that it comes from.
 
     Args:
-        error: what a reader raised.
+        error: what a reader raised: it names its argument or a file.
         folders: option to folder.
 
     """
     if not isinstance(error, OSError) or error.filename is None:
-        return str(error)
+        line = str(error)
+        return f"--{line}" if line.partition(":")[0] in {*folders, "split"} else line
     file, reason = Path(os.fsdecode(error.filename)), (error.strerror or str(error)).lower()
-    for option, folder in folders.items():
-        if folder is not None and (file == folder or folder in file.parents):
-            what = "another folder" if option == "root" else "the folder of its lists"
-            missing = "has no" if isinstance(error, FileNotFoundError) else f"({reason}) has"
-            return (
-                f"--{option}: expected a folder of this data set, got {folder}, which {missing} "
-                f"{file.relative_to(folder)}; if it is elsewhere, give {what}"
-            )
+    if isinstance(error, FileNotFoundError):
+        for option, folder in folders.items():
+            if folder is not None and folder in file.parents:
+                what = "another folder" if option == "root" else "the folder of its lists"
+                return (
+                    f"--{option}: expected a folder of this data set, got {folder}, which has no "
+                    f"{file.relative_to(folder)}; if it is elsewhere, give {what}"
+                )
     return f"{file}: {reason}"
 
 

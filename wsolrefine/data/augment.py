@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -9,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsolrefine._check import check_interpolation
-from wsolrefine._options import check_count, check_number
+from wsolrefine._check import check_interpolation, check_tensors
+from wsolrefine._options import check_count, check_kind, check_number
+from wsolrefine.functional._numeric import working
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -70,28 +72,31 @@ class RandomCrop:
             An image of the same kind, ``crop`` pixels on each side; differentiable for a tensor.
 
         Raises:
-            TypeError: ``image`` is a tensor of integers.
-            ValueError: ``image`` is a tensor with fewer than two axes.
+            TypeError: ``image`` is neither a PIL image nor a floating-point tensor, or
+                ``generator`` is no generator.
+            ValueError: ``image`` is a tensor with fewer than two axes, or without a pixel.
 
         """
+        if generator is not None:
+            check_kind("generator", generator, torch.Generator, "a torch.Generator or None")
+        if isinstance(image, Tensor):
+            check_tensors(image=(image, "... H W"))
+        else:
+            from PIL.Image import Image, Resampling, Transpose
+
+            check_kind("image", image, Image, "a PIL image or a torch.Tensor")
         top, left = torch.randint(self.size - self.crop + 1, (2,), generator=generator).tolist()
         flipped = bool(torch.rand((), generator=generator) < self.flip)
         if isinstance(image, Tensor):
             return self._tensor(image, top, left, flipped)
-        from PIL.Image import Resampling, Transpose
-
         whole = image.resize((self.size, self.size), Resampling[self.interpolation.upper()])
         part = whole.crop((left, top, left + self.crop, top + self.crop))
         return part.transpose(Transpose.FLIP_LEFT_RIGHT) if flipped else part
 
     def _tensor(self, image: Tensor, top: int, left: int, flipped: bool) -> Tensor:
-        if not image.is_floating_point():
-            raise TypeError(f"image: expected a floating-point dtype, got {image.dtype}")
-        if image.ndim < 2:
-            raise ValueError(f"image: expected shape (..., H, W), got {tuple(image.shape)}")
-        flat = image.reshape(1, -1, *image.shape[-2:])
+        flat = working(image).reshape(math.prod(image.shape[:-2]), 1, *image.shape[-2:])
         size = (self.size, self.size)
         whole = F.interpolate(flat, size, mode="bilinear", align_corners=False, antialias=True)
         part = whole[..., top : top + self.crop, left : left + self.crop]
         part = part.reshape(*image.shape[:-2], self.crop, self.crop)
-        return part.flip(-1) if flipped else part
+        return (part.flip(-1) if flipped else part).to(image.dtype)

@@ -78,8 +78,13 @@ class ScoreMaps:
         for suffix in (".npy", ".png"):
             for name in names:
                 path = self.folder / f"{name}{suffix}"
-                if os.path.lexists(path):  # a broken link or a pipe is not "no map"
-                    return path
+                try:
+                    path.lstat()  # a broken link or a pipe is not "no map"
+                except PermissionError:
+                    raise
+                except OSError:
+                    continue
+                return path
         raise FileNotFoundError(f"{self.folder / image_id}.npy: expected a score map, got no file")
 
 

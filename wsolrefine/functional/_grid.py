@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsolrefine.functional._numeric import unit_range, unit_rounding
+
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize ``(B, C, h, w)`` or ``(B, h, w)`` bilinearly: half-pixel centers, no antialias."""
@@ -18,21 +20,35 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return resized.reshape(*maps.shape[:-2], *size)
 
 
-def enlarged_order(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the pixels of maps ``(B, K, h, w)`` on a grid of ``size``, largest value first.
+def highest_pixels(maps: Tensor, size: tuple[int, int], count: int) -> Tensor:
+    """Return which ``count`` pixels of maps ``(B, K, h, w)`` are highest on a grid of ``size``.
 
-    Equal values are in raster order. Bilinear interpolation makes values equal that rounding tells
-    apart, differently in each precision. Here the weights are integers, and so are the values, as
-    multiples of 2^-30 of their largest: the order is the same in every precision and on every
-    device, and values closer than that are equal.
+    Of pixels as high as the last one, the first in raster order are taken. Interpolation makes
+    values equal that rounding tells apart, differently for each scale of the map, precision and
+    device. So after a resizing, values closer than 2^-19 of the map's range are equal, or closer
+    than rounding where the range is small beside the values.
     """
     if tuple(maps.shape[-2:]) == size:
-        return maps.flatten(-2).argsort(dim=-1, descending=True, stable=True)
-    mantissa, exponent = torch.frexp(maps)
-    highest = exponent.masked_fill(mantissa == 0, -(2**15)).amax((-2, -1), keepdim=True)
-    values = torch.ldexp(mantissa, (exponent - highest + 30).clamp_min(-30)).round().long()
+        values, margin = maps.flatten(-2), maps.new_zeros(())
+    else:
+        values = _interpolated(unit_range(maps), size).flatten(-2)
+        margin = unit_rounding(maps).flatten(-2).clamp_min(2.0**-19)
+    last = values.topk(count).values[..., -1:]
+    rank = (values > last + margin).int() + (values >= last - margin).int()
+    # Each pixel gets a number of its own, so that no tie is left to the sorting.
+    pixels = values.shape[-1]
+    before = torch.arange(pixels - 1, -1, -1, dtype=rank.dtype, device=maps.device)
+    return (rank * pixels + before).topk(count).indices
+
+
+def _interpolated(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize as :func:`resize` does, with weights that are exact but for one rounding.
+
+    Those of ``interpolate`` lose digits as the grid grows, because they are the difference of a
+    position and an index.
+    """
     for axis, length in zip((-2, -1), size, strict=True):
-        given, unit = values.shape[axis], 2 * length
+        given, unit = maps.shape[axis], 2 * length
         index = torch.arange(max(given, length), device=maps.device)
         # Where the centers of the new pixels are, in units of 1 / (2 length) of an old one.
         center = (2 * index[:length] + 1) * given - length
@@ -40,12 +56,11 @@ def enlarged_order(maps: Tensor, size: tuple[int, int]) -> Tensor:
         # The old pixels at or before them, counted: torch.compile fails at an index by division.
         low = (center[:, None] >= unit * index[1:given]).sum(1)
         high = (low + 1).clamp_max(given - 1)
-        share = center - unit * low
+        share = (center - unit * low).to(maps.dtype) / unit
         share = share[:, None] if axis == -2 else share
-        values = values.index_select(axis, low) * (unit - share) + (
-            values.index_select(axis, high) * share
-        )
-    return values.flatten(-2).argsort(dim=-1, descending=True, stable=True)
+        first, second = maps.index_select(axis, low), maps.index_select(axis, high)
+        maps = first * (1 - share) + second * share
+    return maps
 
 
 def largest_grid(maps: Sequence[Tensor]) -> tuple[int, int]:

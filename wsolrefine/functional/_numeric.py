@@ -66,6 +66,12 @@ def working(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
+def for_autograd(tensor: Tensor) -> Tensor:
+    """Return the tensor, or a copy of one made in inference mode, which autograd could not keep."""
+    recorded = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    return tensor.clone() if recorded and tensor.is_inference() else tensor
+
+
 def is_finite(tensor: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     """Return whether all values along ``dim`` are finite, without copying the tensor."""
     # A sum could overflow although every value is finite; the extremes cannot.

@@ -169,4 +169,6 @@ def box_iou(boxes1: Tensor, boxes2: Tensor, *, inclusive: bool = False) -> Tenso
         torch.minimum(first[..., 2:], second[..., 2:]),
     )
     union = area(first[..., :2], first[..., 2:]) + area(second[..., :2], second[..., 2:]) - overlap
-    return (overlap / union.where(union > 0, 1.0)).to(boxes1.dtype)
+    # Of a box that vanishes beside the other, the division would have no finite gradient.
+    solid = union > torch.finfo(union.dtype).smallest_normal
+    return (overlap / union.where(solid, 1.0)).to(boxes1.dtype)

@@ -132,12 +132,18 @@ def gaussian_map(gaussian: Gaussian, size: tuple[int, int]) -> Tensor:
     eps = finfo(mean.dtype).eps
     position = (256 * eps * max(size)) ** 2
     uu = uu.clamp_min(0) + position
-    slope = (xy / uu).clamp(-1, 1)  # as it is anyway, unless the matrix is no covariance
+    slope = _within(xy, uu) / uu  # in [-1, 1] anyway, unless the matrix is no covariance
     rest = (vv - slope * xy).clamp_min(0) + 8 * eps * (slope * xy).abs() + position
-    # Divided before they are squared: a square may overflow where the quotient does not.
-    along, across = du / uu.sqrt(), (dv - slope * du) / rest.sqrt()
+    # 64 deviations from the mean the value is 0, and its gradient too, however far that is.
+    width, breadth = uu.sqrt(), rest.sqrt()
+    du = _within(du, 64 * width)
+    along, across = du / width, _within(dv - slope * du, 64 * breadth) / breadth
     values = torch.exp(-(along.square() + across.square()) / 2)
     return values.where(finite[..., None, None], 0.0).to(gaussian.mean.dtype)
+
+
+def _within(values: Tensor, bound: Tensor) -> Tensor:
+    return torch.minimum(torch.maximum(values, -bound), bound)
 
 
 def _mean(share: Tensor, position: Tensor) -> Tensor:

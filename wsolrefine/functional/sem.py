@@ -8,7 +8,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_features
 from wsolrefine._options import check_count
-from wsolrefine.functional._grid import enlarged_order
+from wsolrefine.functional._grid import highest_pixels
 from wsolrefine.functional._numeric import (
     are_finite,
     cosine_rounding,
@@ -23,11 +23,12 @@ from wsolrefine.functional._unit import on_one_grid, unit_vectors
 def sem(cam: Tensor, features: Tensor | Sequence[Tensor], *, num_seeds: int = 60) -> Tensor:
     """Score each location by its best cosine similarity to the ``num_seeds`` top CAM locations.
 
-    ``S[i] = max over seeds k of cos(features[i], features[k])``, then min-max. On ties in the CAM,
-    on the grid of the features, the first in raster order is taken, in every precision: values
-    closer than 2^-30 of the largest are equal after a resizing. The authors' code handles one
-    image, leaves ties undefined and fails when ``num_seeds`` exceeds the number of locations; here
-    it is clipped.
+    ``S[i] = max over seeds k of cos(features[i], features[k])``, then min-max. Of locations as high
+    as the last seed, those first in raster order are taken. If the CAM is resized, values closer
+    than 2^-19 of its range are equal, because rounding tells interpolated ties apart: so the seeds
+    are the same for every scale, in float32 and in float64. The authors' code handles one image,
+    leaves ties undefined and fails when ``num_seeds`` exceeds the number of locations; here it is
+    clipped.
 
     Args:
         cam: class activation maps, ``(B, H, W)`` or ``(B, K, H, W)``; only their order matters.
@@ -58,14 +59,14 @@ def sem(cam: Tensor, features: Tensor | Sequence[Tensor], *, num_seeds: int = 60
 
     """
     layers = on_one_grid(check_features(features, cam))
-    num_seeds = min(check_count("num_seeds", num_seeds), 2**31)
+    num_seeds = check_count("num_seeds", num_seeds)
 
     height, width = layers[0].shape[-2:]
+    count = min(num_seeds, height * width)
     maps = working(cam).detach()
     maps = maps if maps.ndim == 4 else maps[:, None]  # (B, K, H, W)
-    seeds = enlarged_order(maps, (height, width))[..., :num_seeds]
-    batch, classes, count = seeds.shape
-    seeds = seeds.flatten(1)  # (B, K * count)
+    batch, classes = maps.shape[:2]
+    seeds = highest_pixels(maps, (height, width), count).flatten(1)  # (B, K * count)
 
     similarity, finite, rounding = layers[0].new_zeros(()), [], 0.0
     for layer in layers:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.linalg import vector_norm
+from torch.nn.functional import pad
 
 from wsolrefine._check import check_labels, check_tensors
 from wsolrefine._options import check_number
-from wsolrefine.functional._numeric import working
+from wsolrefine.functional._numeric import balance, working
 from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
 
@@ -76,8 +77,8 @@ def coaug_loss(
         confident_background=(confident_background, "B D"),
     )
     check_labels("label", label, foreground=foreground)
-    objects, others = working(foreground), working(background)
-    confident = working(confident_background)
+    together = working(torch.stack([foreground, background, confident_background]))
+    objects, others, confident = together / _scale(together.detach())
     cam = vector_norm(objects - others, dim=1)
     back = vector_norm(others - confident, dim=1)
     m, n = torch.triu_indices(len(label), len(label), 1, device=label.device)
@@ -90,3 +91,13 @@ def coaug_loss(
     usable = ~(denominator <= 8 * torch.finfo(foreground.dtype).eps * (size[m] + size[n]))
     values = torch.where(usable, numerator / denominator.where(usable, 1.0), 0.0)
     return reduced(values, reduction, foreground.dtype)
+
+
+def _scale(embeddings: Tensor) -> Tensor:
+    """Return what to divide embeddings by, so that their squares neither overflow nor vanish.
+
+    The pairs are ratios of lengths, in which it cancels. It is 1 unless they are extreme.
+    """
+    peaks = embeddings.abs().amax((0, 2))  # of each image
+    peak = pad(peaks.where(peaks.isfinite(), 0.0), (0, 1)).amax()
+    return peak.where((peak > 0) & (balance(peak) != 1), 1.0)

@@ -8,7 +8,7 @@ from torch.nn.functional import logsigmoid
 
 from wsolrefine._check import check_boolean, check_like, check_tensors
 from wsolrefine._options import check_flag, check_number
-from wsolrefine.functional._numeric import working
+from wsolrefine.functional._numeric import for_autograd, working
 from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
 
@@ -73,7 +73,7 @@ def hard_negative_suppression_loss(
         raise ValueError(
             f"boundary: expected {probability.device} as probability, got {boundary.device}"
         )
-    values = working(probability)
+    values, boundary = working(probability), for_autograd(boundary)
     alpha = boundary.to(values.dtype).mean()
     if logits:
         finite = values.clamp(-1e4, 1e4)  # an infinite one, times zero, would be NaN

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_labels, check_tensors
 from wsolrefine._options import check_flag
-from wsolrefine.functional._numeric import working
+from wsolrefine.functional._numeric import for_autograd, working
 from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
 
@@ -57,7 +57,7 @@ def multiplicative_loss(
     distill = check_flag("distill", distill)
     check_tensors(deep_logits=(deep_logits, "B K"), fused_logits=(fused_logits, "B K"))
     check_labels("label", label, deep_logits=deep_logits, classes=deep_logits.shape[1])
-    deep, fused = working(deep_logits), working(fused_logits)
+    deep, fused, label = map(for_autograd, (working(deep_logits), working(fused_logits), label))
     of_deep = _cross_entropy(deep, label)
     if distill:
         teacher = deep.detach().softmax(1)

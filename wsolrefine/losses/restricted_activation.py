@@ -7,7 +7,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_labels, check_tensors
 from wsolrefine._options import check_flag, check_number
-from wsolrefine.functional._numeric import rescale, rounding, working
+from wsolrefine.functional._numeric import for_autograd, rescale, rounding, working
 from wsolrefine.losses._reduce import Reduction, check_reduction, reduced
 
 
@@ -72,7 +72,7 @@ def restricted_activation_loss(
             f"logit_map: expected at least 2 classes, got shape {tuple(logit_map.shape)}"
         )
     logits = working(logit_map)
-    index = label[:, None, None, None].expand(-1, 1, *logits.shape[2:])
+    index = for_autograd(label)[:, None, None, None].expand(-1, 1, *logits.shape[2:])
     activation = logits.gather(1, index)[:, 0].sigmoid()
     spread = _spread(logits.detach(), released)
     background, foreground = spread < threshold, spread > threshold + gap

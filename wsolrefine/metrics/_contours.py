@@ -28,13 +28,16 @@ COMPILED = find_spec("numba") is not None
 def _component_tree() -> ModuleType | None:
     """Load the component tree; None if numba is installed but not usable.
 
-    It may not support the installed NumPy, or find no folder in which to cache compiled code.
+    It may not support the installed NumPy, find no folder in which to cache compiled code, or be
+    told to compile nothing (``NUMBA_DISABLE_JIT``), which makes integers overflow.
     """
     try:
+        from numba import config
+
         from wsolrefine.metrics import _max_tree
     except (ImportError, RuntimeError):
         return None
-    return _max_tree
+    return None if config.DISABLE_JIT else _max_tree
 
 
 def best_ious(

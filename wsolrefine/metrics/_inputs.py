@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -164,13 +165,38 @@ def unit_interval(name: str, maps: Tensor, stored: torch.dtype | None = None) ->
 
     """
     values = maps.detach().to(float64_device(maps), torch.float64)
-    low, high = (end.item() for end in values.aminmax()) if values.numel() else (0.0, 0.0)
+    low, high = _range_of(values)
     if low >= 0 and high <= 1:
         return values
     slack = ROUNDING * torch.finfo(stored or maps.dtype).eps
     if not (-slack <= low and high <= 1 + slack):  # NaN passes through and fails too
-        raise ValueError(f"{name}: expected values in [0, 1], got {low:.9g} to {high:.9g}")
+        got = "values that are NaN" if math.isnan(low) else f"{low:.9g} to {high:.9g}"
+        raise ValueError(f"{name}: expected values in [0, 1], got {got}")
     return values.clamp(0, 1)
+
+
+def check_finite(name: str, maps: Tensor) -> None:
+    """Raise unless all values of maps of any scale are finite.
+
+    Functions make a zero map of one that is not, but a metric would count it as a bad prediction.
+
+    Raises:
+        ValueError: a value is NaN or infinite.
+
+    """
+    low, high = _range_of(maps.detach())
+    if math.isfinite(low) and math.isfinite(high):
+        return
+    what = "NaN" if math.isnan(low) else "infinite"
+    raise ValueError(f"{name}: expected finite values, got values that are {what}")
+
+
+def _range_of(values: Tensor) -> tuple[float, float]:
+    """Return the smallest and the largest value, both NaN if one is; zeros if there is none."""
+    if not values.numel():
+        return 0.0, 0.0
+    low, high = values.aminmax()
+    return float(low), float(high)
 
 
 def _listed(name: str, numbers: Any) -> Any:

@@ -18,6 +18,7 @@ from wsolrefine.metrics._contours import Gray, Ints, best_ious, contour_boxes, l
 from wsolrefine.metrics._inputs import (
     LARGEST,
     Sizes,
+    check_finite,
     checked_boxes,
     checked_ious,
     checked_thresholds,
@@ -33,11 +34,12 @@ def prepare_score_map(map: Tensor, size: tuple[int, int]) -> Tensor:
         size: ``(H, W)`` in pixels; wsolevaluation uses (224, 224).
 
     Returns:
-        ``(H, W)`` float64 in [0, 1] on the CPU; zero for a constant map or one with NaN.
+        ``(H, W)`` float64 in [0, 1] on the CPU; zero for a constant map.
 
     Raises:
         TypeError: ``map`` is not a floating-point tensor, or ``size`` not of integers.
-        ValueError: ``map`` is not ``(h, w)``, or ``size`` is not two integers >= 1.
+        ValueError: ``map`` is not ``(h, w)``, or has NaN or infinity, or ``size`` is not two
+            integers >= 1.
 
     Example:
         >>> import torch
@@ -54,6 +56,7 @@ def prepare_score_map(map: Tensor, size: tuple[int, int]) -> Tensor:
     check_values(map=map)
     check_tensors(map=(map, "h w"))
     height, width = check_size("size", size)
+    check_finite("map", map)
     # OpenCV interpolates in float32, as in wsolevaluation; it does not support half precision.
     values = _within_float32(map).float().numpy(force=True)
     large = cv2.resize(values, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -63,7 +66,7 @@ def prepare_score_map(map: Tensor, size: tuple[int, int]) -> Tensor:
 def _within_float32(map: Tensor) -> Tensor:
     """Return the map times a power of two, which min-max undoes, if float32 cannot hold it."""
     peak = map.abs().max().item() if map.dtype == torch.float64 else 1.0
-    if 1e-30 < peak < 1e30 or not 0 < peak < math.inf:
+    if 1e-30 < peak < 1e30 or peak == 0:
         return map
     # Twice, because the power itself may be beyond float64.
     half = -math.frexp(peak)[1] / 2

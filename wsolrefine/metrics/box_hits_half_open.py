@@ -14,6 +14,7 @@ from wsolrefine.functional.boxes import box_iou, component_boxes, largest_box
 from wsolrefine.metrics._inputs import (
     LARGEST,
     Sizes,
+    check_finite,
     checked_boxes,
     checked_ious,
     checked_thresholds,
@@ -41,7 +42,7 @@ def count_box_hits_half_open(
     :func:`wsolrefine.metrics.count_box_hits`.
 
     Args:
-        maps: score maps, ``(B, H, W)``. NaN pixels are not object.
+        maps: score maps, ``(B, H, W)``, of any scale.
         boxes: B tensors ``(n, 4)`` of true boxes, half-open ``x0 y0 x1 y1``. An image without boxes
             is never hit.
         image_sizes: ``(B, 2)`` height and width of the images that the boxes refer to; None: boxes
@@ -56,8 +57,8 @@ def count_box_hits_half_open(
     Raises:
         TypeError: ``maps`` is not a floating-point tensor, boxes, sizes, thresholds or IoUs are not
             of numbers, or ``all_components`` is not a boolean.
-        ValueError: shapes disagree, a box has no area or lies left of or above the image, or a
-            threshold or IoU is out of range.
+        ValueError: shapes disagree, a map has NaN or infinity, a box has no area or lies left of or
+            above the image, or a threshold or IoU is out of range.
 
     Example:
         >>> import torch
@@ -77,6 +78,7 @@ def count_box_hits_half_open(
     all_components = check_flag("all_components", all_components)
     steps, least = checked_thresholds(thresholds), checked_ious(ious)
     truths = checked_boxes(maps, boxes, image_sizes)
+    check_finite("maps", maps)
     dtype = torch.float32 if maps.device.type == "mps" else torch.float64
     number = partial(torch.tensor, dtype=dtype, device=maps.device)
     levels, need = number(steps), number(least)

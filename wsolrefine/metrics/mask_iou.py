@@ -10,7 +10,12 @@ from torch import Tensor
 from wsolrefine._check import check_tensors, check_values
 from wsolrefine._options import check_choice
 from wsolrefine.functional._opencv import opencv
-from wsolrefine.metrics._inputs import checked_counts, checked_label, checked_masks
+from wsolrefine.metrics._inputs import (
+    check_finite,
+    checked_counts,
+    checked_label,
+    checked_masks,
+)
 from wsolrefine.metrics._metric import CountMetric, float64_device, keep_apart, scalars
 from wsolrefine.metrics._plot import draw_curve, label_axes
 
@@ -50,9 +55,9 @@ def count_gray_levels(maps: Tensor, masks: Tensor, *, ignore_index: int = 255) -
     """Count the gray levels of object and other pixels of each map.
 
     A map is min-maxed and truncated to 8 bits, ``uint8(255 (map - min) / (max - min + 1e-10))``, in
-    float64. A constant map, or one with NaN or infinity, is level 0 everywhere; one with a range
-    near 1e-10 or below reaches fewer levels, because of the guard. If the masks have another size,
-    the 8-bit map is resized to it with OpenCV's bilinear resize, as in public evaluations of SEM.
+    float64. A constant map is level 0 everywhere; one with a range near 1e-10 or below reaches
+    fewer levels, because of the guard. If the masks have another size, the 8-bit map is resized to
+    it with OpenCV's bilinear resize, as in public evaluations of SEM.
 
     Args:
         maps: maps of any scale, ``(B, h, w)``.
@@ -65,7 +70,7 @@ def count_gray_levels(maps: Tensor, masks: Tensor, *, ignore_index: int = 255) -
     Raises:
         TypeError: ``maps`` is not a floating-point tensor, ``masks`` not an integer one, or
             ``ignore_index`` not an integer.
-        ValueError: shapes disagree.
+        ValueError: shapes disagree, or a map has NaN or infinity.
 
     Example:
         >>> import torch
@@ -82,6 +87,7 @@ def count_gray_levels(maps: Tensor, masks: Tensor, *, ignore_index: int = 255) -
     check_values(maps=maps)
     check_tensors(maps=(maps, "B h w"))
     masks = checked_masks(maps, masks, same_size=False)
+    check_finite("maps", maps)
     ignore_index = checked_label("ignore_index", ignore_index)
     device = float64_device(maps)
     values = maps.detach().to(device, torch.float64)
@@ -90,7 +96,6 @@ def count_gray_levels(maps: Tensor, masks: Tensor, *, ignore_index: int = 255) -
         values = values.where(values.abs().amax((1, 2), keepdim=True) < 1e300, values / 16)
     low, high = (end((1, 2), keepdim=True) for end in (values.amin, values.amax))
     scaled = (values - low) / (high - low + 1e-10)
-    scaled = scaled.where(scaled.isfinite().all(2, keepdim=True).all(1, keepdim=True), 0.0)
     level = _enlarged(((LEVELS - 1) * scaled).to(torch.uint8), masks.shape[1:]).flatten(1)
     masks = masks.to(device).flatten(1)
     image = torch.arange(len(maps), device=device)[:, None]

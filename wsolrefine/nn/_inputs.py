@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine._check import check_features, check_tensors
+from wsolrefine.functional._numeric import for_autograd
 
 
 def check_stages(
@@ -39,9 +40,4 @@ def check_stages(
             raise ValueError(f"{name}: expected {weight.device} as the module, got {layer.device}")
         if layer.dtype != weight.dtype and not torch.is_autocast_enabled(layer.device.type):
             raise TypeError(f"{name}: expected {weight.dtype} as the module, got {layer.dtype}")
-    # Outside of inference mode the backward pass cannot keep a tensor of it, but a copy.
-    return [layer.clone() if _is_inference(layer) else layer for layer in layers]
-
-
-def _is_inference(tensor: Tensor) -> bool:
-    return not torch.compiler.is_compiling() and torch.is_grad_enabled() and tensor.is_inference()
+    return [for_autograd(layer) for layer in layers]

@@ -13,6 +13,7 @@ from wsolrefine._options import check_call, check_kind
 from wsolrefine.activation.calling import Call, call_model
 from wsolrefine.activation.hooks import Hook, evaluation, hooked, output_tensor, submodule
 from wsolrefine.activation.layout import laid_out
+from wsolrefine.functional._numeric import for_autograd
 
 
 class FeatureList(nn.Module):
@@ -71,6 +72,7 @@ class FeatureList(nn.Module):
         if not self._runs:
             with torch.no_grad(), evaluation(self.model):
                 self._run(images[:1].detach())
+        images = for_autograd(images)
         outputs = self._run(images)
         size = (images.shape[-2], images.shape[-1])
         return [_map(name, outputs, size) for name in self.layers]

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wsolrefine.cli.console import printable, stop
-from wsolrefine.cli.options import parse_path
+from wsolrefine.cli.options import check_out, parse_path
 from wsolrefine.localization.masks import check_threshold
 from wsolrefine.localization.methods import METHODS
 
@@ -74,6 +74,7 @@ def demo(
         check_threshold(thresholds["scg"])
     except ValueError as error:
         stop(f"--{error}")
+    check_out(out)
     paths = _photographs()
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from wsolrefine.cli.evaluate.copies import Copies
+from wsolrefine.cli.evaluate.turned import TurnedMaps
 from wsolrefine.data.reader import Reader
 
 TOLERATED = 0.01
@@ -31,7 +32,7 @@ class Agreement:
         self.sizes: dict[int, str] = {}
         self.masks: dict[int, str] = {}
         self.outside: dict[int, str] = {}
-        self.copies = Copies()
+        self.copies, self.maps = Copies(), TurnedMaps()
         self._seen: dict[int, tuple[int, int]] = {}
 
     def see_image(self, index: int, size: tuple[int, int]) -> None:
@@ -43,9 +44,14 @@ class Agreement:
         elif listed is not None:
             self.copies.see(index, size, listed)
 
+    def see_map(self, index: int, size: tuple[int, int]) -> None:
+        """Compare the (height, width) of a score map with its image."""
+        if image := self._image_size(index):
+            self.maps.see(index, size, image)
+
     def see_mask(self, index: int, size: Sequence[int]) -> None:
         """Compare the (height, width) of a mask with its image."""
-        image = self._seen.get(index) or self.reader.annotations[index].size
+        image = self._image_size(index)
         if image and not same_aspect(image, size):
             name = self.reader.annotations[index].image_id
             self.masks[index] = f"{name} ({image[1]} x {image[0]}, mask {size[1]} x {size[0]})"
@@ -86,14 +92,21 @@ class Agreement:
                     f"{len(found)} of {self.count} images or more: {_named(found)}"
                 )
 
-    def check_copies(self) -> None:
-        """Raise ValueError if more images than are tolerated are copies of a scale of their own."""
+    def check_all(self) -> None:
+        """Raise ValueError for what only all images tell: copies of a scale of their own, maps."""
         odd = self._odd_copies()
         if len(odd) > TOLERATED * self.count:
             raise ValueError(
                 f"annotated sizes: expected one scale, {self.copies.common:.3g} x, between the "
                 f"images and the list, got others for {len(odd)} of {self.count} images: "
                 f"{_named(odd)}"
+            )
+        turned = self._turned_maps()
+        if len(turned) > TOLERATED * self.count:
+            raise ValueError(
+                "maps: expected those of the images, got maps with height and width swapped (or a "
+                f"list that has them swapped) for {len(turned)} of {self.count} images: "
+                f"{_named(turned)}"
             )
 
     def protocol(self) -> dict[str, str]:
@@ -104,11 +117,21 @@ class Agreement:
         wrong = self.sizes | self._odd_copies()
         if wrong:
             lines["wrong sizes"] = f"{_of(wrong, self.count)}, used as listed"
+        if turned := self._turned_maps():
+            lines["wrong maps"] = f"{_of(turned, self.count)}, used as they are"
         if self.masks:
             lines["wrong masks"] = f"{_of(self.masks, self.count)}, used as they are"
         if self.outside:
             lines["boxes outside"] = f"{_of(self.outside, self.count)}, not clipped"
         return lines
+
+    def _image_size(self, index: int) -> tuple[int, int] | None:
+        return self._seen.get(index) or self.reader.annotations[index].size
+
+    def _turned_maps(self) -> dict[int, str]:
+        found = self.maps.found()
+        names = {index: self.reader.annotations[index].image_id for index in found}
+        return {index: f"{name} ({self.maps.describe(index)})" for index, name in names.items()}
 
     def _odd_copies(self) -> dict[int, str]:
         return {

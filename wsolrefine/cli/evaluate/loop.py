@@ -15,6 +15,7 @@ from wsolrefine.cli.console import Problems, progress_bar
 from wsolrefine.cli.evaluate.counts import Counts, Masks, Rule, count_image
 from wsolrefine.cli.evaluate.dataset import Split
 from wsolrefine.cli.evaluate.score_maps import Prediction, Source
+from wsolrefine.cli.files import system_error
 from wsolrefine.cli.images import quiet
 
 MAX_PROBLEMS = 20
@@ -90,13 +91,15 @@ def each_image(
     ):
         for batch in _read(indices, partial(load, split), pool, batch_size):
             loaded = {i: found for i, found in batch.items() if isinstance(found, Tensor)}
-            problems += [(split.image_id(i), str(e)) for i, e in batch.items() if i not in loaded]
+            problems += [
+                (split.image_id(i), _said(e)) for i, e in batch.items() if isinstance(e, Exception)
+            ]
             if not problems:
                 items = predict([split.label(i) for i in loaded], list(loaded.values()))
                 attempts = pool.map(partial(_attempt, _counted, count), loaded, items)
                 for i, found in zip(loaded, attempts, strict=True):
                     if isinstance(found, Exception):
-                        problems.append((split.image_id(i), str(found)))
+                        problems.append((split.image_id(i), _said(found)))
                     elif not problems:
                         yield found
             split.agreement.check()
@@ -105,7 +108,7 @@ def each_image(
                 raise Unusable(problems[:MAX_PROBLEMS], complete=False)
     if problems:
         raise Unusable(problems, complete=True)
-    split.agreement.check_copies()
+    split.agreement.check_all()
 
 
 def _read(
@@ -136,7 +139,12 @@ def _attempt(action: Callable[..., Counted], *arguments: Any) -> Counted | Excep
     try:
         return action(*arguments)
     except Exception as error:  # decoders and the user's preprocessing may raise anything
-        return error if str(error) else ValueError(type(error).__name__)
+        return error
+
+
+def _said(error: Exception) -> str:
+    text = system_error(error) if isinstance(error, OSError) else str(error)
+    return text or type(error).__name__
 
 
 def _count(
@@ -148,8 +156,10 @@ def _count(
         truth = truth._replace(size=reader.size(index))
     if truth.size is not None:
         split.agreement.see_boxes(index, truth.boxes, truth.size)
-    size, masks = prediction.map.shape, None
+    (height, width), masks = prediction.map.shape, None
+    size = height, width
+    split.agreement.see_map(index, size)
     if reader.has_mask(index):
         masks = Masks(reader.mask(index), reader.mask(index, size))
         split.agreement.see_mask(index, masks.stored.shape)
-    return count_image(prediction, truth, masks, rule), (size[0], size[1])
+    return count_image(prediction, truth, masks, rule), size

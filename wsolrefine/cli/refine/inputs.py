@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsolrefine.cli.console import Problems
-from wsolrefine.cli.files import kind_of
+from wsolrefine.cli.files import MISSING, kind_of
 from wsolrefine.cli.journal import Journal
 from wsolrefine.cli.refine.coco import RESULTS
 from wsolrefine.cli.refine.names import Names
@@ -121,10 +121,11 @@ def expand(argument: str, problems: Problems) -> Iterator[tuple[Path, str]]:
     elif glob.has_magic(argument):
         matches = _glob(path)
         if not matches:
-            problems.append((argument, "the pattern matches nothing"))
+            kind = kind_of(path)
+            problems.append((argument, "the pattern matches nothing" if kind == MISSING else kind))
     else:
         matches = []
-        problems.append((argument, "no such file or folder"))
+        problems.append((argument, kind_of(path)))
     seen: set[str] = set()
     for match in matches:
         kind = kind_of(match)

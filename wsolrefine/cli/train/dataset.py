@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any
 
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.files import MISSING, kind_of
-from wsolrefine.cli.options import Dataset
+from wsolrefine.cli.options import Dataset, data_error
 from wsolrefine.data import CUB, ILSVRC, OpenImages, WsolEvaluation
 from wsolrefine.data.folder import ImageFolder
 from wsolrefine.data.reader import Reader
@@ -27,7 +28,9 @@ def open_reader(settings: dict[str, Any]) -> Reader:
     try:
         reader = readers[kind]()
     except (OSError, ValueError) as error:
-        _stop(error)
+        code = 2 if str(error).startswith("split:") else 1  # the option, or else a file
+        folders = {name: Path(settings[name]) for name in ("metadata", "root") if settings[name]}
+        stop(data_error(error, folders), code)
     count = len(reader)
     if count < 2:
         stop(f"--dataset {kind}: expected at least 2 images to train on, got {count}", 1)
@@ -37,16 +40,6 @@ def open_reader(settings: dict[str, Any]) -> Reader:
         got = kind_of(missing)
         stop(f"{missing}: expected an image, got {'no file' if got == MISSING else got}", 1)
     return reader
-
-
-def _stop(error: OSError | ValueError) -> NoReturn:
-    """Stop with the error of a reader, which names its argument or a file."""
-    line = str(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        line = f"{error.filename}: {error.strerror}"
-    name = line.partition(":")[0]
-    option = "--" if name in ("root", "metadata", "split") else ""
-    stop(f"{option}{line}", 2 if name == "split" else 1)
 
 
 def number_of_classes(reader: Reader, classes: int | None) -> int:
