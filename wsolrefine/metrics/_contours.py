@@ -37,7 +37,7 @@ def _component_tree() -> ModuleType | None:
         from wsolrefine.metrics import _max_tree
     except (ImportError, RuntimeError):
         return None
-    return None if config.DISABLE_JIT else _max_tree
+    return None if getattr(config, "DISABLE_JIT", False) else _max_tree
 
 
 def best_ious(
