@@ -10,6 +10,7 @@ from wsolrefine.activation import (
     find_stages,
     gap_cam,
     grad_cam,
+    layer_cam,
 )
 from wsolrefine.functional.affinity import feature_affinity
 from wsolrefine.functional.boxes import box_iou, component_boxes, largest_box, union_box
@@ -62,6 +63,7 @@ __all__ = [
     "gppl",
     "gppl_released",
     "grad_cam",
+    "layer_cam",
     "label_spreading",
     "largest_box",
     "load_classifier",

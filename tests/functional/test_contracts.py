@@ -174,6 +174,34 @@ CASES = [
         )
         for name, shape in (("coarse_to_fine", GRID), ("coarse_to_fine_k", MAPS))
     ),
+    Case(
+        "feature_affinity",
+        lambda *f: W.feature_affinity(list(f), size=(4, 5)),
+        (LAYER, COARSE),
+        ("features[0]", "features[1]"),
+        ("image", "image"),
+        (0, 1),
+    ),
+    *(
+        Case(
+            name,
+            W.label_spreading,
+            (shape, LAYER, (3, 8, 10)),
+            ("cam", "features", "image"),
+            ("map", "image", "image"),
+        )
+        for name, shape in (("label_spreading", GRID), ("label_spreading_k", MAPS))
+    ),
+    *(
+        Case(
+            name,
+            lambda maps, image: W.pamr(maps, image, iterations=2, dilations=(1, 2)),
+            (shape, LAYER),
+            ("maps", "image"),
+            ("map", "image"),
+        )
+        for name, shape in (("pamr", GRID), ("pamr_k", MAPS))
+    ),
     Case("suppress_non_maxima", W.suppress_non_maxima, (GRID,), ("edges",), (None,)),
     Case(
         "pseudo_boundary",

@@ -140,7 +140,11 @@ def test_errors():
     cam, features = torch.rand(2, 4, 4), torch.rand(2, 3, 4, 4)
     for options, error, message in (
         ({"alpha": 1}, ValueError, "alpha: expected a number in [0, 1), got 1"),
-        ({"size": (0, 1)}, ValueError, "size: expected (height, width), two integers >= 1, got (0, 1)"),
+        (
+            {"size": (0, 1)},
+            ValueError,
+            "size: expected (height, width), two integers >= 1, got (0, 1)",
+        ),
     ):
         with pytest.raises(error, match=f"^{re.escape(message)}$"):
             label_spreading(cam, features, **options)

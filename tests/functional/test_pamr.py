@@ -105,7 +105,11 @@ def test_errors():
         ({"iterations": -1}, ValueError, "iterations: expected an integer from 0 to 1000, got -1"),
         ({"dilations": ()}, ValueError, "dilations: expected integers >= 1, got ()"),
         ({"dilations": (0,)}, ValueError, "dilations: expected integers >= 1, got (0,)"),
-        ({"dilations": (1.5,)}, TypeError, "dilations: expected integers >= 1, got one of type float"),
+        (
+            {"dilations": (1.5,)},
+            TypeError,
+            "dilations: expected integers >= 1, got one of type float",
+        ),
     ):
         with pytest.raises(error, match=f"^{re.escape(message)}$"):
             pamr(maps, image, **options)

@@ -121,7 +121,34 @@ CORE = [
             "ignore_index": st.sampled_from([255, 0, 7]),
         },
     ),
-    Function(w.multiply_maps, {"maps": "list: B K H W"}, unit="always", gradient=("maps",)),
+    Function(
+        w.multiply_maps,
+        {"maps": "list: B K H W"},
+        {"powers": st.sampled_from([None, (0.5, 2)])},
+        unit="always",
+        gradient=("maps",),
+    ),
+    Function(
+        w.feature_affinity,
+        {"features": "B C h w"},
+        {"size": st.sampled_from([(1, 1), (3, 5)]), "power": st.sampled_from([1, 3])},
+        ("size",),
+        unit="always",
+        gradient=("features",),
+    ),
+    Function(
+        w.label_spreading,
+        {"cam": "B [K] H W", "features": "B C h w", "image": "B 3 H2 W2"},
+        {"alpha": FRACTION, "size": st.sampled_from([None, (2, 3)])},
+        unit="always",
+        gradient=("cam", "features", "image"),
+    ),
+    Function(
+        w.pamr,
+        {"maps": "B [K] H W"} | IMAGE,
+        {"iterations": st.integers(0, 3), "dilations": st.sampled_from([(1,), [2, 1]])},
+        gradient=("maps", "image"),
+    ),
     Function(
         w.conv_crf,
         {"unary": "B K H W"} | IMAGE,
@@ -208,12 +235,15 @@ FOUND = w.localize(MODEL, torch.rand(1, 3, 16, 16), top=2)
 # Half precision is refused, as the weights have 32 bits.
 WEIGHTED = (torch.float32, torch.float32, torch.float16)
 OF_MODELS = [
-    Function(
-        w.grad_cam,
-        {"activation": "unit: B C h w", "scores": "unit: K C"},
-        prepare=scored,
-        unit="always",
-        dtypes=(torch.float32, torch.float64),
+    *(
+        Function(
+            function,
+            {"activation": "unit: B C h w", "scores": "unit: K C"},
+            prepare=scored,
+            unit="always",
+            dtypes=(torch.float32, torch.float64),
+        )
+        for function in (w.grad_cam, w.layer_cam)
     ),
     Function(
         partial(w.class_activation, MODEL, layers=LAYERS),

@@ -1,6 +1,6 @@
 """What comes from a model: its layers, their outputs, and class activation maps."""
 
-from wsolrefine.activation.cams import gap_cam, grad_cam
+from wsolrefine.activation.cams import gap_cam, grad_cam, layer_cam
 from wsolrefine.activation.forward import ClassActivation, class_activation
 from wsolrefine.activation.hooks import capture
 from wsolrefine.activation.layers import Layers, find_layers, find_stages
@@ -14,4 +14,5 @@ __all__ = [
     "find_stages",
     "gap_cam",
     "grad_cam",
+    "layer_cam",
 ]

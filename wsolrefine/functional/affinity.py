@@ -82,6 +82,6 @@ def _standardized(layer: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def centered_maps(maps: Tensor) -> Tensor:
-    """Subtract the mean over the grid ``(B, C, h, w)``; a channel constant up to rounding is zero."""
+    """Subtract the mean over the grid ``(B, C, h, w)``; what is constant up to rounding is zero."""
     centered = maps - maps.mean((-2, -1), keepdim=True)
-    return centered.where(largest(centered) > rounding(maps), 0.0)
+    return centered.masked_fill(largest(centered) <= rounding(maps), 0.0)  # NaN stays

@@ -18,9 +18,10 @@ def multiply_maps(maps: Sequence[Tensor], *, powers: Sequence[float] | None = No
     """Multiply maps of several layers: only what is strong in all of them remains.
 
     Every map is resized bilinearly (align_corners=False) to the largest grid and raised to its
-    power; the product is min-maxed. With powers it is a weighted geometric mean. SPOL multiplies feature maps inside the network before its classifier; this is the
-    same fusion for finished maps. As there, zero means nothing: the scale of a map does not matter,
-    but its offset does. Min-max a map first (:func:`wsolrefine.minmax`) if its zero has no meaning.
+    power; the product is min-maxed. With powers it is a weighted geometric mean. SPOL multiplies
+    feature maps inside the network before its classifier; this is the same fusion for finished
+    maps. As there, zero means nothing: the scale of a map does not matter, but its offset does.
+    Min-max a map first (:func:`wsolrefine.minmax`) if its zero has no meaning.
 
     Args:
         maps: list of ``(B, H, W)`` or of ``(B, K, H, W)``, each with its own height and width;

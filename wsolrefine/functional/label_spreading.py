@@ -112,7 +112,8 @@ def label_spreading(
 def _spread(affinity: Tensor, scale: Tensor, seeds: Tensor, alpha: float) -> Tensor:
     """Solve ``(I - alpha S) x = seeds`` for S with eigenvalues in [-1, 1].
 
-    Golub and Van Loan, "Matrix Computations", 4th ed., Sec. 11.2.8: the best polynomial of a degree.
+    Golub and Van Loan, "Matrix Computations", 4th ed., Sec. 11.2.8: of all polynomials of a degree,
+    this one has the smallest error.
     The seeds ``(B, K, N)`` are rows, because few columns make a slow product.
     """
     if alpha == 0:

@@ -80,7 +80,7 @@ def pamr(
     values = resize(working(stacked).where(finite[..., None, None], 0.0), size)
 
     at_once = max(1, _BLOCK_VALUES // (8 * len(steps) * size[0] * size[1]))
-    blocks = zip(values.split(at_once), colors.split(at_once), strict=True)
+    blocks = zip(torch.split(values, at_once), torch.split(colors, at_once), strict=True)
     refined = torch.cat([_averaged(some, of, iterations, steps) for some, of in blocks])
     refined = refined.where(finite[..., None, None], 0.0).to(maps.dtype)
     return refined if maps.ndim == 4 else refined[:, 0]

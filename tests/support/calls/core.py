@@ -2,6 +2,7 @@
 
 from math import inf
 
+import numpy as np
 import torch
 
 import wsolrefine as w
@@ -49,6 +50,11 @@ CALLS = [
             "smoothness_std": kinds.positive_or_infinite,
         },
     ),
+    of(
+        w.feature_affinity,
+        {"features": FEATURES, "size": (3, 4)},
+        {"size": kinds.size, "power": kinds.positive},
+    ),
     of(w.fit_gaussian, {"weights": CAM}),
     of(
         w.gaussian_map,
@@ -68,10 +74,31 @@ CALLS = [
             "min_area": Kind(3, inf, legal=kinds.NUMBERS - {"minus one"} | {"infinity", "huge"}),
         },
     ),
+    of(
+        w.label_spreading,
+        {"cam": CAM, "features": FEATURES},
+        {
+            "image": Kind(IMAGE, legal={"None"}),
+            "alpha": Kind(0.25, np.float32(0.25), legal={"zero", "a half"}),
+            "size": kinds.size.or_none(),
+        },
+    ),
     of(w.largest_box, {"mask": MASK}),
     of(w.minmax, {"maps": CAM}),
-    of(w.multiply_maps, {"maps": [CAM, CAM]}),
+    of(
+        w.multiply_maps,
+        {"maps": [CAM, CAM]},
+        {"powers": Kind(None, (1, 0.5), [np.float32(2), 3], legal={"None", "array"}, either={"tensor"})},
+    ),
     of(w.outline, {"mask": MASK.byte()}),
+    of(
+        w.pamr,
+        {"maps": CAM, "image": IMAGE},
+        {
+            "iterations": Kind(3, np.int64(3), legal={"zero", "two"}),
+            "dilations": Kind((2, 1), [1], np.array([2, 1]), legal={"tuple", "list"}),
+        },
+    ),
     of(
         w.pseudo_boundary,
         {"mask_probability": CAM, "image": IMAGE},

@@ -96,10 +96,13 @@ CALLS = [
     ),
     of(w.find_stages, {"model": MODEL, "images": IMAGES}, READING, logits="logits|model"),
     of(w.gap_cam, {"features": FEATURES, "weight": torch.rand(3, 4), "labels": LABEL}),
-    of(
-        w.grad_cam,
-        {"activation": ACTIVATION, "scores": ACTIVATION.mean((2, 3))},
-        {"to_map": Kind(None, lambda maps: maps, legal={"None"}, either={"function", "type"})},
+    *(
+        of(
+            function,
+            {"activation": ACTIVATION, "scores": ACTIVATION.mean((2, 3))},
+            {"to_map": Kind(None, lambda maps: maps, legal={"None"}, either={"function", "type"})},
+        )
+        for function in (w.grad_cam, w.layer_cam)
     ),
     of(w.load_classifier, {}, {"spec": Kind("efficientnet-lite0")}),
     of(
