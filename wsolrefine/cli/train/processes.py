@@ -17,7 +17,7 @@ SIZES = (
     *("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "JSM_NAMESPACE_SIZE"),
     *("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"),
 )
-"""The number of processes. SLURM_NTASKS is left out: a batch script has it, which is one process."""
+"""The number of processes. A batch script, which is one process, has SLURM_NTASKS too."""
 
 TRAINER = "PL_TRAINER_"
 """Start of the variables by which Lightning changes a trainer, such as the number of batches."""
