@@ -16,13 +16,20 @@ import typer
 from wsolrefine import Localizer
 from wsolrefine.cli.console import Problems, list_problems, progress_bar, stop
 from wsolrefine.cli.files import FolderInUse, lock_folder, termination_as_interrupt
+from wsolrefine.cli.hashes import localizer_hash
 from wsolrefine.cli.images import quiet
 from wsolrefine.cli.journal import Journal
 from wsolrefine.cli.options import check_out
 from wsolrefine.cli.refine.batch import Failed, Finished, Loaded, Plan, finish, load
 from wsolrefine.cli.refine.classes import parse_classes
 from wsolrefine.cli.refine.coco import RESULTS, Results
-from wsolrefine.cli.refine.earlier import check_foreign, earlier_results, put_aside, version
+from wsolrefine.cli.refine.earlier import (
+    check_foreign,
+    earlier_results,
+    model_change,
+    put_aside,
+    version,
+)
 from wsolrefine.cli.refine.inputs import Found, find_images
 from wsolrefine.cli.refine.journal import remove_unlisted
 from wsolrefine.cli.refine.summary import summarize
@@ -71,7 +78,13 @@ def run(
             plan = Plan(localizer, parse_classes(settings["classes"], names, number), out)
         except ValueError as error:
             stop(f"--{error}")
-        results.categories = dict(enumerate(names or (f"class {i}" for i in range(number))))
+        categories = dict(enumerate(names or (f"class {i}" for i in range(number))))
+        hashed = localizer_hash(localizer)
+        if changed := model_change(results, categories, hashed):
+            if not overwrite:
+                stop(changed)
+            results, outdated = Results(out, settings), results
+        results.categories, results.model = categories, hashed
         try:
             out.mkdir(parents=True, exist_ok=True)
             with lock_folder(out), termination_as_interrupt():
@@ -96,9 +109,7 @@ def run(
                 except (RuntimeError, TypeError, ValueError) as error:
                     problems.append((plan.localizer.title, str(error)))
                 finally:
-                    remove_unlisted(journal, results.files())  # first: the disk may be full
-                    results.write()
-                    journal.clear()
+                    _save(results, journal)
         except FolderInUse:
             stop(f"another run is writing to {out}: wait for it, or choose another --out", 1)
         except OSError as error:
@@ -171,7 +182,7 @@ def _work(
             for outcome in [*failed, *(finish(plan, good, pool) if good else ())]:
                 name = outcome.found.name
                 if isinstance(outcome, Finished):
-                    results.add(name, outcome.found.path, *outcome[1:])
+                    results.add(name, *outcome[1:])
                     finished.append(name)
                 else:
                     problems.append((str(outcome.found.path), outcome.reason))
@@ -179,6 +190,15 @@ def _work(
                         results.delete(name)
             advance(len(batch))
             if time.monotonic() - saved > SAVE_EVERY:
-                results.write()
-                journal.clear()
+                _save(results, journal)
                 saved = time.monotonic()
+
+
+def _save(results: Results, journal: Journal) -> None:
+    """Write the results file; the journal ends once no result is there that the file does not list.
+
+    An image that has changed may have other classes now, and so results of other names than before.
+    """
+    remove_unlisted(journal, results.files())  # first: the disk may be full
+    results.write()
+    journal.clear()
