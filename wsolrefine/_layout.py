@@ -164,7 +164,7 @@ def _per_head(channels: int, height: int, width: int, cam: Grid) -> str | None:
         joined = [cells * scale**2 for scale in (1, 2, 4, 8)]
         if axis == 0 and count in _WINDOWS and channels * count in joined:
             return f"{count} tokens for each of {channels} windows"
-    attention = height == width and channels in _HEADS and 0 <= height - cells <= 16
+    attention = height == width and channels in _HEADS and height - cells in _PREFIXES
     if attention and not any(_padded(height, stride) == cam for stride in _USUAL_STRIDES):
         return f"attention between {height} tokens for each of {channels} heads"
     return None
