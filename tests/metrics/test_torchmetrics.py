@@ -429,7 +429,9 @@ def test_counts_are_merged_only_with_those_of_the_same_settings(name):
     other.update(*batches[1])
     different.update(*batches[1])
     for wrong in (different, different.metric_state):
-        with pytest.raises(ValueError, match=r"^incoming_state.*: expected a metric of the same class"):
+        with pytest.raises(
+            ValueError, match=r"^incoming_state.*: expected a metric of the same class"
+        ):
             one.merge_state(wrong)
     for wrong in ({}, {"settings": one.settings}):
         with pytest.raises(ValueError, match=r"^incoming_state: expected states settings, "):

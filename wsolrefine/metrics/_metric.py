@@ -134,7 +134,9 @@ class CountMetric(Metric, Generic[Details]):
             if not isinstance(default, Tensor):
                 continue
             if not isinstance(state, Tensor):
-                raise TypeError(f"{name}[{prefix + key!r}]: expected a tensor, got {kind_of(state)}")
+                raise TypeError(
+                    f"{name}[{prefix + key!r}]: expected a tensor, got {kind_of(state)}"
+                )
             if state.dtype != default.dtype:
                 raise TypeError(
                     f"{name}[{prefix + key!r}]: expected dtype {default.dtype}, got {state.dtype}"

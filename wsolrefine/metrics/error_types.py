@@ -104,7 +104,7 @@ def localization_errors(
 
     """
     inclusive = check_flag("inclusive", inclusive)
-    true = checked_predictions(boxes, labels, target_boxes, target_labels, "B")
+    true = checked_predictions(boxes, labels, target_boxes, target_labels, "B", inclusive)
     iou, of_predicted, of_true = (
         ratio[:, 0] for ratio in overlaps(boxes[:, None], true, inclusive)
     )

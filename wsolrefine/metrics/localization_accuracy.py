@@ -85,7 +85,7 @@ def localization_hits(
 
     """
     hit, iou, inclusive = _checked_rule(hit, iou, inclusive)
-    true = checked_predictions(boxes, labels, target_boxes, target_labels, "B k")
+    true = checked_predictions(boxes, labels, target_boxes, target_labels, "B k", inclusive)
     if gt_known_boxes is not None:
         check_corners("gt_known_boxes", gt_known_boxes, f"{len(boxes)} 4")
 
