@@ -83,7 +83,9 @@ class CountMetric(Metric, Generic[Details]):
         # torchmetrics puts the earlier counts aside meanwhile, and does not bring them back then.
         before = dict(vars(self))
         try:
-            return super().forward(*args, **kwargs)
+            result = super().forward(*args, **kwargs)
+            self._check_counts()
+            return result
         except BaseException:
             vars(self).update(before)
             raise
@@ -113,7 +115,13 @@ class CountMetric(Metric, Generic[Details]):
         else:
             expected = "incoming_state: expected a metric or a dict of its states"
             raise TypeError(f"{expected}, got {kind_of(incoming_state)}")
-        super().merge_state(incoming_state)
+        before = dict(vars(self))
+        try:
+            super().merge_state(incoming_state)
+            self._check_counts()
+        except BaseException:
+            vars(self).update(before)
+            raise
         self._computed = None  # torchmetrics would return the result from before
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
@@ -157,6 +165,9 @@ class CountMetric(Metric, Generic[Details]):
         return self
 
     _result: type[Details]
+
+    def _check_counts(self) -> None:
+        """Raise if the counts cannot be those of one evaluation."""
 
     def _details(self) -> Details:
         """Return the result of the states as they are."""

@@ -99,7 +99,8 @@ def _check_pixels(name: str, boxes: Tensor, inclusive: bool, fractions: bool) ->
     if fractions:
         empty = (high <= low).any(1)
     elif inclusive:
-        empty = (high.floor() < low.ceil()).any(1) | (high < 0).any(1)
+        parts = ((boxes >= 0) & (boxes <= 1)).all(1) & (boxes % 1 != 0).any(1)
+        empty = (high.floor() < low.ceil()).any(1) | (high < 0).any(1) | parts
     else:
         empty = (high - low < 1).any(1) | (high <= 0).any(1)
     if bool(empty.any()):

@@ -86,8 +86,8 @@ def localization_errors(
     Raises:
         TypeError: boxes are not real numbers, labels are not integers, or ``inclusive`` is not a
             boolean.
-        ValueError: shapes disagree, a box has its corners reversed, a true box is not finite, or a
-            class is negative.
+        ValueError: shapes disagree, a box has its corners reversed, a true box is not finite or
+            has no pixel, or a class is negative.
 
     Example:
         >>> import torch
