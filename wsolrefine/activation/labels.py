@@ -53,8 +53,8 @@ def choose_labels(logits: Tensor, labels: Tensor | int | None, top: int) -> Tens
     check_classes("labels", labels, number, f"class indices from 0 to {number - 1}")
     if _is_one_hot(labels, number):
         raise ValueError(
-            f"labels: expected class indices, (B,) or (B, K), got {tuple(labels.shape)} of 0 and 1, "
-            "which looks like one-hot labels: use labels.argmax(1)"
+            f"labels: expected class indices, (B,) or (B, K), got {tuple(labels.shape)} of 0 and 1,"
+            " which looks like one-hot labels: use labels.argmax(1)"
         )
     return labels[:, None] if labels.ndim == 1 else labels
 

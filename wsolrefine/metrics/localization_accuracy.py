@@ -153,6 +153,7 @@ class LocalizationAccuracy(CountMetric[LocalizationRates]):
 
     hits: Tensor
     total: Tensor
+    ranks: Tensor
     _result = LocalizationRates
 
     def __init__(
