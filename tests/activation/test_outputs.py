@@ -196,3 +196,77 @@ def test_features_of_a_network_without_a_head_are_not_taken_for_logits():
     with pytest.raises(ValueError, match=r"^model: expected a classifier, got one of 0 classes"):
         find_layers(model, IMAGES)
     assert find_layers(model, IMAGES, logits=lambda output: output).cam == "0"
+
+
+class Headless(nn.Module):
+    """As timm makes one: 0 classes, and the place of the head is kept."""
+
+    num_classes = 0
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1))
+        self.fc = nn.Identity()
+
+    def forward(self, x):
+        return self.fc(self.body(x).mean((2, 3)))
+
+
+class Around(nn.Module):
+    """A network and what becomes of its output."""
+
+    def __init__(self, wrap, model=None):
+        super().__init__()
+        self.model, self.wrap = model or Headless(), wrap
+        self.prototypes = nn.Parameter(torch.randn(4, 16))
+
+    def forward(self, x):
+        features = self.model(x)
+        cosine = nn.functional.normalize(features) @ nn.functional.normalize(self.prototypes).mT
+        return self.wrap(features, cosine)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Headless(),
+        nn.DataParallel(Headless()),
+        nn.Sequential(nn.Identity(), Headless()),
+        nn.Sequential(Headless(), nn.Dropout()),
+        nn.Sequential(nn.Sequential(nn.Sequential(Headless()))),
+        Around(lambda features, cosine: {"out": features}),
+        Around(lambda features, cosine: Plain(None, features)),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+@pytest.mark.parametrize("function", [find_layers, class_activation, find_stages])
+def test_features_of_a_network_without_a_head_are_refused_within_any_wrapper(model, function):
+    message = r"^model: expected a classifier, got one of 0 classes .*; give it a head"
+    with pytest.raises(ValueError, match=message):
+        function(model.eval(), IMAGES)
+
+
+def with_head(*before):
+    model = Headless()
+    model.fc = nn.Sequential(*before, nn.Linear(16, 4)) if before else nn.Linear(16, 4)
+    return model
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        with_head(),
+        with_head(nn.Dropout()),
+        with_head(nn.Linear(16, 16), nn.ReLU()),
+        nn.DataParallel(with_head()),
+        nn.Sequential(nn.Identity(), with_head()),
+        nn.Sequential(Headless(), nn.Linear(16, 4)),
+        Around(lambda features, cosine: cosine),
+        Around(lambda features, cosine: (features, cosine)),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_head_makes_a_network_of_0_classes_a_classifier(model):
+    model.eval()
+    assert find_layers(model, IMAGES).cam
+    assert class_activation(model, IMAGES).logits.shape == (2, 4)

@@ -16,7 +16,7 @@ from wsolrefine.activation.cams import gap_cam, grad_cam
 from wsolrefine.activation.closest import closest
 from wsolrefine.activation.finite import check_weights, has_nan
 from wsolrefine.activation.gradient import GraphStart, check_differentiable
-from wsolrefine.activation.heads import Heads
+from wsolrefine.activation.heads import Heads, classes_of
 from wsolrefine.activation.hooks import (
     Hook,
     evaluation,
@@ -29,7 +29,7 @@ from wsolrefine.activation.hooks import (
 from wsolrefine.activation.labels import as_labels, choose_labels
 from wsolrefine.activation.layers import Layers, find_layers
 from wsolrefine.activation.layout import laid_out, lay_out
-from wsolrefine.activation.outputs import Logits, classes_of, logits_of
+from wsolrefine.activation.outputs import Logits, logits_of
 from wsolrefine.functional._numeric import working
 from wsolrefine.functional.tokens import tokens_to_map
 

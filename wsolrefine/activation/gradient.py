@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine.activation.calling import call_model
-from wsolrefine.activation.heads import Heads
+from wsolrefine.activation.heads import Heads, classes_of
 from wsolrefine.activation.hooks import Hook, capture, hooked, output_tensor
-from wsolrefine.activation.outputs import classes_of, logits_of
+from wsolrefine.activation.outputs import logits_of
 from wsolrefine.activation.probe import Probe
 from wsolrefine.activation.stages import Stages
 

@@ -1,4 +1,7 @@
-"""The linear layers of a forward pass that return vectors: one of them makes the logits."""
+"""The linear layers of a forward pass that return vectors: one of them makes the logits.
+
+And the networks without a head within a model, whose vectors are features.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,13 @@ class Heads:
 
     def __init__(self, model: nn.Module) -> None:
         self.found: list[Head] = []
+        self._features: list[Tensor] = []
         self.hooks = [
             (name, self._note(name))
             for name, module in model.named_modules()
             if name and isinstance(module, (nn.Linear, nn.Conv2d))
         ]
+        self.hooks += [(name, self._note_features) for name in _headless(model)]
 
     def last(self, tensor: Tensor) -> int | None:
         """Return the position of the last layer that returned these values."""
@@ -44,6 +49,15 @@ class Heads:
         """Return whether the layer at a position read these values."""
         return at is not None and _same(self.found[at].source, tensor)
 
+    def is_features(self, tensor: Tensor) -> bool:
+        """Return whether these are values of a network without a head, and of no linear layer."""
+        return any(_same(one, tensor) for one in self._features) and self.last(tensor) is None
+
+    def _note_features(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        result = first_tensor(output)
+        if result is not None and _is_vector(result):
+            self._features.append(result.detach().flatten(1).clone())
+
     def _note(self, name: str) -> Hook:
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             source, result = first_input(args, kwargs), first_tensor(output)
@@ -54,6 +68,27 @@ class Heads:
             self.found.append(Head(name, module, source, result))
 
         return hook
+
+
+def classes_of(model: nn.Module) -> int | None:
+    """Return how many classes a model says it has: timm's and transformers' attributes."""
+    number = getattr(model, "num_classes", None)
+    if number is None:
+        number = getattr(getattr(model, "config", None), "num_labels", None)
+    return number if isinstance(number, int) and number >= 0 else None
+
+
+def _headless(model: nn.Module) -> list[str]:
+    """Return the names of the networks of 0 classes within a model, without what they consist of.
+
+    Parts of one have its configuration in transformers, and may be a head that was added to it.
+    """
+    found: list[str] = []
+    for name, module in model.named_modules():
+        inside = any(name.startswith(f"{other}.") for other in found)
+        if name and not inside and classes_of(module) == 0:
+            found.append(name)
+    return found
 
 
 def linear_heads(passes: Sequence[Heads], logits: Tensor) -> dict[str, Tensor]:

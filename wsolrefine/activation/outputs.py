@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from wsolrefine.activation.heads import Heads
 
@@ -29,22 +29,35 @@ def logits_of(
         logits: how to read them; None: what is called ``logits``, else the only tensor that can be
             logits, else the one that the model itself tells apart.
         heads: linear layers that returned vectors in the same forward pass.
-        classes: number of classes that the model names, 0 if it has no head; None: not named.
+        classes: number of classes that the model names, 0 if it was made without a head; None: not
+            named.
 
     """
     if logits is not None:
         return _chosen(output, batch, logits)
-    if classes == 0:  # timm's form of a network without a head, whose features are a vector too
-        raise ValueError(
-            "model: expected a classifier, got one of 0 classes that returns "
-            f"{_shown(output, batch)}; give it a head, or choose with logits="
-        )
     named = _field(output, "logits")
     if named is not None:
         scores = {name: _scores(t, batch) for name, t in _tensors(named, "logits")}
     else:
         scores = {name: _scores(t, batch) for name, t in _tensors(output, "output")}
-    fitting = {name: tensor for name, tensor in scores.items() if tensor is not None}
+    # The features of timm's networks without a head are a vector too. One that was given a head
+    # afterwards may still say that it has 0 classes.
+    features = {
+        name
+        for name, tensor in scores.items()
+        if (classes == 0 and (tensor is None or heads.last(tensor) is None))
+        or (tensor is not None and heads.is_features(tensor))
+    }
+    if len(features) == len(scores) > 0:
+        raise ValueError(
+            "model: expected a classifier, got one of 0 classes that returns "
+            f"{_shown(output, batch)}; give it a head, or choose with logits="
+        )
+    fitting = {
+        name: tensor
+        for name, tensor in scores.items()
+        if tensor is not None and name not in features
+    }
     if len(fitting) == 1:
         return next(iter(fitting.values()))
     if not fitting:
@@ -57,14 +70,6 @@ def logits_of(
             "a name, an index or a function of the output"
         )
     return fitting[name]
-
-
-def classes_of(model: nn.Module) -> int | None:
-    """Return how many classes a model says it has: timm's and transformers' attributes."""
-    number = getattr(model, "num_classes", None)
-    if number is None:
-        number = getattr(getattr(model, "config", None), "num_labels", None)
-    return number if isinstance(number, int) and number >= 0 else None
 
 
 def _chosen(output: Any, batch: int, logits: Logits) -> Tensor:
