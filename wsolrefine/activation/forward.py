@@ -19,7 +19,6 @@ from wsolrefine.activation.gradient import GraphStart, check_differentiable
 from wsolrefine.activation.heads import Heads
 from wsolrefine.activation.hooks import (
     Hook,
-    evaluation,
     first_input,
     first_tensor,
     hooked,
@@ -29,6 +28,7 @@ from wsolrefine.activation.hooks import (
 from wsolrefine.activation.labels import as_labels, choose_labels
 from wsolrefine.activation.layers import Layers, find_layers
 from wsolrefine.activation.layout import laid_out, lay_out
+from wsolrefine.activation.modes import evaluation
 from wsolrefine.activation.outputs import Logits, classes_of, logits_of
 from wsolrefine.functional._numeric import working
 from wsolrefine.functional.tokens import tokens_to_map

@@ -12,7 +12,8 @@ from wsolrefine._check import check_tensors, check_values
 from wsolrefine._options import check_call, check_function, check_logits
 from wsolrefine.activation.calling import Call
 from wsolrefine.activation.gradient import last_with_gradient
-from wsolrefine.activation.hooks import evaluation
+from wsolrefine.activation.modes import evaluation
+from wsolrefine.activation.hooks import check_one_thread
 from wsolrefine.activation.layout import reader
 from wsolrefine.activation.names import check_maps, check_names
 from wsolrefine.activation.outputs import Logits
@@ -181,6 +182,7 @@ def _probed(
     check_function("to_map", to_map)
     check_logits(logits)
     check_call(call)
+    check_one_thread(model)
     read = reader((images.shape[-2], images.shape[-1]), to_map)
     probe = Probe(model, images, read, logits=logits, call=call)
     stages = Stages(model, probe.outputs.values(), probe.grids)
