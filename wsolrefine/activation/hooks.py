@@ -22,8 +22,8 @@ def capture(model: nn.Module, *layers: str) -> Iterator[dict[str, Tensor]]:
     The hooks are removed after the block, even if the model raises. Of a tuple, list or mapping the
     first tensor is kept, of a layer that runs twice the last output. The tensors are the ones that
     the model computed, neither copied nor detached: a later in-place operation changes them. A
-    compiled model runs uncompiled inside the block (torch >= 2.6). Only forward passes of the thread
-    that entered the block are seen.
+    compiled model runs uncompiled inside the block (torch >= 2.6). Only forward passes of the
+    thread that entered the block are seen.
 
     Args:
         model: any module.
@@ -34,8 +34,8 @@ def capture(model: nn.Module, *layers: str) -> Iterator[dict[str, Tensor]]:
 
     Raises:
         TypeError: an output of one of the layers contains no tensor.
-        ValueError: there is no layer of that name, or a ``DataParallel`` of several devices would run
-            the layers in threads of its own: capture layers of its ``.module``.
+        ValueError: there is no layer of that name, or a ``DataParallel`` of several devices would
+            run the layers in threads of its own: capture layers of its ``.module``.
 
     Example:
         >>> import torch

@@ -19,6 +19,7 @@ from wsolrefine.activation.names import check_maps, check_names
 from wsolrefine.activation.outputs import Logits
 from wsolrefine.activation.probe import Probe
 from wsolrefine.activation.stages import Stages
+from wsolrefine.activation.state import unchanged
 from wsolrefine.activation.stem import without_stem
 
 
@@ -46,7 +47,7 @@ def find_layers(
     """Find the layers of a classifier to take features and a CAM from, and check each of them.
 
     The model runs in evaluation mode on noise with the images' height, width and dtype, so that the
-    result depends on these alone; it is left as it was. If it raises on noise, as models do that
+    result depends on these alone; its mode, buffers and attributes are left as they were. If it raises on noise, as models do that
     assert values in [0, 1], the noise gets the range of the images' values. It runs on 18 images:
     two of noise, and the first with one of 4x4 parts changed at a time. They go through a few at a
     time, or one by one if the model takes no more; Grad-CAM takes two or more passes besides. With
@@ -114,7 +115,7 @@ def find_layers(
     """
     check_tensors(images=(images, "B C H W"))
     check_values(images=images)
-    with torch.inference_mode(False), evaluation(model):
+    with torch.inference_mode(False), evaluation(model), unchanged(model):
         if layers is not None:
             layers = check_names(model, layers)
         probe, stages = _probed(model, images, to_map, logits, call)
@@ -167,7 +168,7 @@ def find_stages(
     """
     check_tensors(images=(images, "B C H W"))
     check_values(images=images)
-    with torch.inference_mode(False), evaluation(model):
+    with torch.inference_mode(False), evaluation(model), unchanged(model):
         _, stages = _probed(model, images, to_map, logits, call)
     return tuple(stages.end(size).name for size in reversed(stages.sizes))
 

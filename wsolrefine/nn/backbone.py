@@ -14,6 +14,7 @@ from wsolrefine.activation.calling import Call, call_model
 from wsolrefine.activation.hooks import Hook, hooked, output_tensor, submodule
 from wsolrefine.activation.layout import laid_out
 from wsolrefine.activation.modes import evaluation
+from wsolrefine.activation.state import unchanged
 from wsolrefine.functional._numeric import for_autograd
 
 
@@ -71,7 +72,7 @@ class FeatureList(nn.Module):
         """Return one map ``(B, C, h, w)`` for each layer, in the order of ``layers``."""
         check_tensors(images=(images, "B C H W"))
         if not self._runs:
-            with torch.no_grad(), evaluation(self.model):
+            with torch.no_grad(), evaluation(self.model), unchanged(self.model):
                 self._runs = self._run(images[:1].detach(), {})[1]
         images = for_autograd(images)
         outputs, _ = self._run(images, self._runs)
@@ -128,7 +129,7 @@ def stage_channels(backbone: nn.Module, images: Tensor) -> list[int]:
     """
     check_kind("backbone", backbone, nn.Module, "an nn.Module")
     check_tensors(images=(images, "B C H W"))
-    with torch.no_grad(), evaluation(backbone):
+    with torch.no_grad(), evaluation(backbone), unchanged(backbone):
         maps = backbone(images.new_zeros(1, *images.shape[1:]))
     if not isinstance(maps, (list, tuple)) or not maps:
         raise ValueError(
