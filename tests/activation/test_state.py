@@ -23,6 +23,7 @@ class Stateful(nn.Module):
         self.fc, self.change = nn.Linear(8, 4), change
         self.register_buffer("center", torch.zeros(8))
         self.register_buffer("cached", None)
+        self.register_buffer("table", torch.ones(2))
         self.register_buffer("adjacency", torch.eye(3).to_sparse())
         self.plain, self.runs, self.last, self.seen = torch.ones(8), 0, None, {}
 
@@ -36,6 +37,7 @@ CHANGES = {
     "in place": lambda m, f: m.center.mul_(0.9).add_(f.mean(0)),
     "through data": lambda m, f: m.center.data.add_(f.mean(0)),
     "anew": lambda m, f: setattr(m, "center", 0.9 * m.center + f.mean(0)),
+    "of another shape": lambda m, f: setattr(m.table, "data", f.clone()),
     "plain tensor": lambda m, f: m.plain.add_(1),
     "counter": lambda m, f: setattr(m, "runs", m.runs + 1),
     "filled": lambda m, f: setattr(m, "cached", f),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -14,12 +15,16 @@ from wsolrefine.functional._numeric import working
 
 
 class Head(NamedTuple):
-    """Input ``(B, C)`` and output ``(B, n)`` of a linear layer."""
+    """Input ``(B, C)`` and output ``(B, n)`` of a linear layer.
+
+    ``pixels`` is the size of the last map that a convolution or linear layer returned before it.
+    """
 
     name: str
     module: nn.Module
     source: Tensor
     result: Tensor
+    pixels: int
 
 
 class Heads:
@@ -27,6 +32,7 @@ class Heads:
 
     def __init__(self, model: nn.Module) -> None:
         self.found: list[Head] = []
+        self._pixels = 0
         self.hooks = [
             (name, self._note(name))
             for name, module in model.named_modules()
@@ -44,14 +50,28 @@ class Heads:
         """Return whether the layer at a position read these values."""
         return at is not None and _same(self.found[at].source, tensor)
 
+    def made(self, tensor: Tensor) -> bool:
+        """Return whether a layer returned these values, or some of its columns are these."""
+        return any(_contains(head.result, tensor) for head in self.found)
+
+    def went_on(self, before: int, after: int) -> bool:
+        """Return whether the network went on to a coarser grid between two layers.
+
+        Then the first is an auxiliary head on earlier features, and not one beside the other.
+        """
+        return self.found[before].pixels > self.found[after].pixels > 0 and before < after
+
     def _note(self, name: str) -> Hook:
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             source, result = first_input(args, kwargs), first_tensor(output)
-            if source is None or result is None or not _is_vector(result):
+            if source is None or result is None:
+                return
+            if not _is_vector(result):
+                self._pixels = _pixels(result)
                 return
             # Copies: an in-place operation may follow.
             source, result = source.detach().flatten(1).clone(), result.detach().flatten(1).clone()
-            self.found.append(Head(name, module, source, result))
+            self.found.append(Head(name, module, source, result, self._pixels))
 
         return hook
 
@@ -89,6 +109,18 @@ def _is_linear(module: nn.Module, source: Tensor, result: Tensor) -> bool:
 
 def _is_vector(tensor: Tensor) -> bool:
     return tensor.ndim == 2 or (tensor.ndim == 4 and tensor.shape[2:] == (1, 1))
+
+
+def _pixels(tensor: Tensor) -> int:
+    """Return the size of the grid of a map ``(B, C, h, w)`` or of tokens ``(B, N, C)``."""
+    return prod(tensor.shape[2:] if tensor.ndim == 4 else tensor.shape[1:-1])
+
+
+def _contains(whole: Tensor, part: Tensor) -> bool:
+    """Return whether ``(B, n)`` is some columns of ``(B, m)`` that lie side by side."""
+    width = part.shape[1]
+    starts = range(whole.shape[1] - width + 1)
+    return any(_same(whole[:, start : start + width], part) for start in starts)
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

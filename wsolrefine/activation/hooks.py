@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -146,3 +147,31 @@ def with_tensor(name: str, output: Any, tensor: Tensor) -> Any:
         )
     at = next(index for index, item in enumerate(output) if isinstance(item, Tensor))
     return type(output)([*output[:at], tensor, *output[at + 1 :]])
+
+
+def replaced(output: Any, old: Tensor, new: Tensor) -> Any:
+    """Return a copy of a layer's output with ``new`` wherever it holds the tensor ``old``.
+
+    None if the output is of a kind that cannot be copied.
+    """
+    try:
+        return _copied(output, old, new)
+    except Exception:  # a container whose class asks for other arguments, or that takes no items
+        return None
+
+
+def _copied(value: Any, old: Tensor, new: Tensor) -> Any:
+    if value is old:
+        return new
+    if isinstance(value, Mapping):
+        table: Any = copy.copy(value)
+        for key, item in value.items():
+            table[key] = _copied(item, old, new)
+        for name, item in vars(table).items() if hasattr(table, "__dict__") else ():
+            if item is old:  # an attribute beside the key, as in a ModelOutput
+                setattr(table, name, new)
+        return table
+    if isinstance(value, (tuple, list)):
+        items = [_copied(item, old, new) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return value

@@ -12,9 +12,9 @@ from wsolrefine._check import check_tensors, check_values
 from wsolrefine._options import check_call, check_function, check_logits
 from wsolrefine.activation.calling import Call
 from wsolrefine.activation.gradient import last_with_gradient
-from wsolrefine.activation.modes import evaluation
 from wsolrefine.activation.hooks import check_one_thread
 from wsolrefine.activation.layout import reader
+from wsolrefine.activation.modes import evaluation
 from wsolrefine.activation.names import check_maps, check_names
 from wsolrefine.activation.outputs import Logits
 from wsolrefine.activation.probe import Probe
@@ -47,12 +47,13 @@ def find_layers(
     """Find the layers of a classifier to take features and a CAM from, and check each of them.
 
     The model runs in evaluation mode on noise with the images' height, width and dtype, so that the
-    result depends on these alone; its mode, buffers and attributes are left as they were. If it raises on noise, as models do that
-    assert values in [0, 1], the noise gets the range of the images' values. It runs on 18 images:
-    two of noise, and the first with one of 4x4 parts changed at a time. They go through a few at a
-    time, or one by one if the model takes no more; Grad-CAM takes two or more passes besides. With
-    the statistics of every layer, this takes about three times as long as the 18 images in the
-    model alone (EfficientNet-Lite0, 224x224, on a CPU): call it once for each size.
+    result depends on these alone. Its modes, buffers and attributes are left as they were. If it
+    raises on noise, as models do that assert values in [0, 1], the noise gets the range of the
+    images' values. It runs on 18 images: two of noise, and the first with one of 4x4 parts changed
+    at a time. They go through a few at a time, or one by one if the model takes no more; Grad-CAM
+    takes two or more passes besides. With the statistics of every layer, this takes about three
+    times as long as the 18 images in the model alone (EfficientNet-Lite0, 224x224, on a CPU): call
+    it once for each size.
 
     A layer counts only if its output is a map of the image: it has the image's aspect and at least
     two channels, differs between images, has no border that does not, and changes where the image
@@ -88,7 +89,8 @@ def find_layers(
             the layer is passed over if they do not.
         logits: how to read the model's output: a key or attribute, an index, or a function of it.
             None: what is called ``logits``; else the only tensor that can be logits; else the one
-            that the model's ``num_classes`` or its linear head tells apart.
+            that the model's ``num_classes`` or its linear head tells apart. Of several that come
+            from linear layers, none does, but for auxiliary heads on an earlier, finer grid.
         call: how the model is called, ``(model, images) -> output``; None: ``model(images)``, or by
             keyword if ``forward`` takes images by its only keyword.
 

@@ -47,7 +47,10 @@ class _State:
         for tensor, copy in self.copies:
             if not _equal(tensor.detach(), copy):
                 with torch.inference_mode(tensor.is_inference()), torch.no_grad():
-                    tensor.copy_(copy)
+                    if tensor.shape != copy.shape:
+                        tensor.data = copy
+                    else:
+                        tensor.copy_(copy)
 
 
 def _attributes(module: nn.Module) -> dict[str, Any]:
@@ -57,7 +60,8 @@ def _attributes(module: nn.Module) -> dict[str, Any]:
 
 def _built(module: nn.Module) -> tuple[Any, ...]:
     """Return what tells whether a module has built layers or parameters."""
-    lazy = any(map(is_lazy, (*module._parameters.values(), *module._buffers.values())))
+    tensors: list[Any] = [*module._parameters.values(), *module._buffers.values()]
+    lazy = any(is_lazy(tensor) for tensor in tensors)
     return type(module), lazy, list(module._modules), list(module._parameters)
 
 
