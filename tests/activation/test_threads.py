@@ -114,6 +114,17 @@ def test_layers_that_run_in_threads_of_their_own_are_refused():
         pass
 
 
+def test_a_call_that_runs_the_model_in_another_thread_is_refused():
+    model = seeded(Meeting, True)
+    with ThreadPoolExecutor(1) as pool:
+
+        def call(model, images):
+            return pool.submit(model, images).result()
+
+        with pytest.raises(ValueError, match=r"got none of no layers in this thread$"):
+            find_layers(model, IMAGES[0], call=call)
+
+
 @pytest.mark.parametrize("last", [0, 1])
 def test_the_last_to_end_puts_the_model_back_into_its_mode(last):
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Dropout().eval()).train()

@@ -119,11 +119,18 @@ def _pixels(tensor: Tensor) -> int:
 def _contains(whole: Tensor, part: Tensor) -> bool:
     """Return whether ``(B, n)`` is some columns of ``(B, m)`` that lie side by side."""
     width = part.shape[1]
-    starts = range(whole.shape[1] - width + 1)
+    if whole.dtype != part.dtype or whole.device != part.device or len(whole) != len(part):
+        return False
+    begins = _close(whole, part[:, :1]).all(0)[: max(0, whole.shape[1] - width + 1)]
+    starts = begins.nonzero().flatten().tolist()
     return any(_same(whole[:, start : start + width], part) for start in starts)
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
-    return bool(torch.isclose(one, other.detach(), rtol=0, atol=0, equal_nan=True).all())
+    return bool(_close(one, other).all())
+
+
+def _close(one: Tensor, other: Tensor) -> Tensor:
+    return torch.isclose(one, other.detach(), rtol=0, atol=0, equal_nan=True)

@@ -204,7 +204,9 @@ def _tried(probe: Probe) -> str:
         shown = ", ".join(["B", *map(str, shape[1:])])
         examples.setdefault(why.partition(" (")[0], []).append(f"{name!r} ({shown})")
     listed = [f"{len(names)} {why}, such as {names[0]}" for why, names in examples.items()]
-    return f"{len(probe.faults)} layers: {'; '.join(listed)}" if listed else "no layers"
+    return (
+        f"{len(probe.faults)} layers: {'; '.join(listed)}" if listed else "no layers in this thread"
+    )
 
 
 def _feature_layers(probe: Probe, stages: Stages) -> list[str]:

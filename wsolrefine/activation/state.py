@@ -55,7 +55,9 @@ class _State:
 
 def _attributes(module: nn.Module) -> dict[str, Any]:
     """Return a module's attributes but for its mode, which other threads may set."""
-    return {name: value for name, value in vars(module).items() if name != "training"}
+    attributes = dict(vars(module))
+    del attributes["training"]
+    return attributes
 
 
 def _built(module: nn.Module) -> tuple[Any, ...]:
@@ -67,7 +69,7 @@ def _built(module: nn.Module) -> tuple[Any, ...]:
 
 def _put_back(table: dict[str, Any], before: dict[str, Any]) -> None:
     for name in table.keys() - before.keys() - {"training"}:
-        del table[name]
+        table.pop(name, None)
     # What changed alone: another thread may run the model.
     table.update({name: value for name, value in before.items() if table.get(name) is not value})
 

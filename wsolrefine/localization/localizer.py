@@ -52,8 +52,9 @@ class Localizer(nn.Module):
 
     Several threads may use one localizer, or localizers of one model, at the same time, and each
     gets what it would get alone; the model is back in its own mode when the last one is done. Do
-    not train or change the model meanwhile. A model must run its layers in the thread that calls
-    it: a ``DataParallel`` of several devices is refused, pass its ``.module``.
+    not train or change the model meanwhile, and lock it if it changes itself when it runs. A model
+    must run its layers in the thread that calls it: a ``DataParallel`` of several devices is
+    refused, pass its ``.module``.
 
     Args:
         model: a classifier, images ``(B, 3, H, W)`` to logits ``(B, num_classes)``: any module, or
