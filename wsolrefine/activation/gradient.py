@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import chain
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from wsolrefine.activation.calling import call_model
 from wsolrefine.activation.heads import Heads, classes_of
-from wsolrefine.activation.hooks import Hook, capture, hooked, output_tensor
+from wsolrefine.activation.hooks import Hook, capture, hooked, output_tensor, replaced
 from wsolrefine.activation.outputs import logits_of
 from wsolrefine.activation.probe import Probe
 from wsolrefine.activation.stages import Stages
@@ -31,14 +32,19 @@ class GraphStart:
         def start(module: nn.Module, args: object, kwargs: object, output: object) -> object:
             torch.set_grad_enabled(True)  # the no_grad around the model restores it
             tensor = output_tensor(name, output)
-            if output is not tensor:
-                self.tensor = tensor.requires_grad_()
-                return output
             # The model continues with a copy: unlike a leaf, it may be changed in place.
             self.tensor = tensor.detach().requires_grad_()
-            return self.tensor.clone()
+            copied = replaced(output, tensor, self.tensor.clone())
+            if copied is None:
+                self.tensor = tensor.requires_grad_()
+            return copied  # None keeps the output
 
         return start
+
+
+def is_in_place(error: RuntimeError) -> bool:
+    """Return whether autograd refuses an in-place operation, as on a view of an earlier tensor."""
+    return re.search(r"\bin-?place\b", str(error)) is not None
 
 
 def check_differentiable(model: nn.Module) -> None:
@@ -100,11 +106,16 @@ def _reached(probe: Probe, names: list[str]) -> set[str]:
 def _starts_a_graph(probe: Probe, name: str) -> bool:
     """Return whether the logits depend on what the layer returns, from there on."""
     start = GraphStart()
-    with torch.no_grad(), hooked(probe.model, [(name, start.hook(name))]):
-        score = _logits(probe, probe.noise[: probe.count]).amax()
-    if start.tensor is None or not score.requires_grad:
-        return False
-    (gradient,) = torch.autograd.grad(score, start.tensor, allow_unused=True)
+    try:
+        with torch.no_grad(), hooked(probe.model, [(name, start.hook(name))]):
+            score = _logits(probe, probe.noise[: probe.count]).amax()
+        if start.tensor is None or not score.requires_grad:
+            return False
+        (gradient,) = torch.autograd.grad(score, start.tensor, allow_unused=True)
+    except RuntimeError as error:
+        if is_in_place(error):
+            return False
+        raise
     return _is_seen(probe, gradient)
 
 

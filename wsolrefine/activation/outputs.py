@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from wsolrefine.activation.candidates import distinct, told_apart
 from wsolrefine.activation.heads import Heads
 
 Logits = str | int | Callable[[Any], Tensor]
@@ -58,11 +59,12 @@ def logits_of(
         for name, tensor in scores.items()
         if tensor is not None and name not in features
     }
+    fitting = distinct(fitting)
     if len(fitting) == 1:
         return next(iter(fitting.values()))
     if not fitting:
         raise ValueError(f"model: expected {_FORM}, got {_shown(output, batch)}")
-    name = _told_apart(fitting, heads, classes)
+    name = told_apart(fitting, heads, classes)
     if name is None:
         listed = ", ".join(f"{name} {_shape(tensor, batch)}" for name, tensor in fitting.items())
         raise ValueError(
@@ -93,26 +95,6 @@ def _chosen(output: Any, batch: int, logits: Logits) -> Tensor:
             f"with B={batch}, got {got}"
         )
     return scores
-
-
-def _told_apart(fitting: Mapping[str, Tensor], heads: Heads, classes: int | None) -> str | None:
-    """Return the name of the logits among several tensors that can be; None if that is a guess."""
-    sized = [name for name, tensor in fitting.items() if tensor.shape[1] == classes]
-    if len(sized) == 1:
-        return sized[0]
-    last = {name: heads.last(tensor) for name, tensor in fitting.items()}
-    linear = [name for name, at in last.items() if at is not None]
-    if len(linear) == 1:
-        # Its input may be returned beside it. Of any other vector it is not known what it is: it
-        # may be the logits of a head that is not linear.
-        head, others = linear[0], [t for name, t in fitting.items() if name != linear[0]]
-        return head if all(heads.reads(last[head], other) for other in others) else None
-    # A network with an auxiliary head returns its logits first, and computes them last.
-    first = next(iter(fitting))
-    same = len({tensor.shape for tensor in fitting.values()}) == 1
-    if same and len(linear) == len(fitting):
-        return first if max(linear, key=lambda name: last[name] or 0) == first else None
-    return None
 
 
 def _scores(tensor: Tensor, batch: int) -> Tensor | None:
