@@ -8,12 +8,10 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from wsolrefine.activation.calling import call_model
-from wsolrefine.activation.heads import Heads, classes_of
 from wsolrefine.activation.hooks import Hook, capture, hooked, output_tensor, replaced
-from wsolrefine.activation.outputs import logits_of
 from wsolrefine.activation.probe import Probe
 from wsolrefine.activation.stages import Stages
+from wsolrefine.activation.used import probed_logits
 
 
 class GraphStart:
@@ -94,7 +92,7 @@ def _reached(probe: Probe, names: list[str]) -> set[str]:
     """Return the layers whose maps the logits depend on."""
     images = probe.noise[: probe.count].clone().requires_grad_()
     with torch.enable_grad(), capture(probe.model, *names) as outputs:
-        score = _logits(probe, images).amax()
+        score = probed_logits(probe, images).amax()
     known = [name for name in names if name in outputs and outputs[name].requires_grad]
     if not known or not score.requires_grad:
         return set()
@@ -108,7 +106,7 @@ def _starts_a_graph(probe: Probe, name: str) -> bool:
     start = GraphStart()
     try:
         with torch.no_grad(), hooked(probe.model, [(name, start.hook(name))]):
-            score = _logits(probe, probe.noise[: probe.count]).amax()
+            score = probed_logits(probe, probe.noise[: probe.count]).amax()
         if start.tensor is None or not score.requires_grad:
             return False
         (gradient,) = torch.autograd.grad(score, start.tensor, allow_unused=True)
@@ -117,13 +115,6 @@ def _starts_a_graph(probe: Probe, name: str) -> bool:
             return False
         raise
     return _is_seen(probe, gradient)
-
-
-def _logits(probe: Probe, images: Tensor) -> Tensor:
-    heads = Heads(probe.model)
-    with hooked(probe.model, heads.hooks):
-        output = call_model(probe.model, images, probe.call)
-    return logits_of(output, len(images), probe.how, heads, classes_of(probe.model))
 
 
 def _is_seen(probe: Probe, gradient: Tensor | None) -> bool:
