@@ -56,7 +56,7 @@ class _State:
 def _attributes(module: nn.Module) -> dict[str, Any]:
     """Return a module's attributes but for its mode, which other threads may set."""
     attributes = dict(vars(module))
-    del attributes["training"]
+    attributes.pop("training", None)  # a compiled module has none of its own
     return attributes
 
 
