@@ -19,6 +19,7 @@ _PREFIXES = (0, 1, 2, 4, 5)  # class, distillation and register tokens of the us
 _LEAST_WIDTH = 16  # no usual layer has fewer channels
 _HEADS = range(5, _LEAST_WIDTH)  # more than an image has channels, fewer than a layer
 _MOST_HEADS = 24
+_LEAST_SIDE = 7  # of a usual grid
 _LEAST_CELLS = 49  # of a usual transformer's grid, 7 x 7
 _WINDOWS = (49, 64, 144, 256)  # tokens of a window
 _STRIDES = range(1, 65)
@@ -90,10 +91,10 @@ def _swapped(grid: Grid, cam: Grid) -> bool:
     """Return whether a grid lies across the CAM and would fit it with height and width swapped.
 
     Layers round the longer side of an image to no fewer cells than the shorter one, so two grids of
-    one image never lie across each other. Grids of up to 2 x 2 cells may, with other padding.
+    one image never lie across each other. Very coarse ones may, with other padding.
     """
     across = (grid[0] - grid[1]) * (cam[0] - cam[1]) < 0
-    if not across or max(grid) <= 2 or max(cam) <= 2:
+    if not across or min(*grid, *cam) < _LEAST_SIDE:
         return False
     turned = (grid[1], grid[0])
     return same_image(turned, cam) or _near(turned, cam) or _near(cam, turned)

@@ -24,21 +24,21 @@ def probed_logits(probe: Probe, images: Tensor) -> Tensor:
 
 
 def unused_layers(probe: Probe) -> set[str]:
-    """Return the layers whose output (the last, if they run twice) does not lead to the logits.
+    """Return the layers of which no output leads to the logits; some run more than once.
 
     One pass records the graph of autograd, through which nothing is differentiated. Of what it does
     not record, as under a ``no_grad`` inside the model, nothing is known: it is not returned. If
     the model does not run with autograd, or no map is known to lead to the logits, nothing is.
     """
-    recorded: dict[str, tuple[Node | None, Tensor | None]] = {}
+    recorded: dict[str, list[tuple[Node, Tensor | None]]] = {}
 
     def note(name: str) -> Hook:
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            recorded.pop(name, None)
             tensor = first_tensor(output)
-            if tensor is not None and tensor.requires_grad:
+            if tensor is not None and tensor.grad_fn is not None:
                 # A view gets another node when it is changed in place later.
-                recorded[name] = (tensor.grad_fn, tensor if tensor._is_view() else None)
+                view = tensor if tensor._is_view() else None
+                recorded.setdefault(name, []).append((tensor.grad_fn, view))
 
         return hook
 
@@ -50,9 +50,10 @@ def unused_layers(probe: Probe) -> set[str]:
         return set()
     reached = _reached(logits.grad_fn)
     known = {
-        name: node in reached or (view is not None and view.grad_fn in reached)
-        for name, (node, view) in recorded.items()
-        if node is not None
+        name: any(
+            n in reached or (view is not None and view.grad_fn in reached) for n, view in runs
+        )
+        for name, runs in recorded.items()
     }
     if not any(known.get(name, False) for name in probe.outputs):
         return set()

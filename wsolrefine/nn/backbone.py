@@ -129,7 +129,8 @@ def stage_channels(backbone: nn.Module, images: Tensor) -> list[int]:
     """
     check_kind("backbone", backbone, nn.Module, "an nn.Module")
     check_tensors(images=(images, "B C H W"))
-    with torch.no_grad(), evaluation(backbone), unchanged(backbone):
+    model = backbone.model if isinstance(backbone, FeatureList) else backbone
+    with torch.no_grad(), evaluation(backbone), unchanged(model):
         maps = backbone(images.new_zeros(1, *images.shape[1:]))
     if not isinstance(maps, (list, tuple)) or not maps:
         raise ValueError(
