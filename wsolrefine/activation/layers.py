@@ -54,8 +54,8 @@ def find_layers(
     pixels at the top or left edge, changed at a time. They go through a few at a time, or one by
     one if the model takes no more; a pass with autograd finds what the logits are computed from,
     and Grad-CAM takes two or more besides. With the statistics of every layer, this takes about
-    three times as long as the 20 images in the model alone (EfficientNet-Lite0, 224x224, on a CPU):
-    call it once for each size.
+    twice as long as the 20 images in the model alone (EfficientNet-Lite0, 224x224, on a CPU): call
+    it once for each size.
 
     A layer counts only if its output is a map of the image: it has the image's aspect and at least
     two channels, differs between images, has no border that does not, depends on the pixels at the
