@@ -320,6 +320,18 @@ def test_a_table_of_positions_is_no_layer_of_a_stem():
     assert find_layers(model, IMAGES).features == ("2",)
 
 
+def check_four_stages(make_blocks, side):
+    """Check that each of four blocks, the last of 24 channels, is a stage of the network of them."""
+    model = seeded(
+        lambda: nn.Sequential(
+            *(*make_blocks(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, CLASSES))
+        )
+    )
+    images = torch.rand(1, 3, side, side)
+    assert find_stages(model, images) == ("0", "1", "2", "3")
+    assert find_layers(model, images) == Layers(("1", "2"), "3", "6")
+
+
 class GlobalContextStage(nn.Module):
     """Blocks behind a downsampling that starts with a block of its own, as in GCViT.
 
@@ -342,15 +354,9 @@ class GlobalContextStage(nn.Module):
 
 def test_a_block_that_starts_a_downsampling_is_not_the_end_of_the_stage_before():
     stages = [(8, 12, 2), (12, 16, 1), (16, 24, 0)]
-    model = seeded(
-        lambda: nn.Sequential(
-            *(zoo.BasicBlock(3, 8, 4), *(GlobalContextStage(*stage) for stage in stages)),
-            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, CLASSES)),
-        )
+    check_four_stages(
+        lambda: [zoo.BasicBlock(3, 8, 4), *(GlobalContextStage(*stage) for stage in stages)], 128
     )
-    images = torch.rand(1, 3, 128, 128)
-    assert find_stages(model, images) == ("0", "1", "2", "3")
-    assert find_layers(model, images) == Layers(("1", "2"), "3", "6")
 
 
 class Xception(nn.Module):
@@ -376,15 +382,9 @@ class Xception(nn.Module):
 
 def test_layers_before_the_stride_of_a_block_are_not_the_end_of_the_stage_before():
     blocks = [(8, 12), (12, 16), (16, 24)]
-    model = seeded(
-        lambda: nn.Sequential(
-            *(zoo.conv(3, 8, stride=4), *(Xception(*block) for block in blocks)),
-            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, CLASSES)),
-        )
+    check_four_stages(
+        lambda: [zoo.conv(3, 8, stride=4), *(Xception(*block) for block in blocks)], 96
     )
-    images = torch.rand(1, 3, 96, 96)
-    assert find_stages(model, images) == ("0", "1", "2", "3")
-    assert find_layers(model, images) == Layers(("1", "2"), "3", "6")
 
 
 # Grad-CAM -----------------------------------------------------------------------------------------

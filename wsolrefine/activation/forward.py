@@ -30,7 +30,7 @@ from wsolrefine.activation.layers import Layers, find_layers
 from wsolrefine.activation.layout import laid_out, lay_out
 from wsolrefine.activation.modes import evaluation
 from wsolrefine.activation.outputs import Logits, logits_of
-from wsolrefine.functional._numeric import working
+from wsolrefine.functional._numeric import for_autograd, working
 from wsolrefine.functional.tokens import tokens_to_map
 
 
@@ -117,14 +117,10 @@ def class_activation(
         return laid_out(name, tensor, size, to_map)
 
     with torch.inference_mode(False), evaluation(model):
-        # Inference tensors cannot be part of a graph, but their copies can.
-        images = images.clone() if images.is_inference() else images
         run = _Run(model, images, layers, logits, call)
         if has_nan(run.logits):  # if only of an image, it gets a zero CAM
             check_weights(model)
-        if labels is not None and labels.is_inference():
-            labels = labels.clone()
-        labels = choose_labels(run.logits.detach(), labels, top)
+        labels = for_autograd(choose_labels(run.logits.detach(), labels, top))
         if layers.head is None:
             scores = run.logits.gather(1, labels)
             cam = grad_cam(run.cam, scores, to_map=partial(read, layers.cam))

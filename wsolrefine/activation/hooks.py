@@ -138,15 +138,12 @@ def output_tensor(name: str, output: Any) -> Tensor:
 
 def with_tensor(name: str, output: Any, tensor: Tensor) -> Any:
     """Return a layer's output with ``tensor`` instead of its first tensor, or raise."""
-    if isinstance(output, Tensor):
-        return tensor
-    if type(output) not in (tuple, list):
+    if not isinstance(output, Tensor) and type(output) not in (tuple, list):
         kind = type(output).__name__
         raise TypeError(
             f"layer: expected a tensor, or a tuple or list with one, from {name!r}, got {kind}"
         )
-    at = next(index for index, item in enumerate(output) if isinstance(item, Tensor))
-    return type(output)([*output[:at], tensor, *output[at + 1 :]])
+    return replaced(output, output_tensor(name, output), tensor)
 
 
 def replaced(output: Any, old: Tensor, new: Tensor) -> Any:

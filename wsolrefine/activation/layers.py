@@ -53,8 +53,7 @@ def find_layers(
     images' values. It runs on 20 images: two of noise, and the first with one of 4x4 parts, or the
     pixels at the top or left edge, changed at a time. They go through a few at a time, or one by
     one if the model takes no more; a pass with autograd finds what the logits are computed from,
-    and Grad-CAM takes two or more besides. With the statistics of every layer, this takes about
-    twice as long as the 20 images in the model alone (EfficientNet-Lite0, 224x224, on a CPU): call
+    and Grad-CAM takes two or more besides. The statistics of every layer take their time too: call
     it once for each size.
 
     A layer counts only if its output is a map of the image: it has the image's aspect and at least

@@ -90,9 +90,7 @@ def run(
             with lock_folder(out), termination_as_interrupt():
                 if version(out) != before:
                     raise FolderInUse
-                journal = Journal(out, RESULTS)
-                remove_unlisted(journal, own)
-                journal.clear()
+                journal = _settled(out, own)
                 check_foreign(out, todo, own)
                 if damaged:
                     put_aside(out / RESULTS)
@@ -145,6 +143,14 @@ def batches_of(images: Sequence[Found], todo: Iterable[Found], size: int) -> lis
     return [batch for batch in left if batch]
 
 
+def _settled(out: Path, own: set[str]) -> Journal:
+    """Remove what a killed run has left; return the journal, which is empty then."""
+    journal = Journal(out, RESULTS)
+    remove_unlisted(journal, own)
+    journal.clear()
+    return journal
+
+
 def _clean(out: Path, own: set[str], before: tuple[int, int] | None, problems: Problems) -> None:
     """Remove what a run has left that was killed when all images were done."""
     if before is None:
@@ -152,9 +158,7 @@ def _clean(out: Path, own: set[str], before: tuple[int, int] | None, problems: P
     try:
         with contextlib.suppress(FolderInUse), lock_folder(out):  # in use: left to the other run
             if version(out) == before:
-                journal = Journal(out, RESULTS)
-                remove_unlisted(journal, own)
-                journal.clear()
+                _settled(out, own)
     except OSError as error:
         problems.append((str(out), f"cannot write to it ({error.strerror or error})"))
 
