@@ -2,6 +2,10 @@
 
 import contextlib
 import json
+import os
+import signal
+import threading
+import time
 
 import pytest
 import torch
@@ -67,6 +71,36 @@ def meanwhile(monkeypatch, action):
         return finish(*arguments)
 
     monkeypatch.setattr(loop, "finish", later)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_interrupt_leaves_nothing_that_the_next_run_does_not_know(
+    refine, folder, tmp_path, monkeypatch, sent
+):
+    """The first one comes while results are written; the second while those are waited for."""
+    for name in "cdefgh":
+        picture(folder / f"{name}.png")
+    write = batch._write
+
+    def interrupted(plan, loaded, *found):
+        if loaded.found.name == "a.png":
+            for _ in range(2):
+                os.kill(os.getpid(), sent)
+                time.sleep(0.1)
+        else:
+            time.sleep(0.3)
+        return write(plan, loaded, *found)
+
+    monkeypatch.setattr(batch, "_write", interrupted)
+    refine(code=130)
+    for thread in threading.enumerate():  # as at the end of a process
+        if thread.name.startswith("ThreadPoolExecutor"):
+            thread.join()
+    monkeypatch.setattr(batch, "_write", write)
+    assert "8 refined" in refine()
+    listed = {file for image in content(tmp_path)["images"] for file in image["files"]}
+    found = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.png")}
+    assert found == listed
 
 
 # Images -------------------------------------------------------------------------------------------

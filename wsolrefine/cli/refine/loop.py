@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,12 @@ import typer
 
 from wsolrefine import Localizer
 from wsolrefine.cli.console import Problems, list_problems, progress_bar, stop
-from wsolrefine.cli.files import FolderInUse, lock_folder, termination_as_interrupt
+from wsolrefine.cli.files import (
+    FolderInUse,
+    lock_folder,
+    termination_as_interrupt,
+    uninterrupted,
+)
 from wsolrefine.cli.hashes import localizer_hash
 from wsolrefine.cli.images import quiet
 from wsolrefine.cli.journal import Journal
@@ -87,7 +92,7 @@ def run(
         results.categories, results.model = categories, hashed
         try:
             out.mkdir(parents=True, exist_ok=True)
-            with lock_folder(out), termination_as_interrupt():
+            with lock_folder(out), termination_as_interrupt(), quiet():
                 if version(out) != before:
                     raise FolderInUse
                 journal = _settled(out, own)
@@ -99,15 +104,18 @@ def run(
                 results.write()  # now, to find out whether the folder is writable
                 if outdated:
                     outdated.delete_all()
+                batches = batches_of(inputs.images, todo, batch_size)
+                pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
                 try:
-                    batches = batches_of(inputs.images, todo, batch_size)
-                    _work(plan, batches, results, journal, problems, finished)
+                    _work(plan, batches, results, journal, problems, finished, pool)
                 except KeyboardInterrupt:
                     code = 130
                 except (RuntimeError, TypeError, ValueError) as error:
                     problems.append((plan.localizer.title, str(error)))
                 finally:
-                    _save(results, journal)
+                    with uninterrupted():  # else the journal stays for the next run
+                        pool.shutdown(cancel_futures=True)
+                        _save(results, journal)
         except FolderInUse:
             stop(f"another run is writing to {out}: wait for it, or choose another --out", 1)
         except OSError as error:
@@ -170,13 +178,10 @@ def _work(
     journal: Journal,
     problems: Problems,
     finished: list[str],
+    pool: Executor,
 ) -> None:
     saved = time.monotonic()
-    with (
-        ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool,
-        quiet(),
-        progress_bar("refining", sum(map(len, batches))) as advance,
-    ):
+    with progress_bar("refining", sum(map(len, batches))) as advance:
         for batch in batches:
             loads = list(pool.map(partial(load, plan), batch))
             good = [loaded for loaded in loads if isinstance(loaded, Loaded)]
