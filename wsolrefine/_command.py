@@ -6,6 +6,7 @@ is not installed. So this module is imported before all others, and itself impor
 has loaded already: that leaves out ``__future__``.
 """
 
+import errno
 import os
 import sys
 
@@ -41,6 +42,28 @@ def forget_working_folder() -> None:
     os.environ["PYTHONSAFEPATH"] = "1"
 
 
+def open_streams() -> None:
+    """Lead standard streams that are closed, or not open for writing, to the null device.
+
+    Else the next file that is opened gets their number, and what a library prints goes into it. A
+    shell script that is started with a closed stream may be such a file itself.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.write(number, b"") if number else os.fstat(number)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                continue
+            null = os.open(os.devnull, os.O_RDWR)
+            if null == number:
+                os.set_inheritable(number, True)
+            else:
+                os.dup2(null, number)
+                os.close(null)
+            if getattr(sys, name) is None:
+                setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+
+
 def stop_at_once(*_: object) -> None:
     """End the process on Ctrl-C: while it starts and ends there is nothing to lose."""
     os.write(2, b"Error: stopped\n")
@@ -48,6 +71,7 @@ def stop_at_once(*_: object) -> None:
 
 
 if is_command():
+    open_streams()
     forget_working_folder()
     import signal
 

@@ -5,7 +5,8 @@ is added, and would be read as a few channels on a grid that no image has. A gri
 same image as the CAM's if both are the image's size divided by a stride, rounded down or up. What
 does not fit the CAM as it is read is refused only if another reading fits: a CAM may be resized to
 a photograph of another shape, or have a stride of its own along each axis. A single cell under a
-larger CAM is always refused: these are features after their pooling, and no map.
+larger CAM is always refused: these are features after their pooling, and no map. So is attention,
+``(B, heads, N, N)`` with 5 to 15 heads: no layer has so few channels at so fine a grid.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ Grid = tuple[int, int]
 
 _PREFIXES = (0, 1, 2, 4, 5)  # class, distillation and register tokens of the usual transformers
 _LEAST_WIDTH = 16  # no usual layer has fewer channels
+_HEADS = range(5, _LEAST_WIDTH)  # more than an image has channels, fewer than a layer
+_MOST_HEADS = 24
+_LEAST_SIDE = 7  # of a usual grid
+_LEAST_CELLS = 49  # of a usual transformer's grid, 7 x 7
+_WINDOWS = (49, 64, 144, 256)  # tokens of a window
 _STRIDES = range(1, 65)
 _USUAL_STRIDES = (1, 2, 4, 8, 16, 32)
 
@@ -41,8 +47,13 @@ def layout_error(shape: Sequence[int], cam: Grid) -> str | None:
         prefix = count - cam[0] * cam[1]
         found = f", num_prefix_tokens={prefix}" if prefix else ""
         return f"{count} tokens: use tokens_to_map(tokens{found}) of tokens (B, N, C)"
+    if _swapped((height, width), cam):
+        return "height and width swapped: use features.mT"
     if not same_image((height, width), cam) and _channels_last((channels, height), width, cam):
         return "channels last: use tokens_to_map(features) or features.permute(0, 3, 1, 2)"
+    heads = _per_head(channels, height, width, cam)
+    if heads is not None:
+        return f"{heads}: use tokens_to_map(tokens) of tokens (B, N, C), with these joined"
     return None
 
 
@@ -74,6 +85,19 @@ def _near(fine: Grid, coarse: Grid) -> bool:
         all(f // stride <= c <= -(-f // stride) for f, c in zip(fine, coarse, strict=True))
         for stride in (*_USUAL_STRIDES, 7)  # 14 over 2
     )
+
+
+def _swapped(grid: Grid, cam: Grid) -> bool:
+    """Return whether a grid lies across the CAM and would fit it with height and width swapped.
+
+    Layers round the longer side of an image to no fewer cells than the shorter one, so two grids of
+    one image never lie across each other. Very coarse ones may, with other padding.
+    """
+    across = (grid[0] - grid[1]) * (cam[0] - cam[1]) < 0
+    if not across or min(*grid, *cam) < _LEAST_SIDE:
+        return False
+    turned = (grid[1], grid[0])
+    return same_image(turned, cam) or _near(turned, cam) or _near(cam, turned)
 
 
 def _channels_last(grid: Grid, channels: int, cam: Grid) -> bool:
@@ -119,3 +143,34 @@ def _tokens(channels: int, height: int, width: int, cam: Grid) -> int | None:
     if long in counts and channels >= _LEAST_WIDTH:
         return long
     return channels if channels in counts and long >= _LEAST_WIDTH else None
+
+
+def _per_head(channels: int, height: int, width: int, cam: Grid) -> str | None:
+    """Return what tokens ``(heads, N, d)``, windows ``(W, N, C)`` or attention are, or None."""
+    cells = cam[0] * cam[1]
+    if cells < _LEAST_CELLS or min(*cam, channels, height, width) < 2:
+        return None
+    distortion = _distortion((height, width), cam)
+    for count, other, axis in ((height, width, 0), (width, height, 1)):
+        if distortion == 1 or other < _LEAST_WIDTH:
+            continue
+        prefix = count - cells
+        # With a prefix, sides that are multiples of the CAM's are rather strides of their own.
+        strides = prefix > 0 and count % cam[axis] == other % cam[1 - axis] == 0
+        usual = prefix in _PREFIXES or (0 <= prefix <= 16 and channels <= _MOST_HEADS)
+        if usual and not strides:
+            return f"{count} tokens for each of {channels} heads"
+        if count < _LEAST_WIDTH and distortion >= 3 and channels - cells in _PREFIXES:
+            return f"{channels} tokens for each of {count} heads"
+        joined = [cells * scale**2 for scale in (1, 2, 4, 8)]
+        if axis == 0 and count in _WINDOWS and channels * count in joined:
+            return f"{count} tokens for each of {channels} windows"
+    attention = height == width and channels in _HEADS and height - cells in _PREFIXES
+    if attention and not any(_padded(height, stride) == cam for stride in _USUAL_STRIDES):
+        return f"attention between {height} tokens for each of {channels} heads"
+    return None
+
+
+def _padded(side: int, stride: int) -> Grid:
+    """Return the grid of a square map after layers with padding."""
+    return -(-side // stride), -(-side // stride)

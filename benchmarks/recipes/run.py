@@ -77,10 +77,9 @@ def results_of(
 
 
 def hidden(split: Split, shown: Tensor) -> Split:
-    """Return the split with boxes that no map can hit where an image does not count."""
-    outside = torch.tensor([[1e6, 1e6, 1e6 + 1, 1e6 + 1]])
+    """Return the split without boxes, which no map can hit, where an image does not count."""
     boxes = [
-        box if keep else outside for box, keep in zip(split.boxes, shown.tolist(), strict=True)
+        box if keep else box[:0] for box, keep in zip(split.boxes, shown.tolist(), strict=True)
     ]
     return split._replace(boxes=boxes)
 

@@ -14,7 +14,7 @@ from tests.support import zoo
 from tests.support.photographs import FOLDER, classifier
 from tests.support.photographs import layers as layers_of_classifier
 from tests.support.zoo import CLASSES, seeded
-from wsolrefine import minmax, scg
+from wsolrefine import Localizer, minmax, scg
 from wsolrefine.activation.cams import gap_cam, grad_cam
 from wsolrefine.activation.forward import class_activation
 from wsolrefine.activation.hooks import capture
@@ -274,6 +274,38 @@ def test_labels_of_one_axis_are_one_class_an_image():
     both = class_activation(model, images, labels=torch.tensor([[4, 1], [2, 1]]))
     assert out.labels.tolist() == [[4], [2]]
     assert_close(out.cam, both.cam[:, :1])
+
+
+@pytest.mark.parametrize("localize", [True, False], ids=["Localizer", "class_activation"])
+def test_one_hot_labels_are_refused_and_classes_of_the_same_shape_are_not(localize):
+    model, images = build("resnet"), pictures()
+
+    def mapped(labels):
+        if localize:
+            return Localizer(model)(images, labels).labels
+        return class_activation(model, images, labels=labels).labels
+
+    classes = torch.tensor([4, 2])
+    one_hot = nn.functional.one_hot(classes, CLASSES)
+    several = one_hot.clone()
+    several[:, 0] = 1
+    for wrong in (one_hot, several, torch.zeros_like(one_hot), torch.ones_like(one_hot)):
+        with pytest.raises(ValueError, match=r"^labels: expected class indices, .* one-hot labels"):
+            mapped(wrong)
+    assert mapped(one_hot.argmax(1)).flatten().tolist() == [4, 2]
+    # A class may be asked for twice, and 0 and 1 alone for fewer columns than there are classes.
+    for right in (torch.arange(CLASSES).expand(2, -1), one_hot[:, :2], 2 * one_hot):
+        assert torch.equal(mapped(right), right)
+
+
+def test_two_classes_may_both_be_asked_for():
+    model = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model.append(nn.Linear(4, 2)).eval()
+    both = torch.tensor([[0, 1], [1, 0]])
+    assert torch.equal(class_activation(model, pictures(), labels=both).labels, both)
+    for wrong in (torch.tensor([[0, 0], [1, 0]]), torch.tensor([[1, 1], [1, 1]])):
+        with pytest.raises(ValueError, match=r"^labels: .* one-hot"):
+            class_activation(model, pictures(), labels=wrong)
 
 
 def test_layers_by_hand():

@@ -153,7 +153,7 @@ def test_ways_to_return_logits(wrap):
 @pytest.mark.parametrize(
     ("wrap", "got"),
     [
-        (lambda x: x.flatten(), r"\(180,\) torch.float32"),
+        (lambda x: x.flatten(), r"\(200,\) torch.float32"),
         (lambda x: x.argmax(1, keepdim=True), r"\(B, 1\) torch.int64"),
         (lambda x: "text", "str"),
     ],

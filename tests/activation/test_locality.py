@@ -128,15 +128,15 @@ def test_a_model_that_takes_a_fixed_number_of_images(takes):
     assert class_activation(seeded(Fixed), images).cam.shape == (takes, 1, 2, 2)
 
 
-def test_it_runs_on_18_images_at_once_and_on_large_ones_in_parts(monkeypatch):
+def test_it_runs_on_20_images_at_once_and_on_large_ones_in_parts(monkeypatch):
     model, runs = seeded(zoo.ResNet), []
     model.register_forward_hook(lambda module, args, output: runs.append(len(args[0])))
     expected = find_layers(model, IMAGES)
-    assert runs == [18]
+    assert runs == [20, 20]  # the second time to see what the logits are computed from
     monkeypatch.setattr("wsolrefine.activation.noise._PIXELS", 5 * 64 * 64)
     runs.clear()
     assert find_layers(model, IMAGES) == expected
-    assert runs == [5, 5, 5, 5]
+    assert runs == [5, 5, 5, 5, 5]
 
 
 def test_layers_of_a_size_are_right_for_the_to_map_of_the_user():
@@ -296,6 +296,69 @@ def test_a_stem_is_left_out_only_beside_many_more_layers():
     assert find_stages(make(8), IMAGES) == ("0", "1", "3")
 
 
+def test_a_table_of_positions_is_no_layer_of_a_stem():
+    """As in Hiera of transformers: the patch embedding and its table are no stage with features."""
+
+    class Embeddings(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patches, self.positions = (
+                zoo.PatchEmbed(4, 12),
+                nn.Parameter(torch.rand(1, 256, 12)),
+            )
+
+        def forward(self, x):
+            return (self.patches(x) + self.positions).mT.unflatten(2, (16, 16))
+
+    model = seeded(
+        lambda: nn.Sequential(
+            *(Embeddings(), zoo.BasicBlock(12, 16, 2)),
+            nn.Sequential(*(zoo.BasicBlock(16, 16, 1) for _ in range(9))),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, CLASSES)),
+        )
+    )
+    assert find_layers(model, IMAGES).features == ("2",)
+
+
+def check_four_stages(make_blocks, side):
+    """Check that each of four blocks, the last of 24 channels, is a stage of the network of them."""
+    model = seeded(
+        lambda: nn.Sequential(
+            *(*make_blocks(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, CLASSES))
+        )
+    )
+    images = torch.rand(1, 3, side, side)
+    assert find_stages(model, images) == ("0", "1", "2", "3")
+    assert find_layers(model, images) == Layers(("1", "2"), "3", "6")
+
+
+class GlobalContextStage(nn.Module):
+    """Blocks behind a downsampling that starts with a block of its own, as in GCViT.
+
+    Queries for all of its windows are made on coarser grids in between.
+    """
+
+    def __init__(self, inside, outside, pools):
+        super().__init__()
+        self.downsample = nn.Sequential(
+            zoo.BasicBlock(inside, inside, 1), zoo.conv(inside, outside, stride=2)
+        )
+        steps = [nn.Sequential(zoo.conv(outside, outside), nn.MaxPool2d(2)) for _ in range(pools)]
+        self.queries = nn.Sequential(zoo.conv(outside, outside), *steps)
+        self.blocks = nn.Sequential(*(zoo.BasicBlock(outside, outside, 1) for _ in range(3)))
+
+    def forward(self, x):
+        x = self.downsample(x)
+        return self.blocks(x + self.queries(x).mean((2, 3), keepdim=True))
+
+
+def test_a_block_that_starts_a_downsampling_is_not_the_end_of_the_stage_before():
+    stages = [(8, 12, 2), (12, 16, 1), (16, 24, 0)]
+    check_four_stages(
+        lambda: [zoo.BasicBlock(3, 8, 4), *(GlobalContextStage(*stage) for stage in stages)], 128
+    )
+
+
 class Xception(nn.Module):
     """A block whose last convolution is the strided one."""
 
@@ -319,15 +382,9 @@ class Xception(nn.Module):
 
 def test_layers_before_the_stride_of_a_block_are_not_the_end_of_the_stage_before():
     blocks = [(8, 12), (12, 16), (16, 24)]
-    model = seeded(
-        lambda: nn.Sequential(
-            *(zoo.conv(3, 8, stride=4), *(Xception(*block) for block in blocks)),
-            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, CLASSES)),
-        )
+    check_four_stages(
+        lambda: [zoo.conv(3, 8, stride=4), *(Xception(*block) for block in blocks)], 96
     )
-    images = torch.rand(1, 3, 96, 96)
-    assert find_stages(model, images) == ("0", "1", "2", "3")
-    assert find_layers(model, images) == Layers(("1", "2"), "3", "6")
 
 
 # Grad-CAM -----------------------------------------------------------------------------------------

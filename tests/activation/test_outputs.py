@@ -144,6 +144,107 @@ def test_logits_that_are_not_there(logits):
         find_layers(model, IMAGES, logits=logits)
 
 
+class Heads(nn.Module):
+    """A classifier with a second head, both of the same features; or of a branch each."""
+
+    def __init__(self, wrap, branches=False, classes=4):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1))
+        self.box, self.scores, self.wrap = nn.Linear(16, 4), nn.Linear(16, classes), wrap
+        self.branches = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(16, 16, 3, 1, 1), nn.ReLU()) if branches else nn.Identity()
+            for _ in range(2)
+        )
+
+    def forward(self, x):
+        one, other = (branch(self.body(x)).mean((2, 3)) for branch in self.branches)
+        box = self.box(one)
+        return self.wrap(box, self.scores(other), self.box(one))
+
+
+@pytest.mark.parametrize("branches", [False, True])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda box, x, again: (box, x),
+        lambda box, x, again: (x, box),
+        lambda box, x, again: (again, x),
+        lambda box, x, again: [x, again],
+        lambda box, x, again: {"species": x, "age": again},
+        lambda box, x, again: {"age": box, "species": x},
+        lambda box, x, again: (box, x.softmax(1)),
+        lambda box, x, again: (x, box, again),
+    ],
+    ids=lambda wrap: "",
+)
+def test_a_second_head_of_the_same_size_is_not_taken_for_the_logits(wrap, branches):
+    for function in (find_layers, find_stages, class_activation):
+        with pytest.raises(ValueError, match=r"got output\[.*\(B, 4\), output\[.*choose with"):
+            function(seeded(Heads, wrap, branches), IMAGES)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda box, x, again: (box, x),
+        lambda box, x, again: (x, again),
+        lambda box, x, again: {"scores": x, "box": box},
+        lambda box, x, again: (x[:, :3], x[:, :2], box),
+        lambda box, x, again: (x[:, :1], x[:, 1:]),  # one layer computes both
+    ],
+    ids=lambda wrap: "",
+)
+def test_a_second_head_of_the_size_of_the_classes_is_not_taken_for_the_logits(wrap):
+    model = seeded(Heads, wrap, classes=5)
+    model.num_classes = 4  # and a background, which it does not count
+    with pytest.raises(ValueError, match=r"^model: expected one output that can be logits"):
+        find_layers(model, IMAGES)
+    model.num_classes = None
+    choose = {"logits": lambda output: output[0] if isinstance(output, tuple) else output["box"]}
+    find_layers(model, IMAGES, **choose)
+
+
+def test_the_number_of_classes_tells_the_head_from_the_embedding_that_it_reads():
+    model = seeded(Wrapped, lambda f, x, early: (early[:, :3], early))
+    model.auxiliary, model.head = nn.Linear(8, 6), nn.Linear(6, 4)
+    model.forward = lambda x: [e := model.auxiliary(model.body[0](x).mean((2, 3))), model.head(e)]
+    model.num_classes = 4
+    assert class_activation(model, IMAGES).logits.shape == (2, 4)
+
+
+def test_the_same_tensor_twice_is_one_candidate():
+    model = seeded(Wrapped, lambda f, x, early: {"out": x, "prediction": x})
+    torch.testing.assert_close(class_activation(model, IMAGES), expected())
+
+
+@pytest.mark.parametrize("batch", [2, 4, 5])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda x: {"logits_per_image": x, "logits_per_text": x.T},
+        lambda x: {"logits_per_text": x.T.contiguous(), "logits_per_image": x},
+        lambda x: ModelOutput(loss=None, logits_per_text=x.T, logits_per_image=x.T.clone().T),
+        lambda x: {"per_text": x.T * (1 + 1e-6), "scores": {"per_image": x}},
+    ],
+    ids=lambda wrap: "",
+)
+def test_scores_per_text_are_not_the_logits_of_as_many_images(wrap, batch):
+    model = seeded(Wrapped, lambda f, x, early: wrap(x))
+    images = IMAGES[:1].repeat(batch, 1, 1, 1) * torch.linspace(0.1, 1, batch)[:, None, None, None]
+    out = class_activation(model, images)
+    plain = class_activation(seeded(Wrapped, lambda f, x, early: x), images)
+    torch.testing.assert_close(out, plain)
+    images[0] = torch.nan
+    assert class_activation(model, images).cam[1:].amax() > 0
+
+
+def test_a_transpose_without_a_name_is_an_error():
+    model = seeded(Wrapped, lambda f, x, early: (x, x.T))
+    layers = find_layers(model, IMAGES)
+    with pytest.raises(ValueError, match="choose with logits="):
+        class_activation(model, IMAGES.repeat(2, 1, 1, 1), layers=layers)
+
+
 # How a model is called ----------------------------------------------------------------------------
 
 
@@ -196,3 +297,77 @@ def test_features_of_a_network_without_a_head_are_not_taken_for_logits():
     with pytest.raises(ValueError, match=r"^model: expected a classifier, got one of 0 classes"):
         find_layers(model, IMAGES)
     assert find_layers(model, IMAGES, logits=lambda output: output).cam == "0"
+
+
+class Headless(nn.Module):
+    """As timm makes one: 0 classes, and the place of the head is kept."""
+
+    num_classes = 0
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1))
+        self.fc = nn.Identity()
+
+    def forward(self, x):
+        return self.fc(self.body(x).mean((2, 3)))
+
+
+class Around(nn.Module):
+    """A network and what becomes of its output."""
+
+    def __init__(self, wrap, model=None):
+        super().__init__()
+        self.model, self.wrap = model or Headless(), wrap
+        self.prototypes = nn.Parameter(torch.randn(4, 16))
+
+    def forward(self, x):
+        features = self.model(x)
+        cosine = nn.functional.normalize(features) @ nn.functional.normalize(self.prototypes).mT
+        return self.wrap(features, cosine)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Headless(),
+        nn.DataParallel(Headless()),
+        nn.Sequential(nn.Identity(), Headless()),
+        nn.Sequential(Headless(), nn.Dropout()),
+        nn.Sequential(nn.Sequential(nn.Sequential(Headless()))),
+        Around(lambda features, cosine: {"out": features}),
+        Around(lambda features, cosine: Plain(None, features)),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+@pytest.mark.parametrize("function", [find_layers, class_activation, find_stages])
+def test_features_of_a_network_without_a_head_are_refused_within_any_wrapper(model, function):
+    message = r"^model: expected a classifier, got one of 0 classes .*; give it a head"
+    with pytest.raises(ValueError, match=message):
+        function(model.eval(), IMAGES)
+
+
+def with_head(*before):
+    model = Headless()
+    model.fc = nn.Sequential(*before, nn.Linear(16, 4)) if before else nn.Linear(16, 4)
+    return model
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        with_head(),
+        with_head(nn.Dropout()),
+        with_head(nn.Linear(16, 16), nn.ReLU()),
+        nn.DataParallel(with_head()),
+        nn.Sequential(nn.Identity(), with_head()),
+        nn.Sequential(Headless(), nn.Linear(16, 4)),
+        Around(lambda features, cosine: cosine),
+        Around(lambda features, cosine: (features, cosine)),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_head_makes_a_network_of_0_classes_a_classifier(model):
+    model.eval()
+    assert find_layers(model, IMAGES).cam
+    assert class_activation(model, IMAGES).logits.shape == (2, 4)

@@ -362,6 +362,81 @@ def test_maps_of_other_sizes_are_right(evaluate, tmp_path, images, maps):
     assert "wrong maps" not in evaluate(*options)[1]["protocol"]
 
 
+def resized(folder, count, image, maps):
+    """Write images of one size, with true boxes of a part of them, and maps of these sizes."""
+    options = write(folder, count, size=image, saved=image)
+    for n in range(count):
+        np.save(folder / f"maps/{n:03}.png.npy", np.ones(maps[n % len(maps)]))
+    return [*options, "--maps", folder / "maps"]
+
+
+@pytest.mark.parametrize(
+    ("image", "map"),
+    [
+        ((48, 64), (1, 1)),
+        ((48, 64), (4, 8)),
+        ((48, 64), (48, 7)),
+        ((375, 500), (14, 14)),
+        ((375, 500), (27, 224)),
+        ((2000, 3000), (7, 7)),
+    ],
+)
+def test_maps_too_coarse_for_boxes_give_no_results(evaluate, tmp_path, image, map):
+    said, _ = evaluate(*resized(tmp_path, 3, image, [map]), code=1)
+    height, width = map
+    assert "maps: expected sides of at least 28 (or 1/8 of those of smaller images)" in said
+    shown = f"000.png ({image[1]} x {image[0]}, map {width} x {height})"
+    assert f"for 3 of 3 images or more: {shown}; " in said
+    assert not (tmp_path / "out/evaluation.json").exists()
+
+
+def test_coarse_maps_are_named_in_the_protocol(evaluate, tmp_path):
+    said, found = evaluate(*resized(tmp_path, 3, (375, 500), [(28, 28), (56, 55), (56, 56)]))
+    line = found["protocol"]["coarse maps"]
+    assert line.startswith("2 of 3 images: 000.png (500 x 375, map 28 x 28); 001.png (500 x 375, ")
+    assert "results differ from those at 224 x 224" in line
+    assert "coarse maps" in said
+
+
+def test_a_single_map_that_is_too_coarse_is_named(evaluate, tmp_path):
+    options = write(tmp_path, 100)
+    np.save(tmp_path / "maps/041.png.npy", np.ones((1, 1)))
+    _, found = evaluate(*options, "--maps", tmp_path / "maps")
+    expected = "1 of 100 images: 041.png (30 x 20, map 1 x 1), "
+    assert found["protocol"]["coarse maps"].startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("image", "map"),
+    [((20, 30), (20, 30)), ((1, 16), (1, 16)), ((28, 28), (7, 7)), ((375, 500), (224, 224))],
+)
+def test_maps_of_small_images_are_not_coarse(evaluate, tmp_path, image, map):
+    truth = miniature.Truth("a.png", 0, image, [(0, 0, 2, 1)])
+    miniature.write_metadata(tmp_path / "lists", [truth])
+    np.save(tmp_path / "a.png.npy", np.ones(map))
+    options = "-d", "wsolevaluation", "--metadata", tmp_path / "lists", "--maps", tmp_path
+    assert "coarse maps" not in evaluate(*options)[1]["protocol"]
+
+
+def test_maps_coarser_than_masks_give_no_results(evaluate, tmp_path):
+    """Where the images are not there, masks say how large they are."""
+    written = miniature.write_openimages(tmp_path / "data")
+    for truth in written.splits["test"]:
+        path = tmp_path / f"maps/{truth.image_id}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.eye(2))
+        (written.root / truth.image_id).unlink()
+    options = "-d", "openimages", "--root", written.root, "--metadata", written.metadata
+    said, _ = evaluate(*options, "--maps", tmp_path / "maps", code=1)
+    assert "maps: expected sides of at least 28" in said
+
+
+def test_a_model_with_a_small_size_gives_no_results(evaluate, tmp_path, monkeypatch):
+    options = write(tmp_path, 3, size=(100, 150), saved=(100, 150))
+    said, _ = evaluate(*options, *named(monkeypatch, None), "--size", 12, code=1)
+    assert "maps: expected sides of at least 28" in said
+
+
 # What is no file ----------------------------------------------------------------------------------
 
 

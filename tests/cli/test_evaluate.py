@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -153,6 +154,31 @@ def test_maps_of_the_other_split_in_a_folder_of_their_own(evaluate, squares, tmp
     assert "no results" in evaluate(*squares, *other, code=1)
     other += ["--threshold-maps", tmp_path / "elsewhere"]
     assert evaluate(*squares, *other)[1]["results"] == with_one_folder
+
+
+@pytest.mark.parametrize("limit", [(), ("--limit", 2)])
+def test_thresholds_are_not_chosen_on_evaluated_images(evaluate, squares, tmp_path, limit):
+    test, val = tmp_path / "lists/test", tmp_path / "lists/val"
+    shutil.copytree(test, tmp_path / "copy")
+    said = evaluate(*squares, "--threshold-from", tmp_path / "copy", *limit, code=2)
+    assert said == (
+        f"Error: --threshold-from: expected other images than those of {test}, got "
+        f"{tmp_path / 'copy'} with 4 of its 4 images: test/0.jpg, ...\n"
+    )
+    for file in val.iterdir():  # a single image of the evaluated split is too much
+        with (test / file.name).open() as lines, file.open("a") as more:
+            more.write(lines.readlines()[-1])
+    said = evaluate(*squares, "--threshold-from", val, *limit, code=2)
+    assert "with 1 of its 4 images: test/3.jpg\n" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("split", "other"), [("test", "all"), ("all", "test"), ("all", "train")])
+def test_thresholds_are_not_chosen_on_a_superset_or_subset(evaluate, tmp_path, split, other):
+    root = miniature.write_cub(tmp_path / "cub").root
+    arguments = "-d", "cub", "--root", root, "--maps", tmp_path, "--split", split
+    said = evaluate(*arguments, "--threshold-from", other, code=2)
+    assert f"expected other images than those of {split}, got {other} with 6 of its" in said
 
 
 # Refusals -----------------------------------------------------------------------------------------
@@ -661,13 +687,13 @@ def build():
 """
 
 
-def photo_lists(folder, labels):
+def photo_lists(folder, labels, place=""):
     """Write lists of four photographs with the boxes drawn by hand and these classes."""
     truth = {}
     for name, label in zip(PHOTOS, labels, strict=True):
         x0, y0, x1, y1 = photographs.BOXES[name]
         with Image.open(photographs.FOLDER / name) as image:
-            truth[name] = label, image.size, [(x0, y0, x1 - 1, y1 - 1)]
+            truth[place + name] = label, image.size, [(x0, y0, x1 - 1, y1 - 1)]
     return write_lists(folder, truth)
 
 
@@ -806,11 +832,17 @@ def test_maps_of_the_predicted_class_on_request(evaluate, own_model):
     assert found["curves"]["box_acc"] == (hits / 4).tolist()
     assert found["results"]["localization"] == {"top1": right[at].item() / 4}
     assert found["protocol"]["class of the map"] == "predicted class"
-    other = photo_lists(lists.parent / "other", labels[::-1])
+    root = arguments[5] = lists.parent / "photographs"
+    root.mkdir()
+    for name in PHOTOS:
+        (root / name).symlink_to(photographs.FOLDER / name)
+    (root / "again").symlink_to(photographs.FOLDER)
+    other = photo_lists(lists.parent / "other", labels[::-1], "again/")
     honest = evaluate(*arguments, "--threshold-from", other)[1]  # same images: the same threshold
     assert honest["results"]["box_acc"] == found["results"]["box_acc"]
     found = evaluate(*arguments)[1]
-    honest = evaluate(*arguments, "--threshold-from", photo_lists(lists.parent / "same", labels))[1]
+    other = photo_lists(lists.parent / "same", labels, "again/")
+    honest = evaluate(*arguments, "--threshold-from", other)[1]
     assert honest["results"] == found["results"]
     arguments[3] = photo_lists(lists.parent / "nine", [0, 1, 2, 8])
     said = evaluate(*arguments, "--labels", "true", code=2)

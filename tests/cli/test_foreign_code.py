@@ -177,7 +177,7 @@ def test_no_library_takes_settings_from_the_working_folder(folder, tmp_path):
         (tmp_path / name).symlink_to(folder / name)
     (tmp_path / "matplotlibrc").write_bytes(b"text.usetex: True\n\xff\xfe")
     (tmp_path / ".numba_config.yaml").write_text("cache_dir: theirs\nnot_known: 1\n")
-    done = _python(["-m", "wsolrefine", *commands("out")[2]], tmp_path)
+    done = _python(["-m", "wsolrefine", *commands("out")[2]], tmp_path, MPLBACKEND="foo")
     assert done.returncode == 0, done.stderr
     assert "numba is not used" in done.stderr
     assert not (tmp_path / "theirs").exists()

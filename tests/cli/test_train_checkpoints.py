@@ -18,7 +18,8 @@ from tests.support.training import (  # noqa: F401
     run_command,
     same,
 )
-from wsolrefine.cli.train.checkpoints import SIGNATURE, digest
+from wsolrefine.cli.hashes import digest
+from wsolrefine.cli.train.checkpoints import SIGNATURE
 from wsolrefine.cli.train.run_folder import write_durably
 
 LAST = "checkpoints/epoch-002.ckpt"

@@ -1,6 +1,7 @@
 """Every option of every command, with a table of wrong values: one line, and no traceback."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 from tests.cli.test_evaluate import save_map, write_lists
 from tests.support import photographs, plots, zoo
 from tests.support.command import invoke
-from wsolrefine.cli import app
+from wsolrefine.cli import app, guard
 
 COMMANDS = typer.main.get_command(app).commands
 MODEL = "tests.cli.test_wrong_values:model"
@@ -106,13 +107,29 @@ def test_an_option_with_a_wrong_value(call, option, tmp_path):
     assert (tmp_path / "file").read_text() == "{}"
 
 
-@pytest.mark.parametrize("columns", ["0", "00", "", "-1", "x"])
-def test_a_terminal_without_a_width_hides_no_error(columns, monkeypatch):
-    monkeypatch.setenv("COLUMNS", columns)
+@pytest.mark.parametrize("name", ["COLUMNS", "LINES", "TERMINAL_WIDTH"])
+@pytest.mark.parametrize("size", ["0", "00", "", "-1", "x", "\u00b2", "9" * 20, "9" * 5000])
+def test_a_terminal_without_a_size_hides_no_error(name, size, monkeypatch):
+    monkeypatch.setenv(name, size)
+    monkeypatch.delitem(sys.modules, "typer.rich_utils", raising=False)  # which reads one at once
     for arguments in (["refine", "missing.png"], ["refine", "--threshold", "x"], ["nothing"]):
         done = run(*arguments)
         assert done.exit_code == 2
         assert "rror" in done.output
+
+
+@pytest.mark.parametrize("backend", [None, "", "foo", "qtagg"])
+def test_commands_draw_to_files_whatever_backend_is_chosen(backend, monkeypatch):
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    if backend is not None:
+        monkeypatch.setenv("MPLBACKEND", backend)
+    seen = []
+    monkeypatch.setattr(
+        guard, "ignore_configuration", lambda: seen.append(os.environ["MPLBACKEND"])
+    )
+    assert run("refine", "missing.png").exit_code == 2
+    assert seen == ["agg"]
+    assert os.environ.get("MPLBACKEND") == backend
 
 
 @pytest.mark.parametrize("value", WRONG)

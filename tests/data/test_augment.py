@@ -180,3 +180,44 @@ def test_folders_that_are_no_data_set(tmp_path):
     save(tmp_path / "stray.png")
     with pytest.raises(ValueError, match=r"one subfolder per class, got stray.png in .* itself"):
         ImageFolder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "again"),
+    [
+        ("wren", "jay", "wren/1.png"),
+        ("wren/more", "../jay", "wren/more/1.png"),
+        ("wren/2.png", "../jay/1.png", "wren/2.png"),
+        ("wren", "..", "wren/photos/jay/1.png"),
+    ],
+)
+def test_a_file_in_two_classes_is_refused(tmp_path, link, target, again):
+    root = tmp_path / "photos"
+    save(root / "jay/1.png")
+    if link != "wren":
+        save(root / "wren/0.png")
+    (root / link).symlink_to(target)
+    with pytest.raises(ValueError, match="expected an image of one class") as caught:
+        ImageFolder(root)
+    said = f"{root / again}: expected an image of one class, got the file of {root / 'jay/1.png'}"
+    assert str(caught.value) == f"{said} again"
+
+
+def test_a_hard_link_in_another_class_is_refused(tmp_path):
+    save(tmp_path / "jay/1.png")
+    (tmp_path / "wren").mkdir()
+    (tmp_path / "wren/2.png").hardlink_to(tmp_path / "jay/1.png")
+    with pytest.raises(ValueError, match=r"wren/2\.png: expected an image of one class"):
+        ImageFolder(tmp_path)
+
+
+def test_links_to_images_elsewhere_are_images(tmp_path):
+    for name in ("1.png", "2.png"):
+        save(tmp_path / "pool" / name)
+    for place, name in (("jay", "1.png"), ("jay/again", "1.png"), ("wren", "2.png")):
+        (tmp_path / "photos" / place).mkdir(parents=True)
+        (tmp_path / "photos" / place / name).symlink_to(tmp_path / "pool" / name)
+    found = [
+        (found.image_id, found.label) for found in ImageFolder(tmp_path / "photos").annotations
+    ]
+    assert found == [("jay/1.png", 0), ("jay/again/1.png", 0), ("wren/2.png", 1)]

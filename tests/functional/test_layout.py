@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from wsolrefine import scg, scg_released, sem, tokens_to_map
@@ -27,12 +27,18 @@ def grid(image, stride, rounding):
     st.data(), SIDES, SIDES, STRIDES, STRIDES, st.sampled_from([*ROUND]), st.sampled_from([*ROUND])
 )
 def test_grids_of_one_image_are_never_refused(data, height, width, fine, coarse, first, second):
-    """Whatever the number of channels: also one that is a side or the number of cells."""
+    """Whatever the number of channels: also one that is a side or the number of cells.
+
+    But for the shape of attention, which would be a layer of less than 16 channels and a grid of as
+    many rows and columns as the CAM has cells.
+    """
     features = grid((height, width), fine, first)
     cam = grid((height, width), coarse, second)
     sides = [*features, *cam, cam[0] * cam[1], cam[0] * cam[1] + 1]
     usual = [2, 3, 8, 16, 24, 40, 64, 96, 112, 192, 384, 768, 2048]
     channels = data.draw(st.sampled_from([*sides, *usual]))
+    found = features[0] - cam[0] * cam[1]
+    assume(not (5 <= channels <= 15 and features[0] == features[1] and 0 <= found <= 16))
     assert layout_error((2, channels, *features), cam) is None
 
 
@@ -148,3 +154,75 @@ def test_tokens_of_the_usual_transformers_are_refused(prefix, channels):
         with pytest.raises(ValueError, match=rf"^features: expected .*{name}"):
             scg(cam, wrong)
     assert scg(cam, tokens_to_map(tokens, num_prefix_tokens=prefix)).shape == (2, 14, 14)
+
+
+@given(SIDES, SIDES, STRIDES, STRIDES, st.sampled_from([*ROUND]), st.integers(1, 2048))
+def test_height_and_width_swapped_are_refused(height, width, fine, coarse, rounding, channels):
+    """Where the grids are not square, have 7 cells a side, and one is a multiple of the other."""
+    features = grid((height, width), fine, rounding)
+    cam = grid((height, width), coarse, rounding)
+    assume(features[0] != features[1] and cam[0] != cam[1])
+    assume(min(*features, *cam) >= 7 and same_image(features, cam))
+    turned = (features[1], features[0])
+    found = layout_error((2, max(channels, 25), *turned), cam)
+    assert found is not None
+    assert layout_error((2, max(channels, 25), *features), cam) is None
+
+
+@pytest.mark.parametrize(
+    ("cam", "features"),
+    [
+        ((14, 28), (28, 14)),
+        ((14, 20), (20, 14)),
+        ((7, 12), (24, 14)),
+        ((28, 40), (20, 14)),
+        ((40, 28), (14, 20)),
+        ((375, 500), (16, 12)),
+    ],
+)
+@pytest.mark.parametrize("function", [scg, scg_released, sem])
+def test_the_message_names_the_transposed_features(function, cam, features):
+    wrong = torch.rand(2, 64, *features)
+    with pytest.raises(ValueError, match=r"height and width swapped: use features.mT$"):
+        function(torch.rand(2, *cam), wrong)
+    assert layout_error(tuple(wrong.mT.shape), cam) is None
+
+
+@pytest.mark.parametrize(
+    ("cam", "features", "got"),
+    [
+        *(((14, 14), (6, 196 + n, 64), f"{196 + n} tokens for each of 6") for n in range(17)),
+        *(((14, 14), (12, 64, 196 + n), f"{196 + n} tokens for each of 12") for n in (0, 1, 5)),
+        *(((14, 14), (196 + n, 3, 64), f"{196 + n} tokens for each of 3") for n in (0, 1, 5)),
+        *(((14, 14), (6, 196 + n, 196 + n), "attention between") for n in (0, 1, 5)),
+        ((16, 16), (12, 256, 64), "256 tokens for each of 12 heads"),
+        ((16, 16), (16, 261, 64), "261 tokens for each of 16 heads"),
+        ((16, 16), (12, 257, 257), "attention between 257 tokens"),
+        ((14, 20), (6, 281, 64), "281 tokens for each of 6 heads"),
+        ((14, 20), (6, 281, 281), "281 tokens for each of 6 heads"),
+        ((24, 24), (12, 577, 577), "attention between 577 tokens"),
+        ((14, 14), (4, 49, 384), "49 tokens for each of 4 windows"),
+        ((14, 14), (16, 49, 96), "49 tokens for each of 16 windows"),
+        ((16, 16), (16, 64, 192), "64 tokens for each of 16 windows"),
+    ],
+)
+@pytest.mark.parametrize("function", [scg, sem])
+def test_tokens_per_head_and_window_are_refused(function, cam, features, got):
+    with pytest.raises(ValueError, match=rf"looks like {got}.*tokens_to_map"):
+        function(torch.rand(2, *cam), torch.rand(2, *features))
+
+
+@pytest.mark.parametrize(
+    ("channels", "features", "cam"),
+    [
+        (8, (64, 64), (8, 8)),
+        (8, (50, 50), (7, 7)),
+        (12, (256, 256), (16, 16)),
+        (3, (196, 196), (14, 14)),
+        (16, (197, 197), (14, 14)),
+        (8, (64, 64), (4, 4)),
+        (32, (64, 128), (7, 7)),
+    ],
+)
+def test_few_channels_on_a_fine_grid_are_no_heads(channels, features, cam):
+    assert layout_error((2, channels, *features), cam) is None

@@ -81,7 +81,10 @@ def test_equal_values_are_taken_in_raster_order():
     assert_close(sem(constant, features, num_seeds=150).flatten(), expected)
 
 
-SIDES = st.lists(st.integers(1, 12), min_size=4, max_size=4)
+SIDES = st.lists(st.integers(1, 12), min_size=4, max_size=4).filter(
+    # Refused: a single cell under a larger CAM, and a grid that lies across the CAM.
+    lambda sides: sides[2:] != [1, 1] and (sides[0] - sides[1]) * (sides[2] - sides[3]) >= 0
+)
 LEVELS = st.sampled_from([2, 3, 4, 5, 8, 11])
 SCALES = st.sampled_from([1 / 3, 1 / 10, 0.7, 3.0, 41.0, 1e-20, 1e20])
 

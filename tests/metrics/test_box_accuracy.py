@@ -383,7 +383,7 @@ def test_half_open_counts_of_scaled_boxes_match_reference(seed, every):
     maps = few_levels(rng, "noise")
     sizes = rng.integers(1, 50, (2, 2))
     start = rng.random((2, 2, 2)) * sizes[:, None, ::-1]
-    boxes = np.concatenate([start, start + 0.1 + 30 * rng.random((2, 2, 2))], 2)
+    boxes = np.concatenate([start, start + 1.1 + 30 * rng.random((2, 2, 2))], 2)
     steps, ious = [0.0, 0.25, 0.6], (0.0713, 0.1511, 0.313)  # reached by no ratio of pixels
     expected = reference.count_half_open_hits(maps, boxes, steps, ious, every, sizes)
     out = count_box_hits_half_open(
@@ -521,11 +521,36 @@ def test_thresholds_may_be_an_array_or_one_number(mode):
 
 
 @modes
-def test_true_boxes_may_lie_beyond_the_image_or_between_pixels(mode):
+def test_true_boxes_may_lie_partly_beyond_the_image_or_between_pixels(mode):
     maps = torch.ones(1, 4, 4)
-    for box in ([0, 0, 50, 50], [10.0, 10, 11, 11], [1.3, 1.2, 1.6, 1.4], [3.6, 0, 4.2, 4]):
+    for box in ([0, 0, 50, 50], [1.3, 1.2, 2.6, 2.4], [3.6, 0, 5.2, 4], [3, 3, 4, 4]):
         hits = count(mode, maps, [torch.tensor([box])], ious=[0.9])
         assert hits.eq(0).all()
+
+
+@modes
+@pytest.mark.parametrize(
+    ("box", "what"),
+    [
+        ([10.0, 10, 11, 11], "pixels within 4 x 4"),
+        ([4.0, 0, 9, 4], "pixels within 4 x 4"),
+        ([0.0, 4, 4, 9], "pixels within 4 x 4"),
+        ([0.25, 0.25, 0.75, 0.75], "one pixel or more"),
+        ([0.0, 0.1, 0.9, 1.0], "one pixel or more"),
+        ([1.3, 1.0, 1.6, 3.0], "one pixel or more"),
+    ],
+)
+@pytest.mark.parametrize("sizes", [None, [(4, 4)] * 2], ids=["of maps", "of images"])
+def test_true_boxes_without_a_pixel_of_the_image_are_refused(mode, box, what, sizes):
+    """They would be missed by any map, and an accuracy of 0 does not say why."""
+    right = torch.tensor([[0.0, 0, 4, 4]])
+    boxes = [right, torch.cat([right, torch.tensor([box])])]
+    with pytest.raises(ValueError, match=rf"^boxes\[1\]: expected {what}"):
+        count(mode, torch.ones(2, 4, 4), boxes, image_sizes=sizes)
+    metric = MaxBoxAccV2(half_open=mode == "half_open")
+    with pytest.raises(ValueError, match=rf"^boxes\[1\]: expected {what}"):
+        metric.update(torch.ones(2, 4, 4), boxes, sizes)
+    assert metric.total == 0
 
 
 # --- what is refused --------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ def class_inputs(seed, images):
     start = 4 * torch.rand(images, 3, 2, generator=g)
     boxes = torch.cat([start, start + 2 + 4 * torch.rand(images, 3, 2, generator=g)], 2)
     labels = torch.rand(images, 5, generator=g).argsort(1)[:, :3]
-    noise = torch.rand(images, 3, 4, generator=g) * 2 - 1
+    noise = torch.rand(images, 3, 4, generator=g) - 0.5  # a true box keeps a pixel
     true = [some[: 1 + i % 3] for i, some in enumerate(boxes.flip(1) + noise)]
     return boxes, labels, true, torch.randint(0, 5, (images,), generator=g)
 

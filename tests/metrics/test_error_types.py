@@ -74,7 +74,7 @@ def test_golden_kinds_of_error_of_spa(spa):
 
 
 def drawn(seed, *, batch=6, count=3, size=7):
-    """Small whole-number boxes, some of them without area; ragged truth, one image without any."""
+    """Small whole-number boxes, some predicted ones without area; ragged truth."""
     g = generator(seed)
 
     def some(*shape):
@@ -83,7 +83,7 @@ def drawn(seed, *, batch=6, count=3, size=7):
 
     boxes = some(batch, count)
     labels = torch.randint(0, 2, (batch, count), generator=g)
-    truth = [some(i % 4) for i in range(batch)]
+    truth = [some(i % 4) + torch.tensor([0.0, 0, 1, 1]) for i in range(batch)]  # pixels
     return boxes, labels, truth, torch.randint(0, 2, (batch,), generator=g), some(batch)
 
 
@@ -164,7 +164,7 @@ def test_half_is_a_hit_for_one_rule_only():
                 assert out.tolist() == [[right] * 3]
 
 
-@given(SEEDS, st.integers(-50, 50), st.integers(-50, 50), st.booleans())
+@given(SEEDS, st.integers(0, 50), st.integers(0, 50), st.booleans())
 def test_moving_everything_changes_nothing(seed, right, down, inclusive):
     boxes, labels, truth, true_labels, known = drawn(seed)
     move = torch.tensor([right, down, right, down])
@@ -222,7 +222,6 @@ def test_no_predicted_and_no_true_box():
     for boxes, targets in (
         (nothing, truth),
         (nothing, [torch.zeros(0, 4)]),
-        (nothing, [nothing]),
         (box(0, 0, 5, 5), [torch.zeros(0, 4)]),
     ):
         hits = localization_hits(boxes[None], label[None], targets, label, hit=">=", iou=1e-9)
@@ -230,6 +229,90 @@ def test_no_predicted_and_no_true_box():
         assert names(localization_errors(boxes, label, targets, label)) == ["other"]
         wrong = localization_errors(boxes, label + 1, targets, label)
         assert names(wrong) == ["classification"]
+
+
+@pytest.mark.parametrize("inclusive", [False, True], ids=["half-open", "inclusive"])
+@pytest.mark.parametrize(
+    "corners",
+    [
+        (0.25, 0.25, 0.75, 0.75),
+        (0.1, 0.25, 0.9, 0.95),
+        (3.2, 0.0, 3.7, 9.0),
+        (-9.0, -9.0, -2.0, -2.0),
+        (-9.0, 1.0, -1.0, 8.0),
+    ],
+)
+def test_true_boxes_without_a_pixel_are_refused(corners, inclusive):
+    label, boxes = torch.tensor([1, 1]), torch.tensor([[0.0, 0, 9, 9]] * 2)
+    right = box(0, 0, 9, 9)
+    truth = [right, torch.cat([right, box(*corners)])]
+    rule = "inclusive" if inclusive else "half-open"
+    message = rf"^target_boxes\[1\]: expected {rule} boxes of one pixel or more of the image, got "
+    accuracy = LocalizationAccuracy(hit=">=", inclusive=inclusive)
+    errors = LocalizationErrors(inclusive=inclusive)
+    with pytest.raises(ValueError, match=message):
+        accuracy.update(boxes[:, None], label[:, None], truth, label)
+    with pytest.raises(ValueError, match=message):
+        errors.update(boxes, label, truth, label)
+    assert accuracy.total == errors.counts.sum() == 0
+
+
+def test_a_true_box_of_zeros_is_refused_and_one_partly_outside_is_not():
+    label, boxes = torch.tensor([1]), box(0, 0, 5, 5)
+    for empty in (box(0, 0, 0, 0), box(2, 2, 2, 5)):
+        with pytest.raises(ValueError, match=r"^target_boxes\[0\]: expected half-open boxes"):
+            localization_errors(boxes, label, [empty], label)
+    for partly in (box(-1, -1, 5, 5), box(0, 0, 5, 6.5), box(0.2, 0.2, 5, 5)):
+        assert names(localization_errors(boxes, label, [partly], label)) == ["right"]
+
+
+def test_boxes_that_are_all_fractions_of_the_image_have_the_ious_of_pixels():
+    label, boxes, true = torch.tensor([1]), box(0, 0, 7, 4), box(0, 0, 7, 8)
+    for hit, right in ((">=", True), (">", False)):
+        hits = localization_hits(boxes[None] / 8, label[None], [true / 8], label, hit=hit)
+        assert hits.tolist() == [[right] * 3]
+    with pytest.raises(ValueError, match=r"^target_boxes\[0\]: expected inclusive boxes of one"):
+        localization_errors(boxes / 8, label, [(true - 1).clamp(min=0) / 8], label, inclusive=True)
+
+
+def test_top5_takes_the_first_five_classes():
+    boxes, truth = box(0, 0, 5, 5).expand(1, 10, 4), [box(0, 0, 5, 5)]
+    labels = torch.arange(10)[None]
+    for rank in range(10):
+        metric = LocalizationAccuracy(hit=">=")
+        metric.update(boxes, labels, truth, torch.tensor([rank]))
+        assert metric.compute() == {"top1": rank == 0, "top5": rank < 5, "gt_known": 1}
+        fifth = localization_hits(boxes[:, :5], labels[:, :5], truth, torch.tensor([rank]), hit=">")
+        ten = localization_hits(boxes, labels, truth, torch.tensor([rank]), hit=">")
+        assert torch.equal(fifth, ten)
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 5), (5, 1), (3, 4), (2, 10)])
+def test_batches_of_other_numbers_of_classes_are_refused_and_change_nothing(first, second):
+    def batch(k):
+        boxes = box(0, 0, 5, 5).expand(2, k, 4)
+        return boxes, torch.arange(k).expand(2, k), [boxes[0, :1]] * 2, torch.tensor([0, 9])
+
+    metric, other = LocalizationAccuracy(hit=">="), LocalizationAccuracy(hit=">=")
+    metric.update(*batch(first))
+    other.update(*batch(second))
+    before = {name: state.clone() for name, state in metric.metric_state.items()}
+    message = r"^labels: expected the same number of classes in all batches, got "
+    for call in (metric.update, metric.forward):
+        with pytest.raises(ValueError, match=message):
+            call(*batch(second))
+    if hasattr(metric, "merge_state"):
+        with pytest.raises(ValueError, match=message):
+            metric.merge_state(other)
+    for name, state in before.items():
+        assert torch.equal(getattr(metric, name), state)
+    metric.ranks = metric.ranks + other.ranks  # what two ranks sync to
+    with pytest.raises(ValueError, match=message):
+        metric.compute()
+    metric.reset()
+    metric.update(*batch(second))
+    metric.update(*batch(second + 5 if second >= 5 else second))
+    assert metric.compute()["top1"] == 0.5
 
 
 def test_a_box_of_zeros_is_a_pixel_where_ends_are_inclusive():
@@ -314,7 +397,7 @@ def joined(one, other):
 
 
 METRICS = {"errors": LocalizationErrors, "accuracy": lambda: LocalizationAccuracy(hit=">=")}
-STATES = {"errors": ["counts"], "accuracy": ["hits", "total"]}
+STATES = {"errors": ["counts"], "accuracy": ["hits", "total", "ranks"]}
 metrics = pytest.mark.parametrize("name", METRICS)
 
 
@@ -378,7 +461,7 @@ def test_error_rates_are_named_as_the_errors():
 # --- errors -----------------------------------------------------------------------------------------
 
 BOXES, LABELS, LABEL = torch.zeros(2, 3, 4), torch.zeros(2, 3).long(), torch.zeros(2).long()
-TRUTH = [torch.zeros(1, 4)] * 2
+TRUTH = [torch.tensor([[0.0, 0, 1, 1]])] * 2
 
 
 @pytest.mark.parametrize(

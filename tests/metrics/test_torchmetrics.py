@@ -428,12 +428,53 @@ def test_counts_are_merged_only_with_those_of_the_same_settings(name):
     one.update(*batches[0])
     other.update(*batches[1])
     different.update(*batches[1])
-    with pytest.raises(ValueError, match=r"^incoming_state: expected a metric of the same class"):
-        one.merge_state(different)
+    for wrong in (different, different.metric_state):
+        with pytest.raises(
+            ValueError, match=r"^incoming_state.*: expected a metric of the same class"
+        ):
+            one.merge_state(wrong)
+    for wrong in ({}, {"settings": one.settings}):
+        with pytest.raises(ValueError, match=r"^incoming_state: expected states settings, "):
+            one.merge_state(wrong)
+    for wrong in (3, None, {**other.metric_state, "settings": [1]}):
+        with pytest.raises(TypeError, match=r"^incoming_state.*: expected a "):
+            one.merge_state(wrong)
     one.merge_state(other)
     equal(one.compute(), value_of(make(**SETTINGS[name][0]), *batches))
     one.merge_state(other.metric_state)
     equal(one.compute(), value_of(make(**SETTINGS[name][0]), *batches, batches[1]))
+    several = make(**SETTINGS[name][0])
+    several(*batches[0])  # forward adds up the state of the settings too
+    several(*batches[1])
+    last = make(**SETTINGS[name][0])
+    last.update(*batches[0])
+    last.merge_state(several.metric_state)
+    equal(last.compute(), value_of(make(**SETTINGS[name][0]), *batches, batches[0]))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_states_are_loaded_only_into_a_metric_of_the_same_settings(name):
+    import wsolrefine.metrics
+
+    case = next(case for key, case in CASES.items() if key.split()[0] == name)
+    make = getattr(wsolrefine.metrics, name)
+    one, other, different = (make(**SETTINGS[name][i]) for i in (0, 0, 1))
+    for metric in (one, other, different):
+        metric.persistent(True)
+        metric.update(*case.inputs(0, 3))
+    one(*case.inputs(1, 2))
+    before, saved = different.compute(), one.state_dict()
+    with pytest.raises(ValueError, match=r"^state_dict\['.*'\]: expected .* of the same class and"):
+        different.load_state_dict(dict(saved))
+    with pytest.raises(ValueError, match=r"^state_dict\['val\..*'\]: expected "):
+        torch.nn.ModuleDict({"val": different}).load_state_dict(
+            {f"val.{key}": state for key, state in saved.items()}
+        )
+    equal(different.compute(), before)
+    with pytest.raises(TypeError, match=r"^state_dict\['settings'\]: expected dtype torch.int64"):
+        other.load_state_dict({key: state.double() for key, state in saved.items()})
+    other.load_state_dict(dict(saved))
+    equal(other.compute(), one.compute())
 
 
 @every_metric

@@ -115,6 +115,16 @@ def test_wrong_inputs_are_refused_and_change_no_count(name, argument):
                 assert torch.equal(getattr(metric, state), count)
 
 
+def calls_of_unit_maps(maps):
+    """The functions of maps in [0, 1], each with the name of its argument."""
+    return (
+        ("maps", lambda: metrics.count_box_hits(maps, BOXES)),
+        ("maps", lambda: metrics.count_scores(maps, MASKS)),
+        ("edges", lambda: metrics.count_boundary_matches(maps, LINES)),
+        ("map", lambda: metrics.score_map_boxes(maps[1], 0.5)),
+    )
+
+
 @pytest.mark.parametrize(("value", "what"), [(torch.nan, "NaN"), (-torch.inf, "infinite")])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
 def test_maps_that_are_not_finite_are_refused_by_every_metric_with_what_they_hold(
@@ -136,12 +146,7 @@ def test_maps_that_are_not_finite_are_refused_by_every_metric_with_what_they_hol
         ):
             call()
     if what == "NaN":
-        for name, call in (
-            ("maps", lambda: metrics.count_box_hits(maps, BOXES)),
-            ("maps", lambda: metrics.count_scores(maps, MASKS)),
-            ("edges", lambda: metrics.count_boundary_matches(maps, LINES)),
-            ("map", lambda: metrics.score_map_boxes(maps[1], 0.5)),
-        ):
+        for name, call in calls_of_unit_maps(maps):
             with pytest.raises(
                 ValueError, match=rf"^{name}: expected values in \[0, 1\], got values that are NaN$"
             ):
@@ -183,12 +188,7 @@ def test_maps_outside_by_more_than_rounding_are_refused_with_their_range(dtype):
     maps = MAPS.to(dtype).clamp(0.25, 0.75)
     for value in (next_above(dtype, 6), 1.5, 255.0, -8 * torch.finfo(dtype).eps, torch.nan):
         maps[1, 2, 3] = value
-        for name, call in (
-            ("maps", lambda: metrics.count_box_hits(maps, BOXES)),
-            ("maps", lambda: metrics.count_scores(maps, MASKS)),
-            ("edges", lambda: metrics.count_boundary_matches(maps, LINES)),
-            ("map", lambda: metrics.score_map_boxes(maps[1], 0.5)),
-        ):
+        for name, call in calls_of_unit_maps(maps):
             with pytest.raises(
                 ValueError, match=rf"^{name}: expected values in \[0, 1\], got "
             ) as e:

@@ -38,7 +38,10 @@ LIMIT = 300
 
 
 class Moment(NamedTuple):
-    """When a run is killed: after a time, or shortly after a change of a file is begun."""
+    """When a run is killed: after a time, or shortly after a change of a file is begun.
+
+    Without a delay the signal comes twice, as from a user who presses Ctrl-C again.
+    """
 
     seconds: float | None = None
     change: int | None = None

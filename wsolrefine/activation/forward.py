@@ -15,11 +15,10 @@ from wsolrefine.activation.calling import Call, call_model
 from wsolrefine.activation.cams import gap_cam, grad_cam
 from wsolrefine.activation.closest import closest
 from wsolrefine.activation.finite import check_weights, has_nan
-from wsolrefine.activation.gradient import GraphStart, check_differentiable
-from wsolrefine.activation.heads import Heads
+from wsolrefine.activation.gradient import GraphStart, check_differentiable, is_in_place
+from wsolrefine.activation.heads import Heads, classes_of
 from wsolrefine.activation.hooks import (
     Hook,
-    evaluation,
     first_input,
     first_tensor,
     hooked,
@@ -29,8 +28,9 @@ from wsolrefine.activation.hooks import (
 from wsolrefine.activation.labels import as_labels, choose_labels
 from wsolrefine.activation.layers import Layers, find_layers
 from wsolrefine.activation.layout import laid_out, lay_out
-from wsolrefine.activation.outputs import Logits, classes_of, logits_of
-from wsolrefine.functional._numeric import working
+from wsolrefine.activation.modes import evaluation
+from wsolrefine.activation.outputs import Logits, logits_of
+from wsolrefine.functional._numeric import for_autograd, working
 from wsolrefine.functional.tokens import tokens_to_map
 
 
@@ -117,14 +117,10 @@ def class_activation(
         return laid_out(name, tensor, size, to_map)
 
     with torch.inference_mode(False), evaluation(model):
-        # Inference tensors cannot be part of a graph, but their copies can.
-        images = images.clone() if images.is_inference() else images
         run = _Run(model, images, layers, logits, call)
         if has_nan(run.logits):  # if only of an image, it gets a zero CAM
             check_weights(model)
-        if labels is not None and labels.is_inference():
-            labels = labels.clone()
-        labels = choose_labels(run.logits.detach(), labels, top)
+        labels = for_autograd(choose_labels(run.logits.detach(), labels, top))
         if layers.head is None:
             scores = run.logits.gather(1, labels)
             cam = grad_cam(run.cam, scores, to_map=partial(read, layers.cam))
@@ -215,8 +211,16 @@ class _Run:
             hooks.append((cam, start.hook(cam)))
         else:
             hooks += [(cam, self._watch_cam), (head, self._watch_head)]
-        with torch.no_grad(), hooked(model, hooks):
-            output = call_model(model, images, call)
+        try:
+            with torch.no_grad(), hooked(model, hooks):
+                output = call_model(model, images, call)
+        except RuntimeError as error:
+            if start.tensor is None or not is_in_place(error):
+                raise
+            raise ValueError(
+                "layers: expected a layer for Grad-CAM that autograd can start at (the model "
+                f"changes tensors in place after it), got {cam!r}: {error}"
+            ) from error
         self.logits = logits_of(output, len(images), logits, heads, classes_of(model))
         if start.tensor is not None:
             self._found["cam"] = start.tensor

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
-from wsolrefine.activation.calling import call_model
-from wsolrefine.activation.heads import Heads
-from wsolrefine.activation.hooks import Hook, capture, hooked, output_tensor
-from wsolrefine.activation.outputs import classes_of, logits_of
+from wsolrefine.activation.hooks import Hook, capture, hooked, output_tensor, replaced
 from wsolrefine.activation.probe import Probe
 from wsolrefine.activation.stages import Stages
+from wsolrefine.activation.used import probed_logits
 
 
 class GraphStart:
@@ -31,14 +30,19 @@ class GraphStart:
         def start(module: nn.Module, args: object, kwargs: object, output: object) -> object:
             torch.set_grad_enabled(True)  # the no_grad around the model restores it
             tensor = output_tensor(name, output)
-            if output is not tensor:
-                self.tensor = tensor.requires_grad_()
-                return output
             # The model continues with a copy: unlike a leaf, it may be changed in place.
             self.tensor = tensor.detach().requires_grad_()
-            return self.tensor.clone()
+            copied = replaced(output, tensor, self.tensor.clone())
+            if copied is None:
+                self.tensor = tensor.requires_grad_()
+            return copied  # None keeps the output
 
         return start
+
+
+def is_in_place(error: RuntimeError) -> bool:
+    """Return whether autograd refuses an in-place operation, as on a view of an earlier tensor."""
+    return re.search(r"\bin-?place\b", str(error)) is not None
 
 
 def check_differentiable(model: nn.Module) -> None:
@@ -88,7 +92,7 @@ def _reached(probe: Probe, names: list[str]) -> set[str]:
     """Return the layers whose maps the logits depend on."""
     images = probe.noise[: probe.count].clone().requires_grad_()
     with torch.enable_grad(), capture(probe.model, *names) as outputs:
-        score = _logits(probe, images).amax()
+        score = probed_logits(probe, images).amax()
     known = [name for name in names if name in outputs and outputs[name].requires_grad]
     if not known or not score.requires_grad:
         return set()
@@ -100,19 +104,17 @@ def _reached(probe: Probe, names: list[str]) -> set[str]:
 def _starts_a_graph(probe: Probe, name: str) -> bool:
     """Return whether the logits depend on what the layer returns, from there on."""
     start = GraphStart()
-    with torch.no_grad(), hooked(probe.model, [(name, start.hook(name))]):
-        score = _logits(probe, probe.noise[: probe.count]).amax()
-    if start.tensor is None or not score.requires_grad:
-        return False
-    (gradient,) = torch.autograd.grad(score, start.tensor, allow_unused=True)
+    try:
+        with torch.no_grad(), hooked(probe.model, [(name, start.hook(name))]):
+            score = probed_logits(probe, probe.noise[: probe.count]).amax()
+        if start.tensor is None or not score.requires_grad:
+            return False
+        (gradient,) = torch.autograd.grad(score, start.tensor, allow_unused=True)
+    except RuntimeError as error:
+        if is_in_place(error):
+            return False
+        raise
     return _is_seen(probe, gradient)
-
-
-def _logits(probe: Probe, images: Tensor) -> Tensor:
-    heads = Heads(probe.model)
-    with hooked(probe.model, heads.hooks):
-        output = call_model(probe.model, images, probe.call)
-    return logits_of(output, len(images), probe.how, heads, classes_of(probe.model))
 
 
 def _is_seen(probe: Probe, gradient: Tensor | None) -> bool:

@@ -1,8 +1,12 @@
-"""The linear layers of a forward pass that return vectors: one of them makes the logits."""
+"""The linear layers of a forward pass that return vectors: one of them makes the logits.
+
+And the networks without a head within a model, whose vectors are features.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -14,12 +18,16 @@ from wsolrefine.functional._numeric import working
 
 
 class Head(NamedTuple):
-    """Input ``(B, C)`` and output ``(B, n)`` of a linear layer."""
+    """Input ``(B, C)`` and output ``(B, n)`` of a linear layer.
+
+    ``pixels`` is the size of the last map that a convolution or linear layer returned before it.
+    """
 
     name: str
     module: nn.Module
     source: Tensor
     result: Tensor
+    pixels: int
 
 
 class Heads:
@@ -27,11 +35,14 @@ class Heads:
 
     def __init__(self, model: nn.Module) -> None:
         self.found: list[Head] = []
+        self._features: list[Tensor] = []
+        self._pixels = 0
         self.hooks = [
             (name, self._note(name))
             for name, module in model.named_modules()
             if name and isinstance(module, (nn.Linear, nn.Conv2d))
         ]
+        self.hooks += [(name, self._note_features) for name in _headless(model)]
 
     def last(self, tensor: Tensor) -> int | None:
         """Return the position of the last layer that returned these values."""
@@ -44,16 +55,60 @@ class Heads:
         """Return whether the layer at a position read these values."""
         return at is not None and _same(self.found[at].source, tensor)
 
+    def is_features(self, tensor: Tensor) -> bool:
+        """Return whether these are values of a network without a head, and of no linear layer."""
+        return any(_same(one, tensor) for one in self._features) and self.last(tensor) is None
+
+    def _note_features(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        result = first_tensor(output)
+        if result is not None and _is_vector(result):
+            self._features.append(result.detach().flatten(1).clone())
+
+    def made(self, tensor: Tensor) -> bool:
+        """Return whether a layer returned these values, or some of its columns are these."""
+        return any(_contains(head.result, tensor) for head in self.found)
+
+    def went_on(self, before: int, after: int) -> bool:
+        """Return whether the network went on to a coarser grid between two layers.
+
+        Then the first is an auxiliary head on earlier features, and not one beside the other.
+        """
+        return self.found[before].pixels > self.found[after].pixels > 0 and before < after
+
     def _note(self, name: str) -> Hook:
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             source, result = first_input(args, kwargs), first_tensor(output)
-            if source is None or result is None or not _is_vector(result):
+            if source is None or result is None:
+                return
+            if not _is_vector(result):
+                self._pixels = _pixels(result)
                 return
             # Copies: an in-place operation may follow.
             source, result = source.detach().flatten(1).clone(), result.detach().flatten(1).clone()
-            self.found.append(Head(name, module, source, result))
+            self.found.append(Head(name, module, source, result, self._pixels))
 
         return hook
+
+
+def classes_of(model: nn.Module) -> int | None:
+    """Return how many classes a model says it has: timm's and transformers' attributes."""
+    number = getattr(model, "num_classes", None)
+    if number is None:
+        number = getattr(getattr(model, "config", None), "num_labels", None)
+    return number if isinstance(number, int) and number >= 0 else None
+
+
+def _headless(model: nn.Module) -> list[str]:
+    """Return the names of the networks of 0 classes within a model, without what they consist of.
+
+    Parts of one have its configuration in transformers, and may be a head that was added to it.
+    """
+    found: list[str] = []
+    for name, module in model.named_modules():
+        inside = any(name.startswith(f"{other}.") for other in found)
+        if name and not inside and classes_of(module) == 0:
+            found.append(name)
+    return found
 
 
 def linear_heads(passes: Sequence[Heads], logits: Tensor) -> dict[str, Tensor]:
@@ -91,7 +146,26 @@ def _is_vector(tensor: Tensor) -> bool:
     return tensor.ndim == 2 or (tensor.ndim == 4 and tensor.shape[2:] == (1, 1))
 
 
+def _pixels(tensor: Tensor) -> int:
+    """Return the size of the grid of a map ``(B, C, h, w)`` or of tokens ``(B, N, C)``."""
+    return prod(tensor.shape[2:] if tensor.ndim == 4 else tensor.shape[1:-1])
+
+
+def _contains(whole: Tensor, part: Tensor) -> bool:
+    """Return whether ``(B, n)`` is some columns of ``(B, m)`` that lie side by side."""
+    width = part.shape[1]
+    if whole.dtype != part.dtype or whole.device != part.device or len(whole) != len(part):
+        return False
+    begins = _close(whole, part[:, :1]).all(0)[: max(0, whole.shape[1] - width + 1)]
+    starts = begins.nonzero().flatten().tolist()
+    return any(_same(whole[:, start : start + width], part) for start in starts)
+
+
 def _same(one: Tensor, other: Tensor) -> bool:
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
-    return bool(torch.isclose(one, other.detach(), rtol=0, atol=0, equal_nan=True).all())
+    return bool(_close(one, other).all())
+
+
+def _close(one: Tensor, other: Tensor) -> Tensor:
+    return torch.isclose(one, other.detach(), rtol=0, atol=0, equal_nan=True)

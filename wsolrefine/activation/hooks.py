@@ -1,16 +1,17 @@
-"""Run any model and leave it as it was: hooks, training mode, outputs."""
+"""Hooks on the layers of any model, and what they read of an output."""
 
 from __future__ import annotations
 
+import copy
 import difflib
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from wsolrefine._options import kind_of
+from wsolrefine.activation.modes import check_model, uncompiled
 
 Hook = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]
 
@@ -22,7 +23,8 @@ def capture(model: nn.Module, *layers: str) -> Iterator[dict[str, Tensor]]:
     The hooks are removed after the block, even if the model raises. Of a tuple, list or mapping the
     first tensor is kept, of a layer that runs twice the last output. The tensors are the ones that
     the model computed, neither copied nor detached: a later in-place operation changes them. A
-    compiled model runs uncompiled inside the block (torch >= 2.6).
+    compiled model runs uncompiled inside the block (torch >= 2.6). Only forward passes of the
+    thread that entered the block are seen.
 
     Args:
         model: any module.
@@ -33,7 +35,8 @@ def capture(model: nn.Module, *layers: str) -> Iterator[dict[str, Tensor]]:
 
     Raises:
         TypeError: an output of one of the layers contains no tensor.
-        ValueError: there is no layer of that name.
+        ValueError: there is no layer of that name, or a ``DataParallel`` of several devices would
+            run the layers in threads of its own: capture layers of its ``.module``.
 
     Example:
         >>> import torch
@@ -56,19 +59,6 @@ def capture(model: nn.Module, *layers: str) -> Iterator[dict[str, Tensor]]:
         yield outputs
 
 
-def check_model(model: nn.Module) -> None:
-    """Raise unless ``model`` is a module: a :class:`wsolrefine.Classifier` holds one."""
-    if not isinstance(model, nn.Module):
-        kind = kind_of(model)
-        hint = ", use its .model" if hasattr(model, "model") else ""
-        raise TypeError(f"model: expected an nn.Module, got {kind}{hint}")
-    if isinstance(model, torch.jit.ScriptModule):  # it takes no hooks, or does not call them
-        kind = type(model).__name__
-        raise TypeError(
-            f"model: expected an nn.Module that is neither scripted nor traced, got {kind}"
-        )
-
-
 def submodule(model: nn.Module, name: str) -> nn.Module:
     """Return the module of that name, or raise and suggest the closest name."""
     return _named(dict(model.named_modules(remove_duplicate=False)), name)
@@ -84,39 +74,41 @@ def _named(modules: dict[str, nn.Module], name: str) -> nn.Module:
 
 @contextmanager
 def hooked(model: nn.Module, hooks: Sequence[tuple[str, Hook]]) -> Iterator[None]:
-    """Attach forward hooks by layer name; remove them at the end, even after an error."""
+    """Attach forward hooks by layer name; remove them at the end, even after an error.
+
+    They are called in forward passes of this thread only.
+    """
     check_model(model)
     modules = dict(model.named_modules(remove_duplicate=False))  # once: a probe hooks every layer
-    targets = [(_named(modules, name), hook) for name, hook in hooks]
+    check_one_thread(model)
+    targets = [(_named(modules, name), _of_this_thread(hook)) for name, hook in hooks]
     with ExitStack() as stack:
-        if _is_compiled(model) and hasattr(torch.compiler, "set_stance"):  # since torch 2.6
-            # Code that was compiled before the hooks were attached would not call them.
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(uncompiled(model))
         for module, hook in targets:
             stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
         yield
 
 
-def _is_compiled(model: nn.Module) -> bool:
-    return any(
-        hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
-        for module in model.modules()
-    )
+def _of_this_thread(hook: Hook) -> Callable[..., Any]:
+    """Return a hook that does nothing in other threads, which may run the same model."""
+    thread = threading.get_ident()
+
+    def run(*seen: Any) -> Any:
+        # In another thread it may be called without kwargs, while torch registers or removes it.
+        return hook(*seen) if threading.get_ident() == thread else None
+
+    return run
 
 
-@contextmanager
-def evaluation(model: nn.Module) -> Iterator[None]:
-    """Put every module into evaluation mode, and each back into its own mode afterwards."""
-    check_model(model)
-    modes = [(module, module.training) for module in model.modules()]
-    # model.eval() would call overridden train() methods, which may merge weights or the like.
-    try:
-        for module, _ in modes:
-            module.training = False
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
+def check_one_thread(model: nn.Module) -> None:
+    """Raise if the model runs its layers in threads, each on a part of the batch."""
+    for module in model.modules():
+        devices = len(module.device_ids) if isinstance(module, nn.DataParallel) else 0
+        if devices > 1:
+            raise ValueError(
+                "model: expected one that runs in this thread (the .module of a DataParallel), "
+                f"got a DataParallel on {devices} devices"
+            )
 
 
 def first_tensor(value: Any) -> Tensor | None:
@@ -146,12 +138,37 @@ def output_tensor(name: str, output: Any) -> Tensor:
 
 def with_tensor(name: str, output: Any, tensor: Tensor) -> Any:
     """Return a layer's output with ``tensor`` instead of its first tensor, or raise."""
-    if isinstance(output, Tensor):
-        return tensor
-    if type(output) not in (tuple, list):
+    if not isinstance(output, Tensor) and type(output) not in (tuple, list):
         kind = type(output).__name__
         raise TypeError(
             f"layer: expected a tensor, or a tuple or list with one, from {name!r}, got {kind}"
         )
-    at = next(index for index, item in enumerate(output) if isinstance(item, Tensor))
-    return type(output)([*output[:at], tensor, *output[at + 1 :]])
+    return replaced(output, output_tensor(name, output), tensor)
+
+
+def replaced(output: Any, old: Tensor, new: Tensor) -> Any:
+    """Return a copy of a layer's output with ``new`` wherever it holds the tensor ``old``.
+
+    None if the output is of a kind that cannot be copied.
+    """
+    try:
+        return _copied(output, old, new)
+    except Exception:  # a container whose class asks for other arguments, or that takes no items
+        return None
+
+
+def _copied(value: Any, old: Tensor, new: Tensor) -> Any:
+    if value is old:
+        return new
+    if isinstance(value, Mapping):
+        table: Any = copy.copy(value)
+        for key, item in value.items():
+            table[key] = _copied(item, old, new)
+        for name, item in vars(table).items() if hasattr(table, "__dict__") else ():
+            if item is old:  # an attribute beside the key, as in a ModelOutput
+                setattr(table, name, new)
+        return table
+    if isinstance(value, (tuple, list)):
+        items = [_copied(item, old, new) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return value

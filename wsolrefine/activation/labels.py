@@ -40,8 +40,8 @@ def choose_labels(logits: Tensor, labels: Tensor | int | None, top: int) -> Tens
 
     Raises:
         TypeError: ``labels`` are not int64, or ``top`` is no integer.
-        ValueError: their shape or device disagrees, a label or ``top`` is out of range, or both are
-            given.
+        ValueError: their shape or device disagrees, they are one-hot, a label or ``top`` is out of
+            range, or both are given.
 
     """
     number = logits.shape[1]
@@ -51,4 +51,16 @@ def choose_labels(logits: Tensor, labels: Tensor | int | None, top: int) -> Tens
     if check_count("top", top) != 1:
         raise ValueError(f"top: expected none where labels are given, got {top}")
     check_classes("labels", labels, number, f"class indices from 0 to {number - 1}")
+    if _is_one_hot(labels, number):
+        raise ValueError(
+            f"labels: expected class indices, (B,) or (B, K), got {tuple(labels.shape)} of 0 and 1,"
+            " which looks like one-hot labels: use labels.argmax(1)"
+        )
     return labels[:, None] if labels.ndim == 1 else labels
+
+
+def _is_one_hot(labels: Tensor, number: int) -> bool:
+    """Return whether labels are 0 and 1 for each class, and would ask for one class twice."""
+    if labels.ndim == 1 or not labels.shape[1] == number > 1 or bool((labels > 1).any()):
+        return False
+    return bool((labels.sort(1).values.diff(dim=1) == 0).any())

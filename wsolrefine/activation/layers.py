@@ -12,13 +12,16 @@ from wsolrefine._check import check_tensors, check_values
 from wsolrefine._options import check_call, check_function, check_logits
 from wsolrefine.activation.calling import Call
 from wsolrefine.activation.gradient import last_with_gradient
-from wsolrefine.activation.hooks import evaluation
+from wsolrefine.activation.hooks import check_one_thread
 from wsolrefine.activation.layout import reader
+from wsolrefine.activation.modes import evaluation
 from wsolrefine.activation.names import check_maps, check_names
 from wsolrefine.activation.outputs import Logits
 from wsolrefine.activation.probe import Probe
 from wsolrefine.activation.stages import Stages
+from wsolrefine.activation.state import unchanged
 from wsolrefine.activation.stem import without_stem
+from wsolrefine.activation.used import unused_layers
 
 
 class Layers(NamedTuple):
@@ -45,19 +48,23 @@ def find_layers(
     """Find the layers of a classifier to take features and a CAM from, and check each of them.
 
     The model runs in evaluation mode on noise with the images' height, width and dtype, so that the
-    result depends on these alone; it is left as it was. If it raises on noise, as models do that
-    assert values in [0, 1], the noise gets the range of the images' values. It runs on 18 images:
-    two of noise, and the first with one of 4x4 parts changed at a time. They go through a few at a
-    time, or one by one if the model takes no more; Grad-CAM takes two or more passes besides. With
-    the statistics of every layer, this takes about three times as long as the 18 images in the
-    model alone (EfficientNet-Lite0, 224x224, on a CPU): call it once for each size.
+    result depends on these alone. Its modes, buffers and attributes are left as they were. If it
+    raises on noise, as models do that assert values in [0, 1], the noise gets the range of the
+    images' values. It runs on 20 images: two of noise, and the first with one of 4x4 parts, or the
+    pixels at the top or left edge, changed at a time. They go through a few at a time, or one by
+    one if the model takes no more; a pass with autograd finds what the logits are computed from,
+    and Grad-CAM takes two or more besides. The statistics of every layer take their time too: call
+    it once for each size.
 
     A layer counts only if its output is a map of the image: it has the image's aspect and at least
-    two channels, differs between images, has no border that does not, and changes where the image
-    changes, for at least 14 of the 16 parts. (The largest change lies in the part or half a cell
-    beside it, as cells of strided convolutions do. On fewer than 4 cells a side the change has to
-    move with the part.) So tables of position offsets, tokens out of order, pooled vectors,
-    attention matrices and padded grids are passed over.
+    two channels, differs between images, has no border that does not, depends on the pixels at the
+    top and the left edge, and changes where the image changes, for at least 14 of the 16 parts.
+    (The largest change lies in the part or half a cell beside it, as cells of strided convolutions
+    do. On fewer than 4 cells a side the change has to move with the part.) So tables of position
+    offsets, tokens out of order, pooled vectors, attention matrices and padded grids are passed
+    over, and all layers of a model that crops the image. Layers that the logits are not computed
+    from, as those of a decoder beside the classifier, do not count either. (Where a part of the
+    model does not run with autograd, all layers of this part count.)
 
     - ``head``: the linear layer or 1x1 convolution that returns the logits, if its input is the
       mean over the grid of some layer's output (or of that output's ReLU, or of some layer's
@@ -86,7 +93,8 @@ def find_layers(
             the layer is passed over if they do not.
         logits: how to read the model's output: a key or attribute, an index, or a function of it.
             None: what is called ``logits``; else the only tensor that can be logits; else the one
-            that the model's ``num_classes`` or its linear head tells apart.
+            that the model's ``num_classes`` or its linear head tells apart. Of several that come
+            from linear layers, none does, but for auxiliary heads on an earlier, finer grid.
         call: how the model is called, ``(model, images) -> output``; None: ``model(images)``, or by
             keyword if ``forward`` takes images by its only keyword.
 
@@ -113,14 +121,14 @@ def find_layers(
     """
     check_tensors(images=(images, "B C H W"))
     check_values(images=images)
-    with torch.inference_mode(False), evaluation(model):
+    with torch.inference_mode(False), evaluation(model), unchanged(model):
         if layers is not None:
             layers = check_names(model, layers)
-        probe, stages = _probed(model, images, to_map, logits, call)
+        probe, stages, used = _probed(model, images, to_map, logits, call)
         if layers is not None:
             check_maps(probe, layers)
         cam, head = probe.averaged() or (last_with_gradient(probe, stages), None)
-        names = layers or _feature_layers(probe, stages)
+        names = layers or _feature_layers(probe.model, stages, used)
     return Layers(tuple(names), cam, head)
 
 
@@ -166,8 +174,8 @@ def find_stages(
     """
     check_tensors(images=(images, "B C H W"))
     check_values(images=images)
-    with torch.inference_mode(False), evaluation(model):
-        _, stages = _probed(model, images, to_map, logits, call)
+    with torch.inference_mode(False), evaluation(model), unchanged(model):
+        _, stages, _ = _probed(model, images, to_map, logits, call)
     return tuple(stages.end(size).name for size in reversed(stages.sizes))
 
 
@@ -177,19 +185,26 @@ def _probed(
     to_map: Callable[[Tensor], Tensor] | None,
     logits: Logits | None,
     call: Call | None,
-) -> tuple[Probe, Stages]:
+) -> tuple[Probe, Stages, list[str]]:
+    """Return the probe, and the stages and all layers in running order that the logits use."""
     check_function("to_map", to_map)
     check_logits(logits)
     check_call(call)
+    check_one_thread(model)
     read = reader((images.shape[-2], images.shape[-1]), to_map)
     probe = Probe(model, images, read, logits=logits, call=call)
-    stages = Stages(model, probe.outputs.values(), probe.grids)
+    unused = unused_layers(probe)
+    stages = Stages(
+        model,
+        [one for name, one in probe.outputs.items() if name not in unused],
+        {name: grid for name, grid in probe.grids.items() if name not in unused},
+    )
     if not stages.sizes:
         raise ValueError(
             "model: expected a layer whose output is a map of the image, got none of "
             f"{_tried(probe)}"
         )
-    return probe, stages
+    return probe, stages, [name for name in probe.ran if name not in unused]
 
 
 def _tried(probe: Probe) -> str:
@@ -199,14 +214,16 @@ def _tried(probe: Probe) -> str:
         shown = ", ".join(["B", *map(str, shape[1:])])
         examples.setdefault(why.partition(" (")[0], []).append(f"{name!r} ({shown})")
     listed = [f"{len(names)} {why}, such as {names[0]}" for why, names in examples.items()]
-    return f"{len(probe.faults)} layers: {'; '.join(listed)}" if listed else "no layers"
+    return (
+        f"{len(probe.faults)} layers: {'; '.join(listed)}" if listed else "no layers in this thread"
+    )
 
 
-def _feature_layers(probe: Probe, stages: Stages) -> list[str]:
+def _feature_layers(model: nn.Module, stages: Stages, used: list[str]) -> list[str]:
     """Return the last layers of the two stages before the last, or of those that exist.
 
     Two stages together locate better than either alone: ``python -m benchmarks.quality --search``.
     """
     ends = [stages.end(size).name for size in stages.sizes]
-    ends = without_stem(probe.model, ends, probe.ran)
+    ends = without_stem(model, ends, used)
     return ends[2:0:-1] or ends

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsolrefine.activation.edges import EDGES, edge_masks, unread_edge
 from wsolrefine.functional._numeric import working
 
 PARTS = 4
@@ -17,7 +18,7 @@ PARTS = 4
 NOISE = 2
 """Number of images of noise before the changed ones."""
 
-PROBES = NOISE + PARTS**2
+PROBES = NOISE + PARTS**2 + len(EDGES)
 """Number of images of the probe."""
 
 ELSEWHERE = "changed where the image did not"
@@ -32,13 +33,15 @@ _CORRELATION = 0.3  # of the places of the change with the parts, on fewer than 
 def probe_images(images: Tensor) -> Tensor:
     """Return noise like the images: two of them, and the first with one part after the other new.
 
-    Shape, dtype and device are those of ``images``. Parts are in raster order. A changed part is
-    brighter too, because noise alone is averaged away by deep layers.
+    Shape, dtype and device are those of ``images``. Parts are in raster order, the pixels at two
+    edges follow. A changed part is brighter too, because noise alone is averaged away by deep
+    layers.
     """
     shape = (1, *images.shape[1:])
     generator = torch.Generator().manual_seed(0)
     first, second, other = (torch.randn(shape, generator=generator) for _ in range(3))
-    changed = [first.where(~part, other + 2) for part in _parts(shape[2], shape[3])]
+    masks = [*_parts(shape[2], shape[3]), *edge_masks(shape[2], shape[3])]
+    changed = [first.where(~mask, other + 2) for mask in masks]
     return torch.cat([first, second, *changed]).to(images.device, images.dtype)
 
 
@@ -72,12 +75,16 @@ def fault(cells: Tensor, border: Tensor, image_size: tuple[int, int]) -> str | N
         return "the same for every image"
     if float((border - border[0]).abs().amax((0, 1)).min()) <= rounding:
         return "padded: a side of the border is the same for every image"
-    share = _shares((cells[NOISE:] - cells[0]).double().square().sum(1))
+    cells, border = cells[NOISE:] - cells[0], border[NOISE:] - border[0]
+    edge = unread_edge(cells[PARTS**2 :], border[PARTS**2 :], rounding)
+    if edge is not None:
+        return f"independent of the {edge} edge of the image (does the model crop it?)"
+    share = _shares(cells[: PARTS**2].double().square().sum(1))
     possible = _possible(*image_size)
     found = [there for there, some in zip(_found(share), possible, strict=True) if some]
     if sum(found) < ceil(_SHARE * len(found)):
         return f"{ELSEWHERE} ({len(found) - sum(found)} of {len(found)} parts)"
-    side = _wrapped(share, border)
+    side = _wrapped(share, border[: PARTS**2])
     return f"{ELSEWHERE} (the {side} border is from the opposite side)" if side else None
 
 
@@ -113,14 +120,14 @@ def _found(share: Tensor) -> list[bool]:
     return [bool(there) for there in found]
 
 
-def _wrapped(share: Tensor, border: Tensor) -> str | None:
+def _wrapped(share: Tensor, change: Tensor) -> str | None:
     """Return the side of the border that changes with the opposite side of the image, if any.
 
     Tokens that are laid out one too early move by one cell, too little to be seen in the parts. But
     each row then ends with the first cell of the next.
     """
-    change = (border[NOISE:] - border[0]).double().square().sum(1)  # (16, 4)
-    sides = _shares(change[..., None])[..., 0].unbind(1)
+    border = change.double().square().sum(1)  # (16, 4)
+    sides = _shares(border[..., None])[..., 0].unbind(1)
     strips = (share[:, 0], share[:, -1], share[..., 0], share[..., -1])
     for at, name in enumerate(("top", "bottom", "left", "right")):
         axis, high = divmod(at, 2)

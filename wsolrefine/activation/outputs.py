@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from wsolrefine.activation.candidates import distinct, told_apart
 from wsolrefine.activation.heads import Heads
 
 Logits = str | int | Callable[[Any], Tensor]
@@ -29,27 +30,41 @@ def logits_of(
         logits: how to read them; None: what is called ``logits``, else the only tensor that can be
             logits, else the one that the model itself tells apart.
         heads: linear layers that returned vectors in the same forward pass.
-        classes: number of classes that the model names, 0 if it has no head; None: not named.
+        classes: number of classes that the model names, 0 if it was made without a head; None: not
+            named.
 
     """
     if logits is not None:
         return _chosen(output, batch, logits)
-    if classes == 0:  # timm's form of a network without a head, whose features are a vector too
-        raise ValueError(
-            "model: expected a classifier, got one of 0 classes that returns "
-            f"{_shown(output, batch)}; give it a head, or choose with logits="
-        )
     named = _field(output, "logits")
     if named is not None:
         scores = {name: _scores(t, batch) for name, t in _tensors(named, "logits")}
     else:
         scores = {name: _scores(t, batch) for name, t in _tensors(output, "output")}
-    fitting = {name: tensor for name, tensor in scores.items() if tensor is not None}
+    # The features of timm's networks without a head are a vector too. One that was given a head
+    # afterwards may still say that it has 0 classes.
+    features = {
+        name
+        for name, tensor in scores.items()
+        if (classes == 0 and (tensor is None or heads.last(tensor) is None))
+        or (tensor is not None and heads.is_features(tensor))
+    }
+    if len(features) == len(scores) > 0:
+        raise ValueError(
+            "model: expected a classifier, got one of 0 classes that returns "
+            f"{_shown(output, batch)}; give it a head, or choose with logits="
+        )
+    fitting = {
+        name: tensor
+        for name, tensor in scores.items()
+        if tensor is not None and name not in features
+    }
+    fitting = distinct(fitting)
     if len(fitting) == 1:
         return next(iter(fitting.values()))
     if not fitting:
         raise ValueError(f"model: expected {_FORM}, got {_shown(output, batch)}")
-    name = _told_apart(fitting, heads, classes)
+    name = told_apart(fitting, heads, classes)
     if name is None:
         listed = ", ".join(f"{name} {_shape(tensor, batch)}" for name, tensor in fitting.items())
         raise ValueError(
@@ -57,14 +72,6 @@ def logits_of(
             "a name, an index or a function of the output"
         )
     return fitting[name]
-
-
-def classes_of(model: nn.Module) -> int | None:
-    """Return how many classes a model says it has: timm's and transformers' attributes."""
-    number = getattr(model, "num_classes", None)
-    if number is None:
-        number = getattr(getattr(model, "config", None), "num_labels", None)
-    return number if isinstance(number, int) and number >= 0 else None
 
 
 def _chosen(output: Any, batch: int, logits: Logits) -> Tensor:
@@ -88,26 +95,6 @@ def _chosen(output: Any, batch: int, logits: Logits) -> Tensor:
             f"with B={batch}, got {got}"
         )
     return scores
-
-
-def _told_apart(fitting: Mapping[str, Tensor], heads: Heads, classes: int | None) -> str | None:
-    """Return the name of the logits among several tensors that can be; None if that is a guess."""
-    sized = [name for name, tensor in fitting.items() if tensor.shape[1] == classes]
-    if len(sized) == 1:
-        return sized[0]
-    last = {name: heads.last(tensor) for name, tensor in fitting.items()}
-    linear = [name for name, at in last.items() if at is not None]
-    if len(linear) == 1:
-        # Its input may be returned beside it. Of any other vector it is not known what it is: it
-        # may be the logits of a head that is not linear.
-        head, others = linear[0], [t for name, t in fitting.items() if name != linear[0]]
-        return head if all(heads.reads(last[head], other) for other in others) else None
-    # A network with an auxiliary head returns its logits first, and computes them last.
-    first = next(iter(fitting))
-    same = len({tensor.shape for tensor in fitting.values()}) == 1
-    if same and len(linear) == len(fitting):
-        return first if max(linear, key=lambda name: last[name] or 0) == first else None
-    return None
 
 
 def _scores(tensor: Tensor, batch: int) -> Tensor | None:

@@ -12,11 +12,11 @@ from wsolrefine.activation.calling import Call
 from wsolrefine.activation.chain import is_chain
 from wsolrefine.activation.closest import closest
 from wsolrefine.activation.finite import check_logits_of_noise
-from wsolrefine.activation.heads import linear_heads
+from wsolrefine.activation.heads import classes_of, linear_heads
 from wsolrefine.activation.layout import Read
 from wsolrefine.activation.locality import ELSEWHERE, NOISE, fault
 from wsolrefine.activation.noise import run_on_noise
-from wsolrefine.activation.outputs import Logits, classes_of, logits_of
+from wsolrefine.activation.outputs import Logits, logits_of
 from wsolrefine.activation.passes import Pass, Seen
 
 

@@ -70,7 +70,7 @@ class Stages:
         return any(self._leads_on(around, one.size) for around in self._around(one.name))
 
     def _leads_on(self, around: str, size: tuple[int, int]) -> bool:
-        inside = {name: grid for name, grid in self._grids.items() if name.startswith(f"{around}.")}
+        inside = self._inside(around, size)
         others = {grid for grid in inside.values() if grid != size} | {self._grids[around]}
         if len(others) > 1 or self._grids[around] == size:
             return False  # it holds several stages
@@ -80,6 +80,21 @@ class Stages:
         at_its_end = before == sorted(before, reverse=True) and 2 * sum(before) > len(before)
         is_stage = at_its_end and any(self._is_block(name) for name in fine)
         return not (is_stage and self._keeps_channels(around, size))
+
+    def _inside(self, around: str, size: tuple[int, int]) -> dict[str, tuple[int, int]]:
+        """Return the grids inside a module, but for those that are no steps from its grid on.
+
+        Queries for a whole stage are made on coarser grids than the stage itself ends on, and a
+        table for each pair of tokens has as many cells a side as there are tokens.
+        """
+        end = prod(self._grids[around])
+        return {
+            name: grid
+            for name, grid in self._grids.items()
+            if name.startswith(f"{around}.")
+            and not prod(grid) < end < prod(size)
+            and (name in self._named or prod(grid) <= prod(size))
+        }
 
     def _keeps_channels(self, around: str, size: tuple[int, int]) -> bool:
         """Return whether the last layer on a grid in a module has the channels of what it read.

@@ -26,7 +26,8 @@ def without_stem(model: nn.Module, ends: Sequence[str], ran: Iterable[str]) -> l
     modules = dict(model.named_modules())
     passed, before = 0, {}  # convolutions, linear layers and the like up to each layer
     for name in ran:
-        passed += any(p.ndim > 1 for p in modules[name].parameters(recurse=False))
+        # A table of positions (1, N, C) is no layer.
+        passed += any(p.ndim > 1 and len(p) > 1 for p in modules[name].parameters(recurse=False))
         before[name] = passed
     order = sorted(ends, key=before.__getitem__)
     up_to = [0, *(before[name] for name in order), passed]

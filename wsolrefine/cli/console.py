@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import io
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import NoReturn
+from typing import NoReturn, TextIO, cast
 
 import typer
 from rich.console import Console
@@ -49,9 +52,47 @@ def similar_names(name: str, known: Iterable[str]) -> str:
     return f" (close: {', '.join(map(repr, close))})" if close else ""
 
 
+class _Unstoppable(io.TextIOBase):
+    """Standard error, whose failure is passed over: a full disk for messages may not stop a run."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding or "utf-8"
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+
+def error_console(*, soft_wrap: bool = True) -> Console:
+    """Return a console on standard error that raises no error of the system.
+
+    Args:
+        soft_wrap: lines are not broken at the width of the terminal.
+
+    """
+    # Without one, as in a program without a console, rich prints nothing.
+    file = None if sys.stderr is None else cast(TextIO, _Unstoppable(sys.stderr))
+    return Console(file=file, stderr=True, highlight=False, soft_wrap=soft_wrap)
+
+
 def stop(message: object, code: int = 2) -> NoReturn:
     """Print an error in one line on standard error, and exit with a code."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = error_console()
     console.print(Text.assemble(("Error: ", "bold red"), printable(message, console)))
     raise typer.Exit(code)
 
@@ -59,7 +100,7 @@ def stop(message: object, code: int = 2) -> NoReturn:
 @contextmanager
 def progress_bar(task: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on standard error; yield the function that advances it."""
-    console = Console(stderr=True)
+    console = error_console(soft_wrap=False)
     columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         name = progress.add_task(str(printable(task, console)), total=total)
@@ -68,7 +109,7 @@ def progress_bar(task: str, total: int) -> Iterator[Callable[[int], None]]:
 
 def list_problems(problems: Iterable[tuple[str, str]]) -> None:
     """List everything that could not be used on standard error, one per line."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = error_console()
     lines = [
         Text.assemble("  ", printable(name, console), ": ", printable(reason, console))
         for name, reason in problems

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from wsolrefine._command import stop_at_once
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.files import system_error
 
+DIGITS = 5
+"""Of the largest size of a terminal: rich fills lines of tables with blanks."""
+
 
 class Guarded(TyperGroup):
     """The commands: what comes from the system or from a broken package is one line.
@@ -27,9 +31,7 @@ class Guarded(TyperGroup):
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         """Run the command line."""
-        columns = os.environ.get("COLUMNS", "")
-        if columns.isdigit() and not int(columns):  # of no terminal: rich would print nothing
-            del os.environ["COLUMNS"]
+        forget_wrong_sizes()
         return super().main(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
@@ -38,8 +40,9 @@ class Guarded(TyperGroup):
         if started:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            ignore_configuration()
-            return super().invoke(ctx)
+            with drawing_to_files():
+                ignore_configuration()
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             stop("stopped", 130)
         except BrokenPipeError:  # the reader of the output has ended
@@ -55,6 +58,34 @@ class Guarded(TyperGroup):
         finally:
             if started:
                 signal.signal(signal.SIGINT, stop_at_once)
+
+
+def forget_wrong_sizes() -> None:
+    """Remove sizes of the terminal that are none: with 0 rich prints nothing, with others it fails.
+
+    It tests them with ``isdigit``, which is also true for a superscript.
+    """
+    for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
+        value = os.environ.get(name, "1")
+        if not (value.isdecimal() and len(value) <= DIGITS and int(value)):
+            del os.environ[name]
+
+
+@contextlib.contextmanager
+def drawing_to_files() -> Iterator[None]:
+    """Keep MPLBACKEND from matplotlib, which fails to be imported if this names no backend.
+
+    The commands draw to files only, so they need no backend that may not be there either.
+    """
+    before = os.environ.get("MPLBACKEND")
+    os.environ["MPLBACKEND"] = "agg"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("MPLBACKEND", None)
+        else:
+            os.environ["MPLBACKEND"] = before
 
 
 def ignore_configuration() -> None:

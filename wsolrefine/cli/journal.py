@@ -10,7 +10,13 @@ from pathlib import Path
 
 from wsolrefine._files import read_json
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.files import foreign_files, foreign_message, lock_folder, remove_temporary
+from wsolrefine.cli.files import (
+    foreign_files,
+    foreign_message,
+    lock_folder,
+    remove_temporary,
+    uninterrupted,
+)
 from wsolrefine.data._lines import stays_below
 
 
@@ -113,11 +119,13 @@ def writing(out: Path, index: str, names: Iterable[str]) -> Iterator[set[str]]:
         try:
             yield own
         except BaseException:
-            for name in names:
-                if name not in own:
-                    with contextlib.suppress(OSError):
-                        (out / name).unlink(missing_ok=True)
+            with uninterrupted():  # else the journal stays, and the next run removes the files
+                for name in names:
+                    if name not in own:
+                        with contextlib.suppress(OSError):
+                            (out / name).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    journal.clear()
             raise
-        finally:
-            with contextlib.suppress(OSError):
-                journal.clear()
+        with contextlib.suppress(OSError):
+            journal.clear()

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from wsolrefine.recipes import RecipeMetadata
 
 
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+"""Environment variables that Lightning takes for the number of this process."""
+
+
 class RecipeHeader(NamedTuple):
     """A file from ``train``: its metadata and its checksum."""
 
@@ -116,6 +120,15 @@ def require_training(what: str) -> None:
     for name in ("lightning", "safetensors"):
         if find_spec(name) is None:
             stop(f"{what} needs the package {name}: pip install 'wsolrefine[train]'", 1)
+    for variable in RANKS:  # which Lightning converts as it is imported
+        value = os.environ.get(variable, "0")
+        try:
+            int(value)
+        except ValueError:
+            stop(
+                f"{variable}: expected an integer, or no such variable in the environment, got "
+                f"{value!r}, which Lightning cannot read: unset it"
+            )
 
 
 def choose_device(name: str) -> torch.device:

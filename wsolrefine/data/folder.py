@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -20,7 +20,7 @@ class ImageFolder(Reader):
     of their class: files with the suffix of an image format, in any case. Other files, and files
     and folders whose name starts with a dot, are skipped. Images are turned upright as their EXIF
     data says, as there are no boxes that this could invalidate. A folder that links lead to twice
-    is read once, one above never.
+    is read once, one above never; a file that is in two classes is an error.
 
     Args:
         root: the folder that contains the class folders.
@@ -29,7 +29,8 @@ class ImageFolder(Reader):
 
     Raises:
         OSError: there is no such folder, or it may not be read.
-        ValueError: there is no class, a class has no image, or an image is in ``root`` itself.
+        ValueError: there is no class, a class has no image, an image is in ``root`` itself, or
+            links make one file an image of two classes.
 
     Example:
         >>> from pathlib import Path
@@ -71,6 +72,7 @@ class ImageFolder(Reader):
             if not files:
                 raise ValueError(f"{folder}: expected at least one image, got none")
             annotations += [Annotation(file, label, None, as_boxes([])) for file in files]
+        _check_labels(base, annotations)
         super().__init__(
             base, annotations, [folder.name for folder in classes], transform, policy=policy
         )
@@ -79,6 +81,25 @@ class ImageFolder(Reader):
 def _is_image(path: Path) -> bool:
     # A broken link or a pipe counts, so that whoever reads it says so: an image less is not silent.
     return path.suffix.lower() in SUFFIXES and not path.is_dir()
+
+
+def _check_labels(base: Path, annotations: Sequence[Annotation]) -> None:
+    """Raise if a file has two labels, because a link leads from one class to another."""
+    seen: dict[int, Annotation] = {}
+    for annotation in annotations:
+        path = base / annotation.image_id
+        try:
+            found = path.stat()
+        except OSError:  # as a broken link, which whoever reads it names
+            continue
+        # Not the real path, which takes a system call for each folder, and misses hard links.
+        key = hash((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+        first = seen.setdefault(key, annotation)
+        if first.label != annotation.label and path.samefile(base / first.image_id):
+            raise ValueError(
+                f"{path}: expected an image of one class, got the file of "
+                f"{base / first.image_id} again"
+            )
 
 
 def _images(folder: Path) -> Iterator[Path]:

@@ -50,6 +50,12 @@ class Localizer(nn.Module):
     for each size of images. A localizer is a module: ``to(device)`` moves the model, pickle and
     ``torch.save`` take it with its layers, and it works under ``inference_mode`` and autocast.
 
+    Several threads may use one localizer, or localizers of one model, at the same time, and each
+    gets what it would get alone; the model is back in its own mode when the last one is done. Do
+    not train or change the model meanwhile, and lock it if it changes itself when it runs. A model
+    must run its layers in the thread that calls it: a ``DataParallel`` of several devices is
+    refused, pass its ``.module``.
+
     Args:
         model: a classifier, images ``(B, 3, H, W)`` to logits ``(B, num_classes)``: any module, or
             a :class:`wsolrefine.Classifier`, which brings preprocessing and names of classes.

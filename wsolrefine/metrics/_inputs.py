@@ -112,7 +112,25 @@ def checked_boxes(
             expected = f"boxes[{i}]: expected finite corners, 0 <= x0 < x1 and 0 <= y0 < y1"
             wrong = some[~ordered.all(1)][0].tolist()
             raise ValueError(f"{expected}, got {wrong}")
+        _check_pixels(f"boxes[{i}]", some, sizes[i], image_sizes is not None)
     return list(zip(lists, sizes, strict=True))
+
+
+def _check_pixels(name: str, boxes: Tensor, size: tuple[int, int], given: bool) -> None:
+    """Raise if a half-open box has no pixel of its image: it would count as a miss of any map.
+
+    Boxes that lie partly outside are those of published lists, and stay.
+    """
+    height, width = size
+    of = "image_sizes" if given else "maps (image_sizes tells the size of larger images)"
+    outside = (boxes[:, 0] >= width) | (boxes[:, 1] >= height)
+    if bool(outside.any()):
+        expected = f"{name}: expected pixels within {width} x {height}, the size of {of}"
+        raise ValueError(f"{expected}, got {boxes[outside][0].tolist()}")
+    small = (boxes[:, 2:] - boxes[:, :2] < 1).any(1)
+    if bool(small.any()):
+        expected = f"{name}: expected one pixel or more of {width} x {height}, the size of {of}"
+        raise ValueError(f"{expected}, got {boxes[small][0].tolist()}")
 
 
 def _checked_sizes(image_sizes: Any, batch: int) -> list[tuple[int, int]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
+from torch import Tensor
 
+from wsolrefine._options import kind_of
 from wsolrefine.metrics._plot import axes_for, check_results
 
 if TYPE_CHECKING or find_spec("torchmetrics") is not None:
@@ -80,25 +83,91 @@ class CountMetric(Metric, Generic[Details]):
         # torchmetrics puts the earlier counts aside meanwhile, and does not bring them back then.
         before = dict(vars(self))
         try:
-            return super().forward(*args, **kwargs)
+            result = super().forward(*args, **kwargs)
+            self._check_counts()
+            return result
         except BaseException:
             vars(self).update(before)
             raise
 
     def merge_state(self, incoming_state: Any) -> None:
-        """Add the counts of another metric, which must have the same settings."""
-        own = getattr(incoming_state, "identity", self.identity)
-        if own != self.identity:
-            expected = "incoming_state: expected a metric of the same class and settings"
-            raise ValueError(f"{expected}, got others")
-        super().merge_state(incoming_state)
+        """Add the counts of another metric, or its states, which must have the same settings.
+
+        Args:
+            incoming_state: a metric of the same class and settings, or its ``metric_state``.
+
+        Raises:
+            TypeError: ``incoming_state`` is neither, or a state is no tensor of whole numbers.
+            ValueError: its class or settings differ, or a state is missing or of another shape.
+
+        """
+        if isinstance(incoming_state, Metric):
+            if getattr(incoming_state, "identity", None) != self.identity:
+                expected = "incoming_state: expected a metric of the same class and settings"
+                raise ValueError(f"{expected}, got others")
+        elif isinstance(incoming_state, Mapping):
+            missing = [name for name in self._defaults if name not in incoming_state]
+            if missing:
+                expected = f"incoming_state: expected states {', '.join(self._defaults)}"
+                raise ValueError(f"{expected}, got none of name {', '.join(missing)}")
+            self._check_states("incoming_state", incoming_state)
+            incoming_state = dict(incoming_state)
+        else:
+            expected = "incoming_state: expected a metric or a dict of its states"
+            raise TypeError(f"{expected}, got {kind_of(incoming_state)}")
+        before = dict(vars(self))
+        try:
+            super().merge_state(incoming_state)
+            self._check_counts()
+        except BaseException:
+            vars(self).update(before)
+            raise
         self._computed = None  # torchmetrics would return the result from before
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """Load states, as ``load_state_dict`` does, but only those of the same settings."""
+        stored = {name: state_dict.get(prefix + name) for name in self._defaults}
+        found = {name: state for name, state in stored.items() if state is not None}
+        self._check_states("state_dict", found, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self._computed = None
+
+    def _check_states(self, name: str, states: Mapping[str, Any], prefix: str = "") -> None:
+        """Raise unless states are counts of this class and these settings.
+
+        ``settings`` are added up as counts are, so they may be a multiple of their default.
+        """
+        for key, state in states.items():
+            default = self._defaults.get(key)
+            if not isinstance(default, Tensor):
+                continue
+            if not isinstance(state, Tensor):
+                raise TypeError(
+                    f"{name}[{prefix + key!r}]: expected a tensor, got {kind_of(state)}"
+                )
+            if state.dtype != default.dtype:
+                raise TypeError(
+                    f"{name}[{prefix + key!r}]: expected dtype {default.dtype}, got {state.dtype}"
+                )
+            if state.shape != default.shape:
+                raise ValueError(
+                    f"{name}[{prefix + key!r}]: expected shape {tuple(default.shape)}, as of a "
+                    f"metric of the same class and settings, got {tuple(state.shape)}"
+                )
+            if key == "settings" and not _is_multiple(state, default):
+                raise ValueError(
+                    f"{name}[{prefix + key!r}]: expected a metric of the same class and settings, "
+                    "got others"
+                )
 
     def set_dtype(self, dst_type: Any) -> Metric:
         """Do nothing: counts are whole numbers, which another dtype would round."""
         return self
 
     _result: type[Details]
+
+    def _check_counts(self) -> None:
+        """Raise if the counts cannot be those of one evaluation."""
 
     def _details(self) -> Details:
         """Return the result of the states as they are."""
@@ -109,12 +178,19 @@ class CountMetric(Metric, Generic[Details]):
         raise NotImplementedError
 
 
-def scalars(result: Any, *names: str) -> dict[str, torch.Tensor]:
+def _is_multiple(state: Tensor, default: Tensor) -> bool:
+    """Return whether a state of whole numbers is its default, added up once or more."""
+    state, default = state.to("cpu", torch.int64), default.to("cpu", torch.int64)
+    times = int(state.sum()) // int(default.sum())
+    return times >= 1 and torch.equal(state, times * default)
+
+
+def scalars(result: Any, *names: str) -> dict[str, Tensor]:
     """Return fields of a named tuple by their names."""
     return {name: getattr(result, name) for name in names}
 
 
-def float64_device(tensor: torch.Tensor) -> torch.device:
+def float64_device(tensor: Tensor) -> torch.device:
     """Return the tensor's device, or the CPU where that device has no float64 (MPS)."""
     return torch.device("cpu") if tensor.device.type == "mps" else tensor.device
 

@@ -57,7 +57,12 @@ def overlaps(boxes: Tensor, target_boxes: Sequence[Tensor], inclusive: bool) -> 
 
 
 def checked_predictions(
-    boxes: Tensor, labels: Tensor, target_boxes: Sequence[Tensor], target_labels: Tensor, axes: str
+    boxes: Tensor,
+    labels: Tensor,
+    target_boxes: Sequence[Tensor],
+    target_labels: Tensor,
+    axes: str,
+    inclusive: bool,
 ) -> list[Tensor]:
     """Return the true boxes of each image, with all of an evaluation of boxes and classes checked.
 
@@ -72,8 +77,36 @@ def checked_predictions(
         if not bool(ordered.all()):
             expected = f"target_boxes[{i}]: expected finite corners, x0 <= x1 and y0 <= y1"
             raise ValueError(f"{expected}, got {some[~ordered.all(1)][0].tolist()}")
+    fractions = not inclusive and all(_within_unit(some) for some in (boxes, *lists))
+    for i, some in enumerate(lists):
+        _check_pixels(f"target_boxes[{i}]", some, inclusive, fractions)
     check_classes("target_labels", target_labels, str(batch))
     return lists
+
+
+def _within_unit(boxes: Tensor) -> bool:
+    """Return whether all boxes may be fractions of the image; NaN is no box."""
+    return bool(((boxes >= 0) & (boxes <= 1) | boxes.isnan()).all())
+
+
+def _check_pixels(name: str, boxes: Tensor, inclusive: bool, fractions: bool) -> None:
+    """Raise if a true box has no pixel of an image, whatever its size: no box would hit it.
+
+    If all boxes, also those that were predicted, are fractions of the image, then IoUs of half-open
+    boxes are right.
+    """
+    low, high = boxes[:, :2], boxes[:, 2:]
+    if fractions:
+        empty = (high <= low).any(1)
+    elif inclusive:
+        parts = ((boxes >= 0) & (boxes <= 1)).all(1) & (boxes % 1 != 0).any(1)
+        empty = (high.floor() < low.ceil()).any(1) | (high < 0).any(1) | parts
+    else:
+        empty = (high - low < 1).any(1) | (high <= 0).any(1)
+    if bool(empty.any()):
+        rule = "inclusive" if inclusive else "half-open"
+        expected = f"{name}: expected {rule} boxes of one pixel or more of the image"
+        raise ValueError(f"{expected}, got {boxes[empty][0].tolist()}")
 
 
 def check_corners(name: str, boxes: Tensor, pattern: str) -> None:

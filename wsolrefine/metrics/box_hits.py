@@ -151,8 +151,8 @@ def count_box_hits(
         TypeError: ``maps`` is not a floating-point tensor, boxes, sizes, thresholds or IoUs are not
             of numbers, or ``all_contours`` is not a boolean.
         ValueError: shapes disagree, a map has NaN or values outside [0, 1] by more than rounding, a
-            box has no pixel or lies left of or above the image, or a threshold or IoU is out of
-            range.
+            box has no pixel of the image or begins left of or above it, or a threshold or IoU is
+            out of range.
 
     Example:
         >>> import torch

@@ -57,8 +57,8 @@ def count_box_hits_half_open(
     Raises:
         TypeError: ``maps`` is not a floating-point tensor, boxes, sizes, thresholds or IoUs are not
             of numbers, or ``all_components`` is not a boolean.
-        ValueError: shapes disagree, a map has NaN or infinity, a box has no area or lies left of or
-            above the image, or a threshold or IoU is out of range.
+        ValueError: shapes disagree, a map has NaN or infinity, a box has no pixel of the image or
+            begins left of or above it, or a threshold or IoU is out of range.
 
     Example:
         >>> import torch

@@ -86,8 +86,8 @@ def localization_errors(
     Raises:
         TypeError: boxes are not real numbers, labels are not integers, or ``inclusive`` is not a
             boolean.
-        ValueError: shapes disagree, a box has its corners reversed, a true box is not finite, or a
-            class is negative.
+        ValueError: shapes disagree, a box has its corners reversed, a true box is not finite or
+            has no pixel, or a class is negative.
 
     Example:
         >>> import torch
@@ -104,7 +104,7 @@ def localization_errors(
 
     """
     inclusive = check_flag("inclusive", inclusive)
-    true = checked_predictions(boxes, labels, target_boxes, target_labels, "B")
+    true = checked_predictions(boxes, labels, target_boxes, target_labels, "B", inclusive)
     iou, of_predicted, of_true = (
         ratio[:, 0] for ratio in overlaps(boxes[:, None], true, inclusive)
     )

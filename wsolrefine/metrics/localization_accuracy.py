@@ -21,7 +21,7 @@ class LocalizationRates(NamedTuple):
 
     Attributes:
         top1: the first class and its box are right.
-        top5: one of the given classes and its box are right.
+        top5: one of the first five classes and its box are right.
         gt_known: the box of the true class is right.
 
     """
@@ -50,7 +50,8 @@ def localization_hits(
     Args:
         boxes: one box for each predicted class, the best class first, ``(B, k, 4)``,
             ``x0 y0 x1 y1``. NaN means no box.
-        labels: the predicted classes, ``(B, k)`` integers. Top-5 needs k = 5.
+        labels: the predicted classes, ``(B, k)`` integers. Top-5 takes the first five; of fewer,
+            as in a data set of fewer classes, it takes all.
         target_boxes: B tensors ``(n, 4)`` of true boxes; an image without any is not localized.
         target_labels: true classes, ``(B,)`` integers.
         hit: ``">="`` (wsolevaluation, ORNet) or ``">"`` (SPA, SPOL, SEM, CSoA).
@@ -62,13 +63,14 @@ def localization_hits(
             which is correct for class-agnostic maps and is what SPA's released code does.
 
     Returns:
-        ``(B, 3)`` booleans on the device of ``boxes``: Top-1, Top-k, GT-known. Not differentiable.
+        ``(B, 3)`` booleans on the device of ``boxes``: Top-1, Top-5, GT-known. Not differentiable.
 
     Raises:
         TypeError: boxes are not real numbers, labels are not integers, ``iou`` is not a number, or
             ``inclusive`` is not a boolean.
-        ValueError: shapes disagree, a box has its corners reversed, a true box is not finite, a
-            class is negative, ``hit`` is neither of the two, or ``iou`` is out of range.
+        ValueError: shapes disagree, a box has its corners reversed, a true box is not finite or
+            has no pixel, a class is negative, ``hit`` is neither of the two, or ``iou`` is out of
+            range.
 
     Example:
         >>> import torch
@@ -85,7 +87,7 @@ def localization_hits(
 
     """
     hit, iou, inclusive = _checked_rule(hit, iou, inclusive)
-    true = checked_predictions(boxes, labels, target_boxes, target_labels, "B k")
+    true = checked_predictions(boxes, labels, target_boxes, target_labels, "B k", inclusive)
     if gt_known_boxes is not None:
         check_corners("gt_known_boxes", gt_known_boxes, f"{len(boxes)} 4")
 
@@ -97,7 +99,7 @@ def localization_hits(
     known = met[:, 0] if gt_known_boxes is None else meets(gt_known_boxes[:, None])[:, 0]
     classes, true_class = (some.to(met.device).long() for some in (labels, target_labels))
     right = met & (classes == true_class[:, None])
-    return torch.stack([right[:, 0], right.any(1), known], 1)
+    return torch.stack([right[:, 0], right[:, :5].any(1), known], 1)
 
 
 def _checked_rule(hit: Hit, iou: float, inclusive: bool) -> tuple[Hit, float, bool]:
@@ -106,12 +108,21 @@ def _checked_rule(hit: Hit, iou: float, inclusive: bool) -> tuple[Hit, float, bo
     return hit, iou, check_flag("inclusive", inclusive)
 
 
+def _check_ranks(ranks: Tensor) -> None:
+    """Raise unless Top-5 took the same number of classes for all images."""
+    taken = [k for k, images in enumerate(ranks.tolist(), 1) if images]
+    if len(taken) > 1:
+        shown = " and ".join(f"{k}" if k < 5 else "5 or more" for k in taken)
+        raise ValueError(f"labels: expected the same number of classes in all batches, got {shown}")
+
+
 class LocalizationAccuracy(CountMetric[LocalizationRates]):
     """Top-1, Top-5 and GT-known localization accuracy at one IoU.
 
     ``compute`` returns the three as a dictionary: ``top1``, ``top5``, ``gt_known``; ``details``
     returns the same as :class:`wsolrefine.metrics.LocalizationRates`. All are NaN if there is no
-    image.
+    image. Top-5 takes the first five classes, or all of fewer; batches with different numbers of
+    classes, such as 1 and 5, are refused.
 
     Args:
         hit: ``">="`` (wsolevaluation, ORNet) or ``">"`` (SPA, SPOL, SEM, CSoA); there is no default
@@ -142,6 +153,7 @@ class LocalizationAccuracy(CountMetric[LocalizationRates]):
 
     hits: Tensor
     total: Tensor
+    ranks: Tensor
     _result = LocalizationRates
 
     def __init__(
@@ -152,6 +164,8 @@ class LocalizationAccuracy(CountMetric[LocalizationRates]):
         keep_apart(self, self.hit, self.iou, self.inclusive)
         self.add_state("hits", torch.zeros(3, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
+        # Numbers of images by the classes that Top-5 took: 1, 2, 3, 4 or 5.
+        self.add_state("ranks", torch.zeros(5, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(
         self,
@@ -161,7 +175,13 @@ class LocalizationAccuracy(CountMetric[LocalizationRates]):
         target_labels: Tensor,
         gt_known_boxes: Tensor | None = None,
     ) -> None:
-        """Add a batch, as :func:`wsolrefine.metrics.localization_hits` takes it."""
+        """Add a batch, as :func:`wsolrefine.metrics.localization_hits` takes it.
+
+        Raises:
+            ValueError: what that function raises, or Top-5 takes another number of classes than in
+                the batches before.
+
+        """
         found = localization_hits(
             boxes,
             labels,
@@ -172,6 +192,10 @@ class LocalizationAccuracy(CountMetric[LocalizationRates]):
             inclusive=self.inclusive,
             gt_known_boxes=gt_known_boxes,
         )
+        ranks = self.ranks.clone()
+        ranks[min(labels.shape[1], 5) - 1] += len(found)
+        _check_ranks(ranks)
+        self.ranks = ranks
         self.hits = self.hits + found.sum(0).to(self.hits.device)
         self.total = self.total + len(found)
 
@@ -179,7 +203,11 @@ class LocalizationAccuracy(CountMetric[LocalizationRates]):
         """Return the three accuracies."""
         return self._details()._asdict()
 
+    def _check_counts(self) -> None:
+        _check_ranks(self.ranks)
+
     def _details(self) -> LocalizationRates:
+        self._check_counts()  # of several processes
         device = float64_device(self.hits)
         rates = self.hits.to(device, torch.float64) / self.total.to(device)
         return LocalizationRates(*rates)

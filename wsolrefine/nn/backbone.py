@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from wsolrefine._check import check_tensors
 from wsolrefine._options import check_call, check_kind
 from wsolrefine.activation.calling import Call, call_model
-from wsolrefine.activation.hooks import Hook, evaluation, hooked, output_tensor, submodule
+from wsolrefine.activation.hooks import Hook, hooked, output_tensor, submodule
 from wsolrefine.activation.layout import laid_out
+from wsolrefine.activation.modes import evaluation
+from wsolrefine.activation.state import unchanged
 from wsolrefine.functional._numeric import for_autograd
 
 
@@ -70,22 +72,25 @@ class FeatureList(nn.Module):
         """Return one map ``(B, C, h, w)`` for each layer, in the order of ``layers``."""
         check_tensors(images=(images, "B C H W"))
         if not self._runs:
-            with torch.no_grad(), evaluation(self.model):
-                self._run(images[:1].detach())
+            with torch.no_grad(), evaluation(self.model), unchanged(self.model):
+                self._runs = self._run(images[:1].detach(), {})[1]
         images = for_autograd(images)
-        outputs = self._run(images)
+        outputs, _ = self._run(images, self._runs)
         size = (images.shape[-2], images.shape[-1])
         return [_map(name, outputs, size) for name in self.layers]
 
-    def _run(self, images: Tensor) -> dict[str, Tensor]:
+    def _run(
+        self, images: Tensor, runs: dict[str, int]
+    ) -> tuple[dict[str, Tensor], dict[str, int]]:
+        """Return the outputs, and how often each layer ran; stop when all have run that often."""
         outputs: dict[str, Tensor] = {}
-        left = dict(self._runs)
+        ran = dict.fromkeys(self.layers, 0)
 
         def keep(name: str) -> Hook:
             def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
                 outputs[name] = output_tensor(name, output)
-                left[name] = left.get(name, 0) - 1
-                if self._runs and not any(left.values()):
+                ran[name] += 1
+                if ran == runs:
                     raise _Done(self)
 
             return hook
@@ -96,9 +101,7 @@ class FeatureList(nn.Module):
         except _Done as done:
             if done.args[0] is not self:  # an enclosing backbone has all its layers
                 raise
-        if not self._runs:
-            self._runs = {name: -count for name, count in left.items()}
-        return outputs
+        return outputs, ran
 
 
 def stage_channels(backbone: nn.Module, images: Tensor) -> list[int]:
@@ -126,7 +129,8 @@ def stage_channels(backbone: nn.Module, images: Tensor) -> list[int]:
     """
     check_kind("backbone", backbone, nn.Module, "an nn.Module")
     check_tensors(images=(images, "B C H W"))
-    with torch.no_grad(), evaluation(backbone):
+    model = backbone.model if isinstance(backbone, FeatureList) else backbone
+    with torch.no_grad(), evaluation(backbone), unchanged(model):
         maps = backbone(images.new_zeros(1, *images.shape[1:]))
     if not isinstance(maps, (list, tuple)) or not maps:
         raise ValueError(

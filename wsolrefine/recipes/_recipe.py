@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors
 from wsolrefine._options import check_count, check_counts, check_kind
-from wsolrefine.activation.hooks import evaluation
 from wsolrefine.activation.labels import choose_labels
+from wsolrefine.activation.modes import evaluation
 from wsolrefine.localization import Localization
 from wsolrefine.localization.class_maps import ClassMaps
 from wsolrefine.localization.localizer import Localizer

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from wsolrefine.cli.evaluate.coarse import NAMED as COARSE
+from wsolrefine.cli.evaluate.coarse import REFUSED, is_coarser
 from wsolrefine.cli.evaluate.copies import Copies
 from wsolrefine.cli.evaluate.turned import TurnedMaps
 from wsolrefine.data.reader import Reader
@@ -32,6 +34,8 @@ class Agreement:
         self.sizes: dict[int, str] = {}
         self.masks: dict[int, str] = {}
         self.outside: dict[int, str] = {}
+        self.tiny: dict[int, str] = {}
+        self.coarse: dict[int, str] = {}
         self.copies, self.maps = Copies(), TurnedMaps()
         self._seen: dict[int, tuple[int, int]] = {}
 
@@ -44,10 +48,17 @@ class Agreement:
         elif listed is not None:
             self.copies.see(index, size, listed)
 
-    def see_map(self, index: int, size: tuple[int, int]) -> None:
-        """Compare the (height, width) of a score map with its image."""
-        if image := self._image_size(index):
+    def see_map(self, index: int, size: tuple[int, int], mask: Sequence[int] | None = None) -> None:
+        """Compare the (height, width) of a score map with its image, or else with its mask."""
+        image = self._image_size(index)
+        if image:
             self.maps.see(index, size, image)
+        elif mask:
+            image = mask[0], mask[1]
+        if image and is_coarser(size, image, COARSE):
+            name = self.reader.annotations[index].image_id
+            found = self.tiny if is_coarser(size, image, REFUSED) else self.coarse
+            found[index] = f"{name} ({image[1]} x {image[0]}, map {size[1]} x {size[0]})"
 
     def see_mask(self, index: int, size: Sequence[int]) -> None:
         """Compare the (height, width) of a mask with its image."""
@@ -85,6 +96,12 @@ class Agreement:
             ("annotated sizes", "those of the images, up to rounding", self.sizes),
             ("masks", "those of the images, up to rounding", self.masks),
             ("boxes", "boxes that end in the images, up to one pixel", self.outside),
+            (
+                "maps",
+                "sides of at least 28 (or 1/8 of those of smaller images), better 224 x 224 as in "
+                "wsolevaluation, because boxes are compared in whole cells of the map",
+                self.tiny,
+            ),
         ):
             if len(found) > TOLERATED * self.count:
                 raise ValueError(
@@ -119,6 +136,11 @@ class Agreement:
             lines["wrong sizes"] = f"{_of(wrong, self.count)}, used as listed"
         if turned := self._turned_maps():
             lines["wrong maps"] = f"{_of(turned, self.count)}, used as they are"
+        if coarse := self.coarse | self.tiny:
+            lines["coarse maps"] = (
+                f"{_of(coarse, self.count)}, whose cells are large for boxes and masks: results "
+                "differ from those at 224 x 224"
+            )
         if self.masks:
             lines["wrong masks"] = f"{_of(self.masks, self.count)}, used as they are"
         if self.outside:

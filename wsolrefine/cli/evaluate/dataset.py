@@ -107,6 +107,7 @@ def open_data(
     if same:
         stop(f"--threshold-from: expected another split, got the evaluated split itself, {name}")
     other = _open_split(folders, threshold_from, limit)
+    _check_disjoint(evaluated, other)
     for kind, has in (
         ("boxes", (other.has_boxes, evaluated.has_boxes)),
         ("masks", (other.reader.has_masks, evaluated.reader.has_masks)),
@@ -115,6 +116,18 @@ def open_data(
             only = other.name if has[0] else name
             stop(f"--threshold-from: expected {kind} in both splits, got only {only} with them", 1)
     return Data(folders, evaluated, other)
+
+
+def _check_disjoint(evaluated: Split, other: Split) -> None:
+    """Stop if thresholds would be chosen on images that are evaluated, also with --limit."""
+    ids = {annotation.image_id for annotation in other.reader.annotations}
+    shared = [found.image_id for found in evaluated.reader.annotations if found.image_id in ids]
+    if shared:
+        more = ", ..." if len(shared) > 1 else ""
+        stop(
+            f"--threshold-from: expected other images than those of {evaluated.name}, got "
+            f"{other.name} with {len(shared)} of its {evaluated.total} images: {shared[0]}{more}"
+        )
 
 
 def _open_split(folders: Folders, name: str, limit: int | None) -> Split:

@@ -158,8 +158,8 @@ def _count(
         split.agreement.see_boxes(index, truth.boxes, truth.size)
     (height, width), masks = prediction.map.shape, None
     size = height, width
-    split.agreement.see_map(index, size)
     if reader.has_mask(index):
         masks = Masks(reader.mask(index), reader.mask(index, size))
         split.agreement.see_mask(index, masks.stored.shape)
+    split.agreement.see_map(index, size, masks.stored.shape if masks else None)
     return count_image(prediction, truth, masks, rule), size

@@ -18,9 +18,9 @@ from PIL import Image
 from torch import Tensor
 
 from wsolrefine import Localizer
-from wsolrefine.cli.files import replacing
+from wsolrefine.cli.files import replacing, system_error
 from wsolrefine.cli.finite import not_finite
-from wsolrefine.cli.refine.coco import annotation
+from wsolrefine.cli.refine.coco import annotation, file_identity
 from wsolrefine.cli.refine.inputs import Found
 from wsolrefine.cli.refine.stored import Record
 from wsolrefine.data import UnreadableImage
@@ -52,9 +52,14 @@ class Plan(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """What is kept of an image while its batch is processed, which excludes the full image."""
+    """What is kept of an image while its batch is processed, which excludes the full image.
+
+    ``identity`` is that of the file before it was opened. If the file is replaced meanwhile, the
+    next run sees another one and processes it.
+    """
 
     found: Found
+    identity: Record
     pixels: Tensor
     size: tuple[int, int]
     preview: npt.NDArray[np.uint8]
@@ -64,6 +69,7 @@ class Finished(NamedTuple):
     """Entries of the results file for one image."""
 
     found: Found
+    identity: Record
     size: tuple[int, int]
     files: list[str]
     annotations: list[Record]
@@ -79,6 +85,7 @@ class Failed(NamedTuple):
 def load(plan: Plan, found: Found) -> Loaded | Failed:
     """Read and preprocess one image."""
     try:
+        identity = file_identity(found.path, plan.out)
         with reading(found.path) as image:
             pixels, size = plan.localizer.prepare_image(image), image.size
             image.thumbnail((PREVIEW_SIZE, PREVIEW_SIZE))
@@ -89,19 +96,22 @@ def load(plan: Plan, found: Found) -> Loaded | Failed:
         return Failed(found, (error.strerror or str(error)).lower())
     except Exception as error:  # preprocessing may be the user's code
         return Failed(found, f"preprocessing failed ({error or type(error).__name__})")
-    return Loaded(found, pixels, size, preview)
+    return Loaded(found, identity, pixels, size, preview)
 
 
 def finish(plan: Plan, batch: list[Loaded], pool: Executor) -> Iterator[Finished | Failed]:
     """Localize in a batch, and yield each image once its results are written."""
     localizer, classes = plan.localizer, plan.classes
-    images = localizer.prepare_batch([loaded.pixels for loaded in batch])
-    if isinstance(classes, int):
-        found = localizer.class_maps(images, top=classes)
-    else:
-        found = localizer.class_maps(
-            images, torch.tensor([classes] * len(images), device=images.device)
-        )
+    try:
+        images = localizer.prepare_batch([loaded.pixels for loaded in batch])
+        if isinstance(classes, int):
+            found = localizer.class_maps(images, top=classes)
+        else:
+            found = localizer.class_maps(
+                images, torch.tensor([classes] * len(images), device=images.device)
+            )
+    except OSError as error:  # of the model, which may be the user's code; not of writing to --out
+        raise RuntimeError(system_error(error)) from error
     wrong = not_finite(localizer, images, found)
     logits, maps = found.logits.float().cpu(), found.maps.float().cpu()
     labels = found.labels.cpu()
@@ -165,7 +175,7 @@ def _write(
         return Failed(loaded.found, f"cannot write the results ({error.strerror or error})")
     except MemoryError:
         return Failed(loaded.found, "not enough memory for the mask")
-    return Finished(loaded.found, loaded.size, files, annotations)
+    return Finished(loaded.found, loaded.identity, loaded.size, files, annotations)
 
 
 def _leads_out(out: Path, files: Iterable[str]) -> str | None:

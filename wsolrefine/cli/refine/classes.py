@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from wsolrefine.cli.console import similar_names
 
@@ -11,7 +13,9 @@ from wsolrefine.cli.console import similar_names
 def parse_classes(text: str, class_names: Sequence[str] | None, number: int) -> int | list[int]:
     """Parse ``top1``, ``top5``, or a comma-separated list of indices and names.
 
-    A name is one of ``class_names``, or one of its comma-separated parts; case is ignored.
+    A name is one of ``class_names``, or one of its comma-separated parts; case is ignored. If a
+    number or ``topK`` is the name of another class too, it is refused: ``index:4`` is always the
+    index.
 
     Args:
         text: value of the option.
@@ -27,19 +31,24 @@ def parse_classes(text: str, class_names: Sequence[str] | None, number: int) -> 
     Example:
         >>> parse_classes("top2", None, 10), parse_classes("crane, 3", ["kite", "crane"], 10)
         (2, [1, 3])
+        >>> parse_classes("index:1, index:0", ["1", "0"], 2)
+        [1, 0]
 
     """
-    top = re.fullmatch(r"top(\d+)", text.strip().lower())
-    if top:
-        if not 1 <= int(top[1]) <= number:
-            raise ValueError(f"classes: expected top1 to top{number}, got {text}")
-        return int(top[1])
     indices: dict[str, set[int]] = {}
     for index, name in enumerate(class_names or ()):
         for word in {name, *name.split(",")}:
             indices.setdefault(_normalized(word), set()).add(index)
-    words = [text] if _normalized(text) in indices else text.split(",")
-    return list(dict.fromkeys(_index(word, indices, number) for word in words))
+    if top := re.fullmatch(r"top(\d+)", text.strip().lower()):
+        if not 1 <= (count := _whole(top[1])) <= number:
+            raise ValueError(f"classes: expected top1 to top{number}, got {_short(text)}")
+        if named := indices.get(_normalized(text)):
+            _refuse(text.strip(), sorted(named))
+        return count
+    words = text.split(",")
+    if _normalized(text) in indices and not all(word.strip().isdecimal() for word in words):
+        words = [text]
+    return list(dict.fromkeys(_index(word.strip(), indices, number) for word in words))
 
 
 def _normalized(name: str) -> str:
@@ -47,16 +56,38 @@ def _normalized(name: str) -> str:
 
 
 def _index(word: str, indices: dict[str, set[int]], number: int) -> int:
-    word = word.strip()
-    if word.isdecimal():
-        if int(word) >= number:
-            raise ValueError(f"classes: expected an index from 0 to {number - 1}, got {word}")
-        return int(word)
-    found = sorted(indices.get(_normalized(word), ()))
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise ValueError(f"classes: expected an index, got {word!r}, the name of classes {found}")
+    digits = re.sub("^index *: *", "", word, flags=re.IGNORECASE)
+    named = sorted(indices.get(_normalized(word), ())) if digits == word else []
+    if digits.isdecimal() and (_whole(digits) < number or not named):
+        if (index := _whole(digits)) >= number:
+            expected = f"an index from 0 to {number - 1}"
+            raise ValueError(f"classes: expected {expected}, got {_short(word)}")
+        if named not in ([], [index]):
+            _refuse(word, named)
+        return index
+    if len(named) == 1:
+        return named[0]
+    if named:
+        raise ValueError(f"classes: expected an index, got {word!r}, the name of classes {named}")
     hint = similar_names(_normalized(word), indices)
     names = "an index or a class name" if indices else "an index (this model has no class names)"
-    raise ValueError(f"classes: expected topK, {names}, got {word!r}{hint}")
+    raise ValueError(f"classes: expected topK, {names}, got {_short(word)!r}{hint}")
+
+
+def _refuse(word: str, named: list[int]) -> NoReturn:
+    """Raise for a word that may mean two things."""
+    meant = [word] if word.isdecimal() else []
+    expected = " or ".join(f"index:{index}" for index in [*meant, *named])
+    raise ValueError(
+        f"classes: expected {expected}, got {word}, which is also the name of "
+        f"class{'es' if len(named) > 1 else ''} {', '.join(map(str, named))}"
+    )
+
+
+def _whole(digits: str) -> int:
+    """Return a number; if it has more digits than Python reads, one above any number of classes."""
+    return int(digits) if len(digits) < 1000 else sys.maxsize
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:80]}..."

@@ -53,7 +53,8 @@ def annotation(mask: npt.NDArray[np.bool_], category: int, score: float) -> Reco
 class Results:
     """The results in a folder, written as one COCO file.
 
-    ``categories`` maps the index of every class of the model to its name.
+    ``categories`` maps the index of every class of the model to its name. ``model`` is the model's
+    hash; None in a file that has none, or before the model is known.
     ``images`` maps the name of each finished image to its COCO image. Its annotations are stored
     under ``"annotations"`` until the file is written.
     """
@@ -61,6 +62,7 @@ class Results:
     def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
         self.out, self.settings = out, dict(settings)
         self.categories: dict[int, str] = {}
+        self.model: str | None = None
         self.images: dict[str, Record] = {}
 
     @classmethod
@@ -76,6 +78,7 @@ class Results:
         except FileNotFoundError:
             return None
         results = cls(out, content["info"]["settings"])
+        results.model = content["info"].get("model")
         results.categories = {entry["id"]: entry["name"] for entry in content["categories"]}
         images = {image["id"]: {**image, "annotations": []} for image in content["images"]}
         for entry in content["annotations"]:
@@ -97,17 +100,26 @@ class Results:
     def add(
         self,
         name: str,
-        path: Path,
+        identity: Record,
         size: tuple[int, int],
         files: list[str],
         annotations: list[Record],
     ) -> None:
-        """Add a finished image; ``size`` is ``(width, height)``."""
+        """Add a finished image.
+
+        Args:
+            name: its name.
+            identity: its :func:`file_identity` before it was read.
+            size: ``(width, height)``.
+            files: paths of its results below the folder.
+            annotations: one for each mask.
+
+        """
         self.images[name] = {
             "file_name": name,
             "width": size[0],
             "height": size[1],
-            **_identity(path, self.out),
+            **identity,
             "files": files,
             "annotations": annotations,
         }
@@ -118,7 +130,7 @@ class Results:
         if image is None:
             return False
         try:
-            same = _identity(path, self.out).items() <= image.items()
+            same = file_identity(path, self.out).items() <= image.items()
         except OSError:
             return False
         return same and all((self.out / file).is_file() for file in image["files"])
@@ -142,6 +154,7 @@ class Results:
                 "version": __version__,
                 "format": FORMAT,
                 "settings": self.settings,
+                **({} if self.model is None else {"model": self.model}),
             },
             "licenses": [],
             "images": images,
@@ -165,8 +178,13 @@ class Results:
             self.delete(name)
 
 
-def _identity(path: Path, out: Path) -> Record:
-    """Return what identifies a file: path, size and time of modification."""
+def file_identity(path: Path, out: Path) -> Record:
+    """Return what identifies a file: path from the folder of results, size, time of modification.
+
+    Raises:
+        OSError: there is no such file, or it cannot be reached.
+
+    """
     status = path.stat()
     try:
         source = Path(os.path.relpath(os.path.realpath(path), out)).as_posix()

@@ -63,6 +63,32 @@ def earlier_results(
     return Results(out, settings), earlier, False
 
 
+def model_change(results: Results, categories: dict[int, str], model: str) -> str | None:
+    """Return the error if the earlier results are of another model with the same settings, or None.
+
+    A model of the user's own may have been edited, and its file may be in another working folder.
+
+    Args:
+        results: the results to continue.
+        categories: index of every class of the model that is loaded, to its name.
+        model: hash of that model.
+
+    """
+    if not results.images or results.model == model:
+        return None
+    if results.categories != categories:
+        what = "names of classes"
+    elif results.model is not None:
+        what = "weights or preprocessing"
+    else:  # of a version that did not write the hash
+        return None
+    return (
+        f"--out: expected the model of the {len(results.images)} results in {results.out}, got "
+        f"one with other {what}; restore it, choose another folder, or use --overwrite to delete "
+        "these results"
+    )
+
+
 def check_foreign(out: Path, todo: Iterable[Found], own: set[str]) -> None:
     """Stop if a file that is none of the results has the name of one that is to be written."""
     names = {folded(found.name) for found in todo}

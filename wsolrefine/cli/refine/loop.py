@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,26 @@ import typer
 
 from wsolrefine import Localizer
 from wsolrefine.cli.console import Problems, list_problems, progress_bar, stop
-from wsolrefine.cli.files import FolderInUse, lock_folder, termination_as_interrupt
+from wsolrefine.cli.files import (
+    FolderInUse,
+    lock_folder,
+    termination_as_interrupt,
+    uninterrupted,
+)
+from wsolrefine.cli.hashes import localizer_hash
 from wsolrefine.cli.images import quiet
 from wsolrefine.cli.journal import Journal
 from wsolrefine.cli.options import check_out
 from wsolrefine.cli.refine.batch import Failed, Finished, Loaded, Plan, finish, load
 from wsolrefine.cli.refine.classes import parse_classes
 from wsolrefine.cli.refine.coco import RESULTS, Results
-from wsolrefine.cli.refine.earlier import check_foreign, earlier_results, put_aside, version
+from wsolrefine.cli.refine.earlier import (
+    check_foreign,
+    earlier_results,
+    model_change,
+    put_aside,
+    version,
+)
 from wsolrefine.cli.refine.inputs import Found, find_images
 from wsolrefine.cli.refine.journal import remove_unlisted
 from wsolrefine.cli.refine.summary import summarize
@@ -71,15 +83,19 @@ def run(
             plan = Plan(localizer, parse_classes(settings["classes"], names, number), out)
         except ValueError as error:
             stop(f"--{error}")
-        results.categories = dict(enumerate(names or (f"class {i}" for i in range(number))))
+        categories = dict(enumerate(names or (f"class {i}" for i in range(number))))
+        hashed = localizer_hash(localizer)
+        if changed := model_change(results, categories, hashed):
+            if not overwrite:
+                stop(changed)
+            results, outdated = Results(out, settings), results
+        results.categories, results.model = categories, hashed
         try:
             out.mkdir(parents=True, exist_ok=True)
-            with lock_folder(out), termination_as_interrupt():
+            with lock_folder(out), termination_as_interrupt(), quiet():
                 if version(out) != before:
                     raise FolderInUse
-                journal = Journal(out, RESULTS)
-                remove_unlisted(journal, own)
-                journal.clear()
+                journal = _settled(out, own)
                 check_foreign(out, todo, own)
                 if damaged:
                     put_aside(out / RESULTS)
@@ -88,17 +104,18 @@ def run(
                 results.write()  # now, to find out whether the folder is writable
                 if outdated:
                     outdated.delete_all()
+                batches = batches_of(inputs.images, todo, batch_size)
+                pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
                 try:
-                    batches = batches_of(inputs.images, todo, batch_size)
-                    _work(plan, batches, results, journal, problems, finished)
+                    _work(plan, batches, results, journal, problems, finished, pool)
                 except KeyboardInterrupt:
                     code = 130
                 except (RuntimeError, TypeError, ValueError) as error:
                     problems.append((plan.localizer.title, str(error)))
                 finally:
-                    remove_unlisted(journal, results.files())  # first: the disk may be full
-                    results.write()
-                    journal.clear()
+                    with uninterrupted():  # else the journal stays for the next run
+                        pool.shutdown(cancel_futures=True)
+                        _save(results, journal)
         except FolderInUse:
             stop(f"another run is writing to {out}: wait for it, or choose another --out", 1)
         except OSError as error:
@@ -134,6 +151,14 @@ def batches_of(images: Sequence[Found], todo: Iterable[Found], size: int) -> lis
     return [batch for batch in left if batch]
 
 
+def _settled(out: Path, own: set[str]) -> Journal:
+    """Remove what a killed run has left; return the journal, which is empty then."""
+    journal = Journal(out, RESULTS)
+    remove_unlisted(journal, own)
+    journal.clear()
+    return journal
+
+
 def _clean(out: Path, own: set[str], before: tuple[int, int] | None, problems: Problems) -> None:
     """Remove what a run has left that was killed when all images were done."""
     if before is None:
@@ -141,9 +166,7 @@ def _clean(out: Path, own: set[str], before: tuple[int, int] | None, problems: P
     try:
         with contextlib.suppress(FolderInUse), lock_folder(out):  # in use: left to the other run
             if version(out) == before:
-                journal = Journal(out, RESULTS)
-                remove_unlisted(journal, own)
-                journal.clear()
+                _settled(out, own)
     except OSError as error:
         problems.append((str(out), f"cannot write to it ({error.strerror or error})"))
 
@@ -155,13 +178,10 @@ def _work(
     journal: Journal,
     problems: Problems,
     finished: list[str],
+    pool: Executor,
 ) -> None:
     saved = time.monotonic()
-    with (
-        ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool,
-        quiet(),
-        progress_bar("refining", sum(map(len, batches))) as advance,
-    ):
+    with progress_bar("refining", sum(map(len, batches))) as advance:
         for batch in batches:
             loads = list(pool.map(partial(load, plan), batch))
             good = [loaded for loaded in loads if isinstance(loaded, Loaded)]
@@ -171,7 +191,7 @@ def _work(
             for outcome in [*failed, *(finish(plan, good, pool) if good else ())]:
                 name = outcome.found.name
                 if isinstance(outcome, Finished):
-                    results.add(name, outcome.found.path, *outcome[1:])
+                    results.add(name, *outcome[1:])
                     finished.append(name)
                 else:
                     problems.append((str(outcome.found.path), outcome.reason))
@@ -179,6 +199,15 @@ def _work(
                         results.delete(name)
             advance(len(batch))
             if time.monotonic() - saved > SAVE_EVERY:
-                results.write()
-                journal.clear()
+                _save(results, journal)
                 saved = time.monotonic()
+
+
+def _save(results: Results, journal: Journal) -> None:
+    """Write the results file; the journal ends once no result is there that the file does not list.
+
+    An image that has changed may have other classes now, and so results of other names than before.
+    """
+    remove_unlisted(journal, results.files())  # first: the disk may be full
+    results.write()
+    journal.clear()

@@ -65,6 +65,8 @@ def _check(content: Any) -> None:
     settings = _of(dict, info, "settings", "info")
     if info.get("format") != FORMAT:
         raise ValueError(f"info: expected format {FORMAT}, got {info.get('format')!r}")
+    if "model" in info and not re.fullmatch("[0-9a-f]{64}", _of(str, info, "model", "info")):
+        raise ValueError(f"info: model: expected a SHA-256, got {info['model']!r:.80}")
     _finite(settings, "settings", depth=4)
     categories: set[int] = set()
     for number, entry in enumerate(_of(list, content, "categories", "the file")):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from wsolrefine.activation.layers import find_stages
 from wsolrefine.cli.console import stop
+from wsolrefine.cli.hashes import described
 from wsolrefine.cli.loading import load_model
 from wsolrefine.cli.train.dataset import number_of_classes
 from wsolrefine.cli.train.overrides import hyper_parameters, parameters
@@ -72,8 +73,7 @@ def model_hash(built: Built) -> str:
     """
     state = built.recipe.state_dict()
     shapes = sorted((name, tuple(getattr(value, "shape", ()))) for name, value in state.items())
-    shown = repr(built.preprocess)
-    what = repr(shapes) + ("" if " at 0x" in shown else shown)
+    what = repr(shapes) + described(built.preprocess)
     return hashlib.sha256(what.encode("utf-8", "backslashreplace")).hexdigest()
 
 

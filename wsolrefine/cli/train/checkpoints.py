@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 import stat
 import warnings
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
-from torch import Tensor
 
 from wsolrefine.cli.console import Problems
+from wsolrefine.cli.hashes import digest
 from wsolrefine.cli.train.run_folder import CHECKPOINTS, write_durably
 from wsolrefine.recipes import Recipe
 
@@ -142,40 +140,6 @@ def _load(path: Path) -> Any:
 def _kind(mode: int) -> str:
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFLNK: "a link"}
     return kinds.get(stat.S_IFMT(mode), "a device or a socket")
-
-
-def digest(content: object) -> str:
-    """Return the SHA-256 of nested mappings and sequences of tensors and plain values.
-
-    Example:
-        >>> one, other = torch.tensor([1.0]), torch.tensor([[1.0]])
-        >>> digest({"a": one}) == digest({"a": one.clone()}), digest([one]) == digest([other])
-        (True, False)
-
-    """
-    sha256 = hashlib.sha256()
-    _feed(sha256, content)
-    return sha256.hexdigest()
-
-
-def _feed(sha256: Any, value: object) -> None:
-    """Add a value to a hash, with its kind and its length, so that different values differ."""
-    if isinstance(value, Tensor):
-        sha256.update(f"tensor {value.dtype} {tuple(value.shape)};".encode())
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        sha256.update(flat.view(torch.uint8).numpy())
-    elif isinstance(value, Mapping):
-        sha256.update(f"mapping {len(value)};".encode())
-        for key, item in value.items():
-            _feed(sha256, key)
-            _feed(sha256, item)
-    elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        sha256.update(f"{type(value).__name__} {len(value)};".encode())
-        for item in value:
-            _feed(sha256, item)
-    else:
-        text = repr(value).encode()
-        sha256.update(f"value {len(text)};".encode() + text)
 
 
 class DurableFiles(CheckpointIO):

@@ -10,6 +10,7 @@ import typer
 from wsolrefine.cli.loading import require_training
 from wsolrefine.cli.options import Dataset, Device, Metadata, Root, parse_path
 from wsolrefine.cli.train.options import Options, Precision, RecipeName
+from wsolrefine.cli.train.processes import check_environment
 from wsolrefine.cli.train.settings import (
     LARGEST_SEED,
     MOST_CLASSES,
@@ -175,6 +176,7 @@ def train(
     epoch.
     """
     given = {**locals(), "set": set or None}
+    check_environment()
     require_training("training")
     from wsolrefine.cli.train.pipeline import run
 

@@ -15,7 +15,8 @@ from wsolrefine.cli.train.batches import TrainingImages
 from wsolrefine.cli.train.build import model_hash
 from wsolrefine.cli.train.checkpoints import ForeignCheckpoint, Whole, last_whole
 from wsolrefine.cli.train.options import Options, command_to_resume
-from wsolrefine.cli.train.prepare import Run, is_first_process, prepare
+from wsolrefine.cli.train.prepare import Run, prepare
+from wsolrefine.cli.train.processes import is_first_process, starting_others
 from wsolrefine.cli.train.report import exit_interrupted, print_file, print_resumed, print_run
 from wsolrefine.cli.train.run_folder import CHECKPOINTS, read_run, write_run
 from wsolrefine.cli.train.trainer import TrainingData, quiet_lightning
@@ -89,7 +90,7 @@ def _fit(ready: Run, whole: Whole | None) -> None:
     images = TrainingImages(ready.reader, crop, ready.built.preprocess, settings["seed"])
     handler = signal.getsignal(signal.SIGINT)
     try:
-        with quiet_lightning():
+        with quiet_lightning(), starting_others():
             trainer.fit(
                 ready.built.recipe,
                 datamodule=TrainingData(images, settings["batch_size"], options.workers),

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from lightning.fabric.utilities import rank_zero
 from lightning.pytorch import Trainer
 
 from wsolrefine.cli.console import stop
@@ -43,11 +42,6 @@ class Run(NamedTuple):
     saving: SaveEveryEpoch
 
 
-def is_first_process() -> bool:
-    """Tell whether the user started this process; it starts the others with the same command."""
-    return int(getattr(rank_zero.rank_zero_only, "rank", 0) or 0) == 0
-
-
 def prepare(options: Options, first: bool) -> Run:
     """Try everything that can go wrong before training, or stop; nothing is written."""
     settings = _settings(options, first)
@@ -62,7 +56,7 @@ def prepare(options: Options, first: bool) -> Run:
     if options.resume:
         _check_model(options.out, built)
     saving = SaveEveryEpoch(options.out, identify(settings, data), keep_all=options.keep_all)
-    trainer = _trainer(options, settings, reader, device, built, saving)
+    trainer = _trainer(options, settings, reader, device, built, saving, first)
     return Run(options, settings, data, reader, built, trainer, saving)
 
 
@@ -129,6 +123,7 @@ def _trainer(
     device: torch.device,
     built: Built,
     saving: SaveEveryEpoch,
+    first: bool,
 ) -> Trainer:
     """Return the trainer, or stop if devices or precision are not available."""
     devices, precision = settings["devices"], settings["precision"]
@@ -147,6 +142,7 @@ def _trainer(
                 devices=devices,
                 precision=precision,
                 saving=saving,
+                first=first,
             )
     except Exception as error:  # Lightning raises exceptions of its own
         line = (str(error).splitlines() or [""])[0]

@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments.lightning import (
+    LightningEnvironment,
+    find_free_network_port,
+)
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
@@ -75,9 +79,51 @@ class ProgressBar(RichProgressBar):
         return values
 
 
+class OwnProcesses(LightningEnvironment):
+    """The processes of one machine: the first starts the others, whatever launcher there is.
+
+    Args:
+        first: whether this is the first process. It takes nothing from the environment, because
+            variables that a launcher has left there would make it wait for others in vain.
+
+    """
+
+    def __init__(self, first: bool) -> None:
+        super().__init__()
+        self.first = first
+        self._port: int | None = None
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """Tell whether somebody else has started the other processes."""
+        return not self.first
+
+    @property
+    def main_address(self) -> str:
+        """Return the address of the first process."""
+        return "127.0.0.1"
+
+    @property
+    def main_port(self) -> int:
+        """Return the port of the first process, which tells it the others."""
+        if not self.first:
+            return super().main_port
+        if self._port is None:
+            self._port = find_free_network_port()
+        return self._port
+
+    def local_rank(self) -> int:
+        """Return the number of this process."""
+        return 0 if self.first else super().local_rank()
+
+    def node_rank(self) -> int:
+        """Return the number of this machine."""
+        return 0
+
+
 def make_trainer(
     out: Path, *, epochs: int, steps: int, seed: int, device: torch.device, devices: int,
-    precision: str, saving: SaveEveryEpoch,
+    precision: str, saving: SaveEveryEpoch, first: bool,
 ) -> Trainer:  # fmt: skip
     """Return a trainer that saves a checkpoint after every epoch and logs to a table.
 
@@ -99,7 +145,7 @@ def make_trainer(
         max_epochs=epochs,
         logger=False,
         callbacks=[EpochLog(seed), LossTable(out / LOSSES, every), ProgressBar(), saving],
-        plugins=[DurableFiles(saving.run)],
+        plugins=[DurableFiles(saving.run), OwnProcesses(first)],
         default_root_dir=out,
         enable_model_summary=False,
         num_sanity_val_steps=0,
