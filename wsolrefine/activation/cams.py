@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -146,11 +146,50 @@ def layer_cam(
 
     """
     values, gradients = _gradients(activation, scores, to_map)
+    return _layer_cam(values, gradients, scores.ndim == 1)
+
+
+@outside_autocast
+def layer_cams_of(
+    activations: Sequence[Tensor], scores: Tensor, to_maps: Sequence[Callable[[Tensor], Tensor]]
+) -> list[Tensor]:
+    """Return the LayerCAMs ``(B, K, h, w)`` of scores ``(B, K)`` at several layers.
+
+    One backward pass per class for all layers. Zero at a layer that the scores do not depend on.
+
+    Raises:
+        ValueError: the scores have no graph.
+
+    """
+    if not scores.requires_grad:
+        raise ValueError(
+            "model: expected logits with a gradient, which LayerCAM needs (refine='fast' and "
+            "'scg' do without), got logits without a graph"
+        )
+    values = [move(one.detach()) for move, one in zip(to_maps, activations, strict=True)]
+    pixels = max(maps.shape[-2] * maps.shape[-1] for maps in values)  # see _gradients
+    gradients: list[list[Tensor]] = [[] for _ in activations]
+    for column in scores.unbind(1):
+        found = torch.autograd.grad(
+            column,
+            activations,
+            torch.full_like(column, pixels),
+            retain_graph=True,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+        for one, gradient, move in zip(gradients, found, to_maps, strict=True):
+            one.append(move(gradient))
+    return [_layer_cam(*pair, single=False) for pair in zip(values, gradients, strict=True)]
+
+
+def _layer_cam(values: Tensor, gradients: Sequence[Tensor], single: bool) -> Tensor:
+    """Return the LayerCAMs of maps ``(B, C, h, w)`` from the gradients of each class."""
     # Each factor within the range in which their products neither overflow nor vanish.
-    positive = [working(gradient).relu() for gradient in gradients]
     pixels = working(values) * balance(largest(working(values), (1, 2, 3)))
+    positive = [working(gradient).relu() for gradient in gradients]
     maps = [((one * balance(largest(one, (1, 2, 3)))) * pixels).sum(1) for one in positive]
-    return _normalize(torch.stack(maps, 1).flatten(2), values, scores.ndim == 1)
+    return _normalize(torch.stack(maps, 1).flatten(2), values, single)
 
 
 def _gradients(

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors, check_values
-from wsolrefine._options import check_call, check_function, check_logits, kind_of
+from wsolrefine._options import check_call, check_flag, check_function, check_logits, kind_of
 from wsolrefine.activation.calling import Call, call_model
-from wsolrefine.activation.cams import gap_cam, grad_cam
+from wsolrefine.activation.cams import gap_cam, grad_cam, layer_cams_of
 from wsolrefine.activation.closest import closest
 from wsolrefine.activation.finite import check_weights, has_nan
 from wsolrefine.activation.gradient import GraphStart, check_differentiable, is_in_place
@@ -35,12 +35,16 @@ from wsolrefine.functional.tokens import tokens_to_map
 
 
 class ClassActivation(NamedTuple):
-    """Logits, labels, CAMs and features of a batch, ready for :func:`wsolrefine.scg`."""
+    """Logits, labels, CAMs and features of a batch, ready for :func:`wsolrefine.scg`.
+
+    The LayerCAMs are None unless they were asked for.
+    """
 
     logits: Tensor
     labels: Tensor
     cam: Tensor
     features: list[Tensor]
+    layer_cams: list[Tensor] | None = None
 
 
 def class_activation(
@@ -53,6 +57,7 @@ def class_activation(
     to_map: Callable[[Tensor], Tensor] | None = None,
     logits: Logits | None = None,
     call: Call | None = None,
+    layer_cams: bool = False,
 ) -> ClassActivation:
     """Run a classifier once and return its logits, CAMs and features.
 
@@ -73,12 +78,16 @@ def class_activation(
             None infers the layout from the shape, see :func:`find_layers`.
         logits: how to read the model's output, see :func:`find_layers`.
         call: how the model is called, see :func:`find_layers`.
+        layer_cams: also return a :func:`layer_cam` at each layer of the features, by one backward
+            pass for each of the K classes.
 
     Returns:
-        ``ClassActivation(logits, labels, cam, features)``: logits ``(B, num_classes)``; labels
-        ``(B, K)``; cam ``(B, K, h, w)`` in [0, 1] and features, a list of ``(B, C, h, w)``, in the
-        dtype of the images. No output has a graph. An image whose activations hold NaN or inf gives
-        a zero CAM and leaves the others untouched.
+        ``ClassActivation(logits, labels, cam, features, layer_cams)``: logits
+        ``(B, num_classes)``; labels ``(B, K)``; cam ``(B, K, h, w)`` in [0, 1], features, a list of
+        ``(B, C, h, w)``, and layer_cams, None or a list of ``(B, K, h, w)`` in [0, 1], in the dtype
+        of the images. No output has a graph. An image whose activations hold NaN or inf gives zero
+        CAMs and leaves the others untouched. A LayerCAM is zero where the score does not depend on
+        the layer, as on the final patch tokens of a class-token transformer.
 
     Raises:
         TypeError: ``images`` is not a floating-point tensor, ``labels`` are not int64, or
@@ -86,7 +95,8 @@ def class_activation(
         ValueError: shapes or devices disagree, a label or ``top`` is out of range, both are given,
             a layer is unknown, did not run or has no grid, the head does not read the mean of
             ``cam`` or has only zero weights, weights hold NaN or infinity, several outputs can be
-            logits, or Grad-CAM needs weights that were made under ``inference_mode``.
+            logits, or Grad-CAM or a LayerCAM needs weights that were made under ``inference_mode``
+            or a score that has no gradient.
 
     Example:
         >>> import torch
@@ -108,6 +118,7 @@ def class_activation(
     check_function("to_map", to_map)
     check_logits(logits)
     check_call(call)
+    layer_cams = check_flag("layer_cams", layer_cams)
     if layers is None:
         layers = find_layers(model, images, to_map=to_map, logits=logits, call=call)
     layers = _checked_layers(layers)
@@ -117,12 +128,12 @@ def class_activation(
         return laid_out(name, tensor, size, to_map)
 
     with torch.inference_mode(False), evaluation(model):
-        run = _Run(model, images, layers, logits, call)
+        run = _Run(model, images, layers, logits, call, layer_cams)
         if has_nan(run.logits):  # if only of an image, it gets a zero CAM
             check_weights(model)
         labels = for_autograd(choose_labels(run.logits.detach(), labels, top))
+        scores = run.logits.gather(1, labels)
         if layers.head is None:
-            scores = run.logits.gather(1, labels)
             cam = grad_cam(run.cam, scores, to_map=partial(read, layers.cam))
         else:
             weight = _head_weight(model, layers.head)
@@ -132,7 +143,13 @@ def class_activation(
             read(name, tensor).to(images.dtype)
             for name, tensor in zip(layers.features, run.features, strict=True)
         ]
-    return ClassActivation(run.logits.detach(), labels, cam.to(images.dtype), features)
+        shallow = None
+        if layer_cams:
+            reads = [partial(read, name) for name in layers.features]
+            activations = [run.graph[name] for name in layers.features]
+            found = layer_cams_of(activations, scores, reads)
+            shallow = [maps.to(images.dtype) for maps in found]
+    return ClassActivation(run.logits.detach(), labels, cam.to(images.dtype), features, shallow)
 
 
 def _checked_layers(layers: Any) -> Layers:
@@ -188,9 +205,9 @@ def _averaged(
 class _Run:
     """One forward pass: outputs of the named layers, and inputs of the CAM layer and the head.
 
-    Gradients are off, except without a head: then the graph starts at the CAM layer's output, so
-    that it works with frozen weights and under ``no_grad``, and the layers before it cost no
-    memory.
+    Gradients are off until the first layer whose gradient is needed: that of Grad-CAM, and with
+    ``layer_cams`` those of the features. There the graph starts, so that this works with frozen
+    weights and under ``no_grad``, and the layers before cost no memory.
     """
 
     def __init__(
@@ -200,30 +217,33 @@ class _Run:
         layers: Layers,
         logits: Logits | None,
         call: Call | None,
+        layer_cams: bool,
     ) -> None:
         features, cam, head = layers
         self._found: dict[str, Tensor] = {}
         self.cam_input: Tensor | None = None
         start, heads = GraphStart(), Heads(model)
         hooks = [(name, self._keep(name)) for name in features] + heads.hooks
-        if head is None:
-            check_differentiable(model)
-            hooks.append((cam, start.hook(cam)))
-        else:
+        if head is not None:
             hooks += [(cam, self._watch_cam), (head, self._watch_head)]
+        differentiated = [*(features if layer_cams else ()), *((cam,) if head is None else ())]
+        if differentiated:
+            check_differentiable(model)
+        hooks += [(name, start.hook(name)) for name in dict.fromkeys(differentiated)]
         try:
             with torch.no_grad(), hooked(model, hooks):
                 output = call_model(model, images, call)
         except RuntimeError as error:
-            if start.tensor is None or not is_in_place(error):
+            if not start.tensors or not is_in_place(error):
                 raise
             raise ValueError(
-                "layers: expected a layer for Grad-CAM that autograd can start at (the model "
-                f"changes tensors in place after it), got {cam!r}: {error}"
+                "layers: expected a layer for gradients that autograd can start at (the model "
+                f"changes tensors in place after it), got {next(iter(start.tensors))!r}: {error}"
             ) from error
         self.logits = logits_of(output, len(images), logits, heads, classes_of(model))
-        if start.tensor is not None:
-            self._found["cam"] = start.tensor
+        self.graph = start.tensors
+        if head is None and cam in self.graph:
+            self._found["cam"] = self.graph[cam]
         self.features = [self._get(f"features {name}", name) for name in features]
         self.cam = self._get("cam", cam)
         # The head's input; not used without a head.
@@ -242,15 +262,15 @@ class _Run:
         return hook
 
     def _watch_cam(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        tensor = first_tensor(output)
-        self.cam_input = first_input(args, kwargs)
+        tensor, source = first_tensor(output), first_input(args, kwargs)
+        self.cam_input = None if source is None else source.detach()
         if tensor is not None:
-            self._found["cam"] = tensor
+            self._found["cam"] = tensor.detach()
 
     def _watch_head(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         source = first_input(args, kwargs)
         if source is not None:
-            self._found["pooled"] = source.flatten(1)
+            self._found["pooled"] = source.detach().flatten(1)
 
 
 def _did_not_run(name: str) -> ValueError:

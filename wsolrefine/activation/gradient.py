@@ -15,14 +15,14 @@ from wsolrefine.activation.used import probed_logits
 
 
 class GraphStart:
-    """A hook that starts a graph at a layer's output, and keeps that output.
+    """Hooks that start a graph at the first of some layers, and keep the outputs of all of them.
 
     Only what follows is differentiated: frozen weights do not matter, and the layers before cost no
     memory.
     """
 
     def __init__(self) -> None:
-        self.tensor: Tensor | None = None
+        self.tensors: dict[str, Tensor] = {}
 
     def hook(self, name: str) -> Hook:
         """Return the hook for the layer of that name, to be used under ``no_grad``."""
@@ -30,11 +30,13 @@ class GraphStart:
         def start(module: nn.Module, args: object, kwargs: object, output: object) -> object:
             torch.set_grad_enabled(True)  # the no_grad around the model restores it
             tensor = output_tensor(name, output)
+            inside = bool(self.tensors) and tensor.requires_grad  # in the graph of a layer before
             # The model continues with a copy: unlike a leaf, it may be changed in place.
-            self.tensor = tensor.detach().requires_grad_()
-            copied = replaced(output, tensor, self.tensor.clone())
-            if copied is None:
-                self.tensor = tensor.requires_grad_()
+            kept = tensor if inside else tensor.detach().requires_grad_()
+            copied = replaced(output, tensor, kept.clone())
+            if copied is None and not inside:
+                kept = tensor.requires_grad_()
+            self.tensors[name] = kept
             return copied  # None keeps the output
 
         return start
@@ -51,7 +53,7 @@ def check_differentiable(model: nn.Module) -> None:
     name = next((name for name, tensor in named if tensor.is_inference()), None)
     if name is not None:
         raise ValueError(
-            "model: expected weights that Grad-CAM can go back through (build or load the model "
+            "model: expected weights that gradients can go through (build or load the model "
             f"outside of torch.inference_mode()), got an inference tensor {name!r}"
         )
 
@@ -107,9 +109,9 @@ def _starts_a_graph(probe: Probe, name: str) -> bool:
     try:
         with torch.no_grad(), hooked(probe.model, [(name, start.hook(name))]):
             score = probed_logits(probe, probe.noise[: probe.count]).amax()
-        if start.tensor is None or not score.requires_grad:
+        if name not in start.tensors or not score.requires_grad:
             return False
-        (gradient,) = torch.autograd.grad(score, start.tensor, allow_unused=True)
+        (gradient,) = torch.autograd.grad(score, start.tensors[name], allow_unused=True)
     except RuntimeError as error:
         if is_in_place(error):
             return False

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from wsolrefine.functional._numeric import unit_range, unit_rounding
+
+
+def reduced_grid(layers: Sequence[Tensor], cells: int) -> tuple[int, int]:
+    """Return the largest grid of the layers, reduced in proportion to at most so many cells."""
+    height, width = largest_grid(layers)
+    scale = min(1.0, sqrt(cells / (height * width)))
+    return max(1, int(height * scale + 1e-9)), max(1, int(width * scale + 1e-9))
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_features, check_tensors
 from wsolrefine._options import check_number, check_size
-from wsolrefine.functional._grid import largest_grid, resize
+from wsolrefine.functional._grid import reduced_grid, resize
 from wsolrefine.functional._numeric import (
     are_finite,
     is_finite,
@@ -87,7 +87,7 @@ def label_spreading(
     if image is not None:
         check_tensors(cam=(cam, "B [K] H W"), image=(image, "B C H' W'"))
     alpha = check_number("alpha", alpha, low=0, below=1)
-    size = _grid(layers) if size is None else check_size("size", size)
+    size = reduced_grid(layers, _CELLS) if size is None else check_size("size", size)
 
     affinity = feature_affinity(layers, size=size).to(unit_range(cam).dtype)
     finite = [is_finite(layer, (1, 2, 3)) for layer in layers]
@@ -147,10 +147,3 @@ def _unit_sum(seeds: Tensor) -> Tensor:
     """Divide seeds ``(B, K, N)`` by their sums over the positions."""
     total = seeds.sum(2, keepdim=True)
     return seeds / total.where(total > 0, 1.0)
-
-
-def _grid(layers: Sequence[Tensor]) -> tuple[int, int]:
-    """Return the largest grid of the layers, reduced in proportion to at most ``_CELLS`` cells."""
-    height, width = largest_grid(layers)
-    scale = min(1.0, sqrt(_CELLS / (height * width)))
-    return max(1, int(height * scale + 1e-9)), max(1, int(width * scale + 1e-9))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, overload
 
@@ -26,6 +27,7 @@ from wsolrefine.activation.outputs import Logits
 from wsolrefine.data.images import UPRIGHT, ImagePolicy, read_image
 from wsolrefine.functional._numeric import working
 from wsolrefine.localization.class_maps import ClassMaps, probabilities
+from wsolrefine.localization.compositions import accurate, start_map
 from wsolrefine.localization.inputs import in_batches, preprocessed
 from wsolrefine.localization.masks import (
     Parts,
@@ -45,8 +47,9 @@ if TYPE_CHECKING:
 class Localizer(nn.Module):
     """A model and a refinement: images to classes, heatmaps, masks and boxes.
 
-    The model runs in evaluation mode without gradients and is left as it was; only Grad-CAM, where
-    the head is not linear in averaged features, goes back to its own layer. Layers are found once
+    The model runs in evaluation mode and is left as it was. Gradients are computed where a method
+    needs them: ``balanced`` and ``accurate`` go back to the layers of the features, Grad-CAM, where
+    the head is not linear in averaged features, to its own layer. Layers are found once
     for each size of images. A localizer is a module: ``to(device)`` moves the model, pickle and
     ``torch.save`` take it with its layers, and it works under ``inference_mode`` and autocast.
 
@@ -59,8 +62,9 @@ class Localizer(nn.Module):
     Args:
         model: a classifier, images ``(B, 3, H, W)`` to logits ``(B, num_classes)``: any module, or
             a :class:`wsolrefine.Classifier`, which brings preprocessing and names of classes.
-        refine: name of a method (``scg``, ``sem``, ``gppl``, ``confseg``, ``conv_crf``, ``cam``),
-            the function of that name, or a function of your own,
+        refine: name of a method (``fast``, ``balanced``, ``accurate``, or ``scg``, ``sem``,
+            ``gppl``, ``confseg``, ``conv_crf``, ``cam``), the function of that name, or a function
+            of your own,
             ``(cam, features, images) -> maps``: CAM ``(B, K, h, w)`` in [0, 1], features, a list
             of ``(B, C, h, w)``, the images as the model gets them; maps ``(B, K, h, w)`` in [0, 1]
             on any grid.
@@ -134,7 +138,7 @@ class Localizer(nn.Module):
             kind += ", which is a localizer already" if isinstance(model, Localizer) else ""
             raise TypeError(f"model: expected an nn.Module or a Classifier, got {kind}")
         self.method, chosen = method_of(refine)
-        self.refine = chosen.refine
+        self.refine, self._layer_cams, self._crops = chosen.refine, chosen.layer_cams, chosen.crops
         self.threshold = chosen.threshold if threshold is None else threshold
         check_threshold(self.threshold)
         self.parts: Parts = check_parts(parts)
@@ -244,14 +248,37 @@ class Localizer(nn.Module):
             Logits ``(B, num_classes)``, labels ``(B, K)`` and maps in [0, 1], ``(B, K, h, w)``.
 
         """
-        layers = self._layers(images)
+        logits, labels, maps = self._see(images, labels, top)
+        self.num_classes = logits.shape[1]
+        if self._crops:
+            maps = torch.stack(
+                [
+                    accurate(maps[:, place], images, partial(self._see_class, labels[:, place]))
+                    for place in range(labels.shape[1])
+                ],
+                1,
+            )
+        return ClassMaps(logits, labels, maps)
+
+    def _see(self, images: Tensor, labels: Tensor | int | None, top: int) -> ClassMaps:
+        """Run the model once and refine."""
         found = class_activation(
-            self.model, images, labels=labels, top=top, layers=layers, **self._reading()
+            self.model,
+            images,
+            labels=labels,
+            top=top,
+            layers=self._layers(images),
+            layer_cams=self._layer_cams,
+            **self._reading(),
         )
         self._check_names(found.logits)
-        maps = refined(self.refine, found.cam, found.features, images)
-        self.num_classes = found.logits.shape[1]
+        start = found.cam if found.layer_cams is None else start_map(found.cam, found.layer_cams)
+        maps = refined(self.refine, start, found.features, images)
         return ClassMaps(found.logits, found.labels, maps)
+
+    def _see_class(self, labels: Tensor, images: Tensor) -> Tensor:
+        """Return the map ``(B, h, w)`` of one class ``(B,)`` for each image."""
+        return self._see(images, labels, 1).maps[:, 0]
 
     def _layers(self, images: Tensor) -> Layers:
         """Return the layers for images of this size, found when they are first needed."""

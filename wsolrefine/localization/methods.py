@@ -1,4 +1,4 @@
-"""The one table of refinements by name: how each is called on a batch, and its own threshold."""
+"""The one table of methods by name: how each is called on a batch, and its own threshold."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from wsolrefine.functional.conv_crf import coarse_to_fine, conv_crf
 from wsolrefine.functional.gppl import gppl
 from wsolrefine.functional.scg import scg
 from wsolrefine.functional.sem import seeds_for_grid, sem
+from wsolrefine.localization.compositions import balanced, fast
 
 Refine = Callable[[Tensor, Sequence[Tensor], Tensor], Tensor]
 """CAM ``(B, K, h, w)`` in [0, 1], features, a list of ``(B, C, h, w)`` from fine to coarse, and the
@@ -24,10 +25,21 @@ images ``(B, 3, H, W)`` as the model gets them -> maps ``(B, K, h, w)`` in [0, 1
 
 
 class Method(NamedTuple):
-    """A refinement and the value above which a pixel of its maps belongs to the object."""
+    """A refinement, and what is done before and after it.
+
+    Attributes:
+        refine: the refinement.
+        threshold: value above which a pixel of its maps belongs to the object.
+        layer_cams: whether it starts from :func:`start_map`, which takes a backward pass for each
+            class, instead of the CAM.
+        crops: whether the model runs again on crops, see :func:`accurate`.
+
+    """
 
     refine: Refine
     threshold: float
+    layer_cams: bool = False
+    crops: bool = False
 
 
 def _cam(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
@@ -67,6 +79,9 @@ CRF_THRESHOLD = 0.45
 ``python -m benchmarks.quality --search``."""
 
 METHODS: dict[str, Method] = {
+    "fast": Method(fast, 0.3),
+    "balanced": Method(balanced, 0.3, layer_cams=True),
+    "accurate": Method(balanced, 0.3, layer_cams=True, crops=True),
     "scg": Method(_scg, 0.35),
     "sem": Method(_sem, 0.4),
     "gppl": Method(_gppl, 0.5),
@@ -79,7 +94,7 @@ scenes of ``python -m benchmarks.quality --thresholds``; for SCG, 0.34 to 0.54 a
 there, and on the demo's photographs, whose objects are larger, the lower end is. That of
 ``conv_crf`` is where its two labels are equally probable."""
 
-DEFAULT = "scg"
+DEFAULT = "balanced"
 
 CAM_ALONE = ("gppl", "confseg", "cam")
 """Methods that do not use features, so layers make no difference to them."""
@@ -88,6 +103,8 @@ OWN_THRESHOLD = 0.5
 """Of a refinement of the user's own, which has none in the table."""
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "fast": fast,
+    "balanced": balanced,
     "scg": scg,
     "sem": sem,
     "gppl": gppl,

@@ -1,0 +1,148 @@
+"""Refinements that are composed of several functions: fast, balanced and accurate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wsolrefine.functional._grid import largest_grid, reduced_grid, resize
+from wsolrefine.functional._numeric import working
+from wsolrefine.functional.boxes import largest_box
+from wsolrefine.functional.fusion import multiply_maps
+from wsolrefine.functional.label_spreading import label_spreading
+from wsolrefine.functional.normalize import minmax
+from wsolrefine.functional.pamr import pamr
+from wsolrefine.functional.scg import scg
+
+# All constants were chosen on tuning photographs and validation scenes together.
+_LAYER_CAM_WEIGHT = 0.5  # of each LayerCAM in the start map, beside 1 of the CAM
+_POWERS = (1.0, 0.5)  # of label spreading and of PAMR in their product
+_PAMR_SIDE = 112  # longer side in pixels of the image that PAMR works on
+_CROPS = ((0.3, 0.6), (0.15, 0.15), (0.5, 0.5))  # threshold of the box, margin as a share of it
+_LEAST_CROP = 2 / 7  # of a side of the image
+
+
+def start_map(cam: Tensor, layer_cams: Sequence[Tensor]) -> Tensor:
+    """Return the CAM with LayerCAMs of finer layers added, which show where the evidence is.
+
+    ``minmax(cam + 0.5 * sum of layer_cams)``, on the largest of their grids.
+
+    Args:
+        cam: in [0, 1], ``(B, K, h, w)``.
+        layer_cams: each in [0, 1], ``(B, K, h, w)`` on any grid.
+
+    Returns:
+        Maps in [0, 1], ``(B, K, h, w)``.
+
+    """
+    size = largest_grid([cam, *layer_cams])
+    total = resize(working(cam), size)
+    for one in layer_cams:
+        total = total + _LAYER_CAM_WEIGHT * resize(working(one), size)
+    return minmax(total).to(cam.dtype)
+
+
+def fast(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
+    """Multiply label spreading by SCG that PAMR has drawn to the edges, both on small grids.
+
+    :func:`balanced` at about the cost of the model's forward pass: label spreading on 400 cells,
+    PAMR at 56 pixels, and from the CAM alone, without gradients.
+
+    Args:
+        cam: in [0, 1], ``(B, K, h, w)``.
+        features: layers ``(B, C, h, w)`` from fine to coarse.
+        images: ``(B, 3, H, W)`` as the model gets them.
+
+    Returns:
+        Maps in [0, 1], ``(B, K, h, w)``, 56 pixels on the longer side.
+
+    """
+    spread = label_spreading(cam, features, images, size=reduced_grid(features, 400))
+    drawn = pamr(scg(cam, features), shrink(images, 56), dilations=(1, 2, 4, 8, 12))
+    return multiply_maps([spread, drawn], powers=_POWERS)
+
+
+def balanced(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
+    """Multiply label spreading by SCG that PAMR has drawn to the edges of the image.
+
+    ``minmax(W * P^0.5)`` with ``W = label_spreading(cam, features, images)`` and
+    ``P = pamr(scg(cam, features), images)`` at 112 pixels: the first tells object from background,
+    the second follows the outline.
+
+    Args:
+        cam: the start map, ``(B, K, h, w)``, see :func:`start_map`; a plain CAM does too.
+        features: layers ``(B, C, h, w)`` from fine to coarse.
+        images: ``(B, 3, H, W)`` as the model gets them.
+
+    Returns:
+        Maps in [0, 1], ``(B, K, h, w)``, 112 pixels on the longer side.
+
+    """
+    colors = shrink(images, _PAMR_SIDE)
+    spread = label_spreading(cam, features, images)
+    drawn = pamr(scg(cam, features), colors)
+    return multiply_maps([spread, drawn], powers=_POWERS)
+
+
+def accurate(maps: Tensor, images: Tensor, see: Callable[[Tensor], Tensor]) -> Tensor:
+    """Look again at crops around the object that the maps show, and average what they give.
+
+    Around the box of each map at a few thresholds the image is cropped, with a margin, enlarged to
+    the size of the image, and seen again; the map of a crop is pasted where it was, zero outside.
+
+    Args:
+        maps: in [0, 1], ``(B, h, w)``, what ``see`` gives for the images.
+        images: ``(B, 3, H, W)`` as the model gets them.
+        see: images ``(B, 3, H, W)`` to maps ``(B, h, w)`` on any grid, of the same classes.
+
+    Returns:
+        Maps in [0, 1], ``(B, H, W)``. A map that is zero stays zero.
+
+    """
+    size = (images.shape[-2], images.shape[-1])
+    whole = resize(working(maps), size)
+    total = whole.clone()
+    for threshold, margin in _CROPS:
+        boxes = around(largest_box(whole > threshold), margin, size)
+        crops = [enlarged(image, box, size) for image, box in zip(images, boxes, strict=True)]
+        found = see(torch.stack(crops)) if crops else whole
+        for one, map, (x0, y0, x1, y1) in zip(total, working(found), boxes, strict=True):
+            one[y0:y1, x0:x1] += resize(map[None], (y1 - y0, x1 - x0))[0]
+    seen = whole.amax((-2, -1), keepdim=True) > 0
+    return minmax(total).where(seen, 0.0).to(maps.dtype)
+
+
+def around(boxes: Tensor, margin: float, size: tuple[int, int]) -> list[tuple[int, ...]]:
+    """Return boxes ``x0 y0 x1 y1``, enlarged by a margin on each side, in whole pixels of an image.
+
+    None is smaller than 2/7 of a side; one without pixels becomes the whole image.
+    """
+    limits = boxes.new_tensor(size[::-1])
+    low, high = boxes.split(2, -1)
+    sides = ((high - low) * (1 + 2 * margin)).maximum(limits * _LEAST_CROP)
+    sides = sides.where(high > low, 2 * limits)
+    center = (low + high) / 2
+    low = (center - sides / 2).clamp_min(0).minimum(limits)
+    high = (center + sides / 2).minimum(limits)
+    found: list[list[int]] = torch.cat([low.floor(), high.ceil()], -1).long().tolist()
+    return [tuple(box) for box in found]
+
+
+def enlarged(image: Tensor, box: Sequence[int], size: tuple[int, int]) -> Tensor:
+    """Return the part of an image ``(C, H, W)`` in a box, resized to ``size``."""
+    x0, y0, x1, y1 = box
+    part = image[None, :, y0:y1, x0:x1]
+    return F.interpolate(working(part), size=size, mode="bilinear", antialias=True)[0].to(image)
+
+
+def shrink(images: Tensor, side: int) -> Tensor:
+    """Return images of at most ``side`` pixels on the longer side, averaged where they shrink."""
+    height, width = images.shape[-2:]
+    scale = min(1.0, side / max(height, width))
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    if size == (height, width):
+        return images
+    return F.interpolate(working(images), size=size, mode="bilinear", antialias=True).to(images)
