@@ -65,7 +65,7 @@ exactly_same = partial(same, rtol=0, atol=0)
 def test_every_family_of_networks_is_localized_as_defined(name):
     model, batch = build(name).double(), images(3, dtype=torch.float64)
     found = Localizer(model)(batch, top=2)
-    same(found, expected(model, batch, "scg", top=2))
+    same(found, expected(model, batch, "balanced", top=2))
     assert found.maps.shape == (3, 2, SIDE, SIDE)
     assert 0 <= found.maps.min() <= found.maps.max() <= 1
 
@@ -93,14 +93,14 @@ def test_some_masks_have_components_to_choose_from(method):
 def test_another_size(size):
     model, batch = build("resnet").double(), images(2, dtype=torch.float64)
     found = Localizer(model)(batch, top=2, size=size)
-    same(found, expected(model, batch, "scg", top=2, size=tuple(map(int, size))))
+    same(found, expected(model, batch, "balanced", top=2, size=tuple(map(int, size))))
     assert found.maps.shape[2:] == found.masks.shape[2:] == tuple(size)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (50, 37)])
 def test_images_that_are_not_square(size):
     model, batch = build("mobilenet").double(), images(2, size, dtype=torch.float64)
-    same(Localizer(model)(batch), expected(model, batch, "scg"))
+    same(Localizer(model)(batch), expected(model, batch, "balanced"))
 
 
 @given(
@@ -563,7 +563,7 @@ def test_layers_may_be_given():
     exactly_same(Localizer(model, layers=layers)(IMAGES), found)
     exactly_same(Localizer(model, layers=layers.features)(IMAGES), found)
     exactly_same(Localizer(model, layers=list(layers.features))(IMAGES), found)
-    other = Localizer(model, layers=["layer1", "layer3"])
+    other = Localizer(model, refine="scg", layers=["layer1", "layer3"])
     assert other(IMAGES).coarse.shape[2:] == (SIDE // 4, SIDE // 4)
     assert other.title == "ResNet, scg on layer1, layer3"
     grad = Localizer(model, layers=layers._replace(head=None))(IMAGES)
@@ -611,7 +611,7 @@ def test_the_title():
     assert localizer.title == "ResNet, sem"
     localizer(IMAGES)
     assert localizer.title == "ResNet, sem on layer2, layer3"
-    assert Localizer(Classifier(build(), Preprocess(), None, "mine")).title == "mine, scg"
+    assert Localizer(Classifier(build(), Preprocess(), None, "mine")).title == "mine, balanced"
 
 
 def test_the_number_of_classes_is_known_after_the_first_images():
@@ -962,7 +962,9 @@ def test_localize_takes_a_classifier_and_pil_images():
     image = photograph(40, 30)
     exactly_same(localize(classifier, image, 2), Localizer(classifier)(image, 2))
     exactly_same(localize(classifier, IMAGES), localize(build(), IMAGES))
-    with pytest.raises(ValueError, match="refine: expected one of scg, sem"):
+    with pytest.raises(
+        ValueError, match="refine: expected one of fast, balanced, accurate, scg, sem"
+    ):
         localize(classifier, image, refine="magic")
 
 

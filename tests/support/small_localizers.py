@@ -1,6 +1,7 @@
 """Small classifiers of every kind, images for them, and what a localizer must find, step by step."""
 
 import functools
+import math
 from dataclasses import fields
 
 import numpy as np
@@ -15,15 +16,21 @@ from tests.support.strategies import generator
 from tests.support.zoo import CLASSES, seeded
 from wsolrefine import (
     Localizer,
+    capture,
     class_activation,
     coarse_to_fine,
     confseg,
     find_layers,
     gppl,
+    label_spreading,
+    layer_cam,
     minmax,
+    multiply_maps,
+    pamr,
     scg,
     sem,
 )
+from wsolrefine.activation.layout import lay_out
 
 SIDE = 64
 FAMILIES = {
@@ -39,7 +46,18 @@ FAMILIES = {
     "swin": (zoo.Swin, {}),
     "swin v1": (zoo.SwinV1, {}),
 }
-THRESHOLDS = {"scg": 0.35, "sem": 0.4, "gppl": 0.5, "confseg": 0.75, "conv_crf": 0.5, "cam": 0.5}
+CROPS = ((0.15, 0.15), (0.5, 0.5))  # threshold, margin
+THRESHOLDS = {
+    "fast": 0.3,
+    "balanced": 0.3,
+    "accurate": 0.3,
+    "scg": 0.35,
+    "sem": 0.4,
+    "gppl": 0.5,
+    "confseg": 0.75,
+    "conv_crf": 0.5,
+    "cam": 0.5,
+}
 
 
 def build(name="plain"):
@@ -102,11 +120,80 @@ def refined(method, cam, features, image):
         levels = torch.full_like(cam, 0.5)
         levels[split.foreground], levels[split.background] = 1, 0
         return levels
+    if method in ("fast", "balanced"):
+        side, cells = (56, 400) if method == "fast" else (112, 784)
+        grid = features[0].shape[2:]
+        share = min(1, (cells / (grid[0] * grid[1])) ** 0.5)
+        size = tuple(max(1, int(share * length + 1e-9)) for length in grid)
+        dilations = (1, 2, 4, 8, 12) if method == "fast" else (1, 2, 4, 8, 12, 24)
+        spread = label_spreading(cam, features, image, size=size)
+        drawn = pamr(scg(cam, features), shrunk(image, side), dilations=dilations)
+        return multiply_maps([spread, drawn], powers=[1, 0.5])
     if method == "conv_crf":
         maps = enlarged(scg(cam, features), tuple(image.shape[2:]))
         colors = (image - image.min()) / (image.max() - image.min())
         return coarse_to_fine(maps, colors, threshold=0.45)
     return cam
+
+
+def shrunk(image, side):
+    share = side / max(image.shape[2:])
+    if share >= 1:
+        return image
+    size = [max(1, round(share * length)) for length in image.shape[2:]]
+    return nn.functional.interpolate(image, size=size, mode="bilinear", antialias=True)
+
+
+def seen(model, layers, image, label, method):
+    """Run the model once for one class of one image; return its CAM, or start map, and features."""
+    found = class_activation(model, image, labels=label, layers=layers)
+    if method not in ("balanced", "accurate"):
+        return found.cam, found.features
+    image = image.clone().requires_grad_()
+    with torch.enable_grad(), capture(model, *layers.features) as outputs:
+        scores = model(image)[:, label]
+    total = found.cam
+    size = found.features[0].shape[2:]
+    total = enlarged(total, size) if total.shape[2:] < size else total
+    for name in layers.features:
+        to_map = functools.partial(lay_out, image_size=tuple(image.shape[2:]))
+        cam = layer_cam(outputs[name], scores, to_map=to_map)[:, None]
+        total = total + 0.5 * enlarged(cam, total.shape[2:])
+    return minmax(total), found.features
+
+
+def localized(model, layers, image, label, method):
+    """Return the map ``(1, 1, h, w)`` of one class of one image."""
+    see = lambda image: refined(  # noqa: E731
+        "balanced" if method == "accurate" else method,
+        *seen(model, layers, image, label, method),
+        image,
+    )
+    maps = see(image)
+    if method != "accurate":
+        return maps
+    height, width = image.shape[2:]
+    whole = enlarged(maps, (height, width))
+    total = whole.clone()
+    for threshold, margin in CROPS:
+        x0, y0, x1, y1 = box(largest(whole[0, 0] > threshold).numpy())
+        if x1 == x0:
+            x0, y0, x1, y1 = 0, 0, width, height
+        (x0, x1), (y0, y1) = (
+            widened(low, high, margin, side)
+            for low, high, side in ((x0, x1, width), (y0, y1, height))
+        )
+        crop = nn.functional.interpolate(
+            image[..., y0:y1, x0:x1], size=(height, width), mode="bilinear", antialias=True
+        )
+        total[..., y0:y1, x0:x1] += enlarged(see(crop), (y1 - y0, x1 - x0))
+    return minmax(total)
+
+
+def widened(low, high, margin, side):
+    length = max((high - low) * (1 + 2 * margin), side * 2 / 7)
+    middle = (low + high) / 2
+    return max(0, math.floor(middle - length / 2)), min(side, math.ceil(middle + length / 2))
 
 
 def enlarged(maps, size):
@@ -135,7 +222,7 @@ def expected(
         found = class_activation(model, image, labels=asked, top=top, layers=layers)
         classes = []
         for k in range(found.labels.shape[1]):
-            coarse = refined(method, found.cam[:, k : k + 1], found.features, image)
+            coarse = localized(model, layers, image, int(found.labels[0, k]), method)
             maps = enlarged(coarse, size or tuple(image.shape[2:]))[0, 0]
             mask = maps > threshold
             mask = largest(mask) if parts == "largest" else mask

@@ -1,6 +1,15 @@
 """From a model to the whole object: refined maps, masks and boxes."""
 
+from wsolrefine.localization.compositions import accurate, balanced, fast, start_map
 from wsolrefine.localization.localizer import Localizer, localize
 from wsolrefine.localization.result import Localization
 
-__all__ = ["Localization", "Localizer", "localize"]
+__all__ = [
+    "Localization",
+    "Localizer",
+    "accurate",
+    "balanced",
+    "fast",
+    "localize",
+    "start_map",
+]

@@ -21,7 +21,7 @@ from wsolrefine.functional.scg import scg
 _LAYER_CAM_WEIGHT = 0.5  # of each LayerCAM in the start map, beside 1 of the CAM
 _POWERS = (1.0, 0.5)  # of label spreading and of PAMR in their product
 _PAMR_SIDE = 112  # longer side in pixels of the image that PAMR works on
-_CROPS = ((0.3, 0.6), (0.15, 0.15), (0.5, 0.5))  # threshold of the box, margin as a share of it
+_CROPS = ((0.15, 0.15), (0.5, 0.5))  # threshold of the box, margin as a share of it
 _LEAST_CROP = 2 / 7  # of a side of the image
 
 
@@ -121,7 +121,7 @@ def around(boxes: Tensor, margin: float, size: tuple[int, int]) -> list[tuple[in
     None is smaller than 2/7 of a side; one without pixels becomes the whole image.
     """
     limits = boxes.new_tensor(size[::-1])
-    low, high = boxes.split(2, -1)
+    low, high = boxes[..., :2], boxes[..., 2:]
     sides = ((high - low) * (1 + 2 * margin)).maximum(limits * _LEAST_CROP)
     sides = sides.where(high > low, 2 * limits)
     center = (low + high) / 2
