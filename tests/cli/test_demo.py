@@ -11,7 +11,8 @@ from PIL import Image
 from tests.support import photographs
 from tests.support.command import run_command
 from wsolrefine import box_iou, cli
-from wsolrefine.cli.demo.command import PHOTOGRAPHS, STAGES
+from wsolrefine.cli.demo.command import PHOTOGRAPHS
+from wsolrefine.cli.demo.stages import METHODS_SHOWN
 from wsolrefine.localization import localizer
 
 
@@ -52,7 +53,7 @@ def test_picture_boxes_and_table(tmp_path):
     assert [image["image"] for image in content["images"]] == list(PHOTOGRAPHS)
     for image in content["images"]:
         assert image["image"].split(".")[0][:12] in said
-        assert set(image["milliseconds"]) == set(STAGES)
+        assert set(image["milliseconds"]) == set(METHODS_SHOWN)
         assert min(image["milliseconds"].values()) > 0
         x0, y0, x1, y1 = image["box"]
         with Image.open(photographs.FOLDER / image["image"]) as photograph:

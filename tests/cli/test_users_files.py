@@ -139,7 +139,7 @@ def test_the_demo_replaces_its_own_files(tmp_path, monkeypatch):
         monkeypatch.setattr("wsolrefine.cli.demo.command.PHOTOGRAPHS", ("coffee.png",))
         call("demo", "--out", tmp_path)
         call("demo", "--out", tmp_path, "--threshold", "0.9")
-    assert json.loads((tmp_path / "demo.json").read_text())["thresholds"]["scg"] == 0.9
+    assert json.loads((tmp_path / "demo.json").read_text())["thresholds"]["balanced"] == 0.9
     assert below(tmp_path) == ["demo.json", "demo.png"]
 
 

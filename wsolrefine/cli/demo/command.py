@@ -16,7 +16,7 @@ from rich.table import Table
 from wsolrefine.cli.console import printable, stop
 from wsolrefine.cli.options import check_out, parse_path
 from wsolrefine.localization.masks import check_threshold
-from wsolrefine.localization.methods import METHODS
+from wsolrefine.localization.methods import DEFAULT, METHODS
 
 PHOTOGRAPHS = (
     "motorcycle_left.png",
@@ -28,8 +28,7 @@ PHOTOGRAPHS = (
 )
 RECORDS = "demo.json"
 FILES = (RECORDS, "demo.png")
-STAGES = ("forward, CAM", "SEM", "SCG", "GPPL", "box")
-TITLES = ("photograph", "CAM", "SEM", "SCG", "GPPL", "box: SCG, dashed CAM")
+TITLES = ("photograph", "CAM", "scg", "fast", "balanced", "accurate", "box: balanced, dashed CAM")
 
 
 def demo(
@@ -48,17 +47,17 @@ def demo(
         typer.Option(
             "--threshold",
             "-t",
-            help="Map value in [0, 1) above which a pixel is object. Default: about the best "
-            f"of each method, {METHODS['scg'].threshold} for SCG and {METHODS['cam'].threshold} "
-            "for the CAM.",
+            help="Map value in [0, 1) above which a pixel is object. Default: that of each method, "
+            + ", ".join(f"{METHODS[name].threshold} ({name})" for name in (DEFAULT, "cam")),
             show_default=False,
         ),
     ] = None,
 ) -> None:
     """Try it offline on six photographs, with EfficientNet-Lite0.
 
-    Writes demo.png (a row per photograph: CAM, SEM, SCG, GPPL, box) and
-    demo.json (class, confidence, boxes, milliseconds). The photographs come
+    Writes demo.png (a row per photograph: the heatmap of each method, the box
+    of the default and of the CAM) and demo.json (class, confidence, boxes,
+    milliseconds of each method with the model's). The photographs come
     with scikit-image. Two are hard: next to the rocket there are towers that
     resemble one another more than they resemble the rocket, and the field of
     stars has no object.
@@ -67,11 +66,8 @@ def demo(
 
         wsolrefine demo --out demo
     """
-    thresholds = {
-        name: METHODS[name].threshold if threshold is None else threshold for name in ("scg", "cam")
-    }
     try:
-        check_threshold(thresholds["scg"])
+        check_threshold(METHODS[DEFAULT].threshold if threshold is None else threshold)
     except ValueError as error:
         stop(f"--{error}")
     check_out(out)
@@ -83,7 +79,7 @@ def demo(
     from wsolrefine.cli.journal import check_names, writing
 
     check_names(out, RECORDS, FILES)
-    from wsolrefine.cli.demo.stages import layers_of, run_stages
+    from wsolrefine.cli.demo.stages import localizers, run_methods
     from wsolrefine.cli.files import FolderInUse, replacing
     from wsolrefine.cli.loading import load_localizer
     from wsolrefine.viz import contact_sheet
@@ -91,11 +87,11 @@ def demo(
     console = Console(highlight=False)
     start = time.perf_counter()
     with console.status("Loading the classifier"):
-        localizer = load_localizer(None, None, None, None, "cpu")
-        layers = layers_of(localizer, paths[0])
-        run_stages(localizer, layers, paths[0], thresholds)  # warm-up, so that times are comparable
+        first = load_localizer(None, None, None, None, "cpu")
+        methods = localizers(first, paths[0], threshold)
+        run_methods(methods, paths[0])  # warm-up, so that times are comparable
     with console.status("Refining"):
-        refined = [run_stages(localizer, layers, path, thresholds) for path in paths]
+        refined = [run_methods(methods, path) for path in paths]
     rows, records = zip(*refined, strict=True)
     captions = [f"{r['class']}, {r['confidence']:.0%} ({r['image']})" for r in records]
     try:
@@ -105,7 +101,7 @@ def demo(
             with replacing(out / RECORDS) as temporary:
                 content = {
                     "boxes": "x0 y0 x1 y1 in pixels, half-open",
-                    "thresholds": thresholds,
+                    "thresholds": {name: one.threshold for name, one in methods.items()},
                     "images": records,
                     "files": FILES,
                 }
@@ -139,10 +135,11 @@ def _report(console: Console, records: Sequence[dict[str, Any]]) -> None:
         box = " ".join(f"{value:.0f}" for value in record["box"])
         table.add_row(record["image"], record["class"], f"{record['confidence']:.0%}", box)
     console.print(table)
-    table = Table("photograph", title="Milliseconds", caption="per image, after a warm-up")
-    for stage in STAGES:
-        table.add_column(stage, justify="right")
+    caption = "per image, with the model and the box, after a warm-up"
+    table = Table("photograph", title="Milliseconds", caption=caption)
+    for method in records[0]["milliseconds"]:
+        table.add_column(method, justify="right")
     for record in records:
-        times = (f"{record['milliseconds'][stage]:.1f}" for stage in STAGES)
+        times = (f"{value:.0f}" for value in record["milliseconds"].values())
         table.add_row(record["image"], *times)
     console.print(table)
