@@ -15,7 +15,7 @@ from tests.support.command import run_command as call
 from wsolrefine import Localizer
 from wsolrefine.cli import guard
 from wsolrefine.cli.loading import RecipeHeader, load_localizer
-from wsolrefine.localization.methods import METHODS
+from wsolrefine.localization.methods import CAM_ALONE, METHODS
 from wsolrefine.recipes import RecipeMetadata
 
 # Packages -----------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def test_only_layers_that_are_used_are_named(name, monkeypatch):
     with photographs.shared(monkeypatch):
         localizer = Localizer(photographs.classifier(), refine=name)
         localizer.class_maps(torch.rand(1, 3, 64, 64))
-    assert (" on " in localizer.title) == (name in ("scg", "sem", "conv_crf"))
+    assert (" on " in localizer.title) == (name not in CAM_ALONE)
 
 
 @pytest.mark.parametrize("method", ["cam", "gppl", "confseg"])

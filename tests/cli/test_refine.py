@@ -20,6 +20,7 @@ from wsolrefine.cli import files
 from wsolrefine.cli.refine import batch, loop
 from wsolrefine.cli.refine.coco import FOLDERS, RESULTS
 from wsolrefine.localization import localizer
+from wsolrefine.localization.methods import DEFAULT, METHODS
 
 # pycocotools 2.0.11 decodes masks in a way that numpy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -88,7 +89,7 @@ def test_files_and_coco_agree(refine, small, tmp_path):
             pixels, levels = np.asarray(mask), np.asarray(map)
         assert set(np.unique(pixels)) == {0, 255}
         np.testing.assert_array_equal(data.annToMask(found) * 255, pixels)
-        assert levels[pixels > 0].min() >= round(0.35 * 255) - 1
+        assert levels[pixels > 0].min() >= round(METHODS[DEFAULT].threshold * 255) - 1
         assert found["area"] == (pixels > 0).sum()
         rows, columns = np.nonzero(pixels)
         x, y, w, h = found["bbox"]
@@ -178,7 +179,7 @@ def test_other_settings_are_never_mixed(refine, small, tmp_path):
     refine(small, "--classes", "top2")
     before = (out / RESULTS).read_bytes()
     said = refine(small / "coffee.png", "--threshold", "0.5", code=2)
-    assert "classes: top2 then, top1 now; threshold: 0.35 then, 0.5 now" in said
+    assert f"classes: top2 then, top1 now; threshold: {METHODS[DEFAULT].threshold} then" in said
     assert "--overwrite" in said
     assert (out / RESULTS).read_bytes() == before
     refine(small / "coffee.png", "--threshold", "0.5", "--overwrite")

@@ -19,7 +19,7 @@ UPRIGHT, AS_STORED = (
 # enumeration its members; NAME.METHOD is a method that is called with tensors.
 SIGNATURES = {
     "wsolrefine": {
-        "ClassActivation": "(logits, labels, cam, features)",
+        "ClassActivation": "(logits, labels, cam, features, layer_cams=None)",
         "Classifier": "(model, preprocess, class_names, name, logits=None, call=None)",
         "ConfSeg": "(confident, foreground, background)",
         "Gaussian": "(mean, covariance)",
@@ -28,7 +28,7 @@ SIGNATURES = {
         " method, regions=True, class_names=None, images=None)",
         "Localization.at": "(self, threshold, *, parts=None)",
         "Localization.to": "(self, device)",
-        "Localizer": "(model, *, refine='scg', threshold=None, parts='largest', layers=None,"
+        "Localizer": "(model, *, refine='balanced', threshold=None, parts='largest', layers=None,"
         " to_map=None, preprocess=None, class_names=None, logits=None, call=None)",
         "Localizer.class_maps": "(self, images, labels=None, top=1)",
         "Localizer.forward": "(self, images, labels=None, top=1, *, size=None)",
@@ -42,7 +42,7 @@ SIGNATURES = {
         "box_iou": "(boxes1, boxes2, *, inclusive=False)",
         "capture": "(model, *layers)",
         "class_activation": "(model, images, *, labels=None, top=1, layers=None, to_map=None, "
-        "logits=None, call=None)",
+        "logits=None, call=None, layer_cams=False)",
         "coarse_to_fine": "(maps, image, *, threshold=0.5, scales=(4, 2, 1), kernel_size=11)",
         "component_boxes": "(mask)",
         "confseg": "(cam)",

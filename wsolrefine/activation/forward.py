@@ -78,8 +78,8 @@ def class_activation(
             None infers the layout from the shape, see :func:`find_layers`.
         logits: how to read the model's output, see :func:`find_layers`.
         call: how the model is called, see :func:`find_layers`.
-        layer_cams: also return a :func:`layer_cam` at each layer of the features, by one backward
-            pass for each of the K classes.
+        layer_cams: also return a :func:`wsolrefine.layer_cam` at each layer of the features, by one
+            backward pass for each of the K classes.
 
     Returns:
         ``ClassActivation(logits, labels, cam, features, layer_cams)``: logits

@@ -48,8 +48,8 @@ def start_map(cam: Tensor, layer_cams: Sequence[Tensor]) -> Tensor:
 def fast(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
     """Multiply label spreading by SCG that PAMR has drawn to the edges, both on small grids.
 
-    :func:`balanced` at about the cost of the model's forward pass: label spreading on 400 cells,
-    PAMR at 56 pixels, and from the CAM alone, without gradients.
+    Like :func:`wsolrefine.localization.balanced`, at little more than the cost of the model: label
+    spreading on 400 cells, PAMR at 56 pixels, and from the CAM alone, without gradients.
 
     Args:
         cam: in [0, 1], ``(B, K, h, w)``.
@@ -61,7 +61,7 @@ def fast(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
 
     """
     spread = label_spreading(cam, features, images, size=reduced_grid(features, 400))
-    drawn = pamr(scg(cam, features), shrink(images, 56), dilations=(1, 2, 4, 8, 12))
+    drawn = pamr(scg(cam, features), _shrink(images, 56), dilations=(1, 2, 4, 8, 12))
     return multiply_maps([spread, drawn], powers=_POWERS)
 
 
@@ -73,7 +73,8 @@ def balanced(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
     the second follows the outline.
 
     Args:
-        cam: the start map, ``(B, K, h, w)``, see :func:`start_map`; a plain CAM does too.
+        cam: the start map in [0, 1], ``(B, K, h, w)``, see
+            :func:`wsolrefine.localization.start_map`; a CAM alone does too.
         features: layers ``(B, C, h, w)`` from fine to coarse.
         images: ``(B, 3, H, W)`` as the model gets them.
 
@@ -81,7 +82,7 @@ def balanced(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
         Maps in [0, 1], ``(B, K, h, w)``, 112 pixels on the longer side.
 
     """
-    colors = shrink(images, _PAMR_SIDE)
+    colors = _shrink(images, _PAMR_SIDE)
     spread = label_spreading(cam, features, images)
     drawn = pamr(scg(cam, features), colors)
     return multiply_maps([spread, drawn], powers=_POWERS)
@@ -106,8 +107,8 @@ def accurate(maps: Tensor, images: Tensor, see: Callable[[Tensor], Tensor]) -> T
     whole = resize(working(maps), size)
     total = whole.clone()
     for threshold, margin in _CROPS:
-        boxes = around(largest_box(whole > threshold), margin, size)
-        crops = [enlarged(image, box, size) for image, box in zip(images, boxes, strict=True)]
+        boxes = _around(largest_box(whole > threshold), margin, size)
+        crops = [_enlarged(image, box, size) for image, box in zip(images, boxes, strict=True)]
         found = see(torch.stack(crops)) if crops else whole
         for one, map, (x0, y0, x1, y1) in zip(total, working(found), boxes, strict=True):
             one[y0:y1, x0:x1] += resize(map[None], (y1 - y0, x1 - x0))[0]
@@ -115,7 +116,7 @@ def accurate(maps: Tensor, images: Tensor, see: Callable[[Tensor], Tensor]) -> T
     return minmax(total).where(seen, 0.0).to(maps.dtype)
 
 
-def around(boxes: Tensor, margin: float, size: tuple[int, int]) -> list[tuple[int, ...]]:
+def _around(boxes: Tensor, margin: float, size: tuple[int, int]) -> list[tuple[int, ...]]:
     """Return boxes ``x0 y0 x1 y1``, enlarged by a margin on each side, in whole pixels of an image.
 
     None is smaller than 2/7 of a side; one without pixels becomes the whole image.
@@ -131,14 +132,14 @@ def around(boxes: Tensor, margin: float, size: tuple[int, int]) -> list[tuple[in
     return [tuple(box) for box in found]
 
 
-def enlarged(image: Tensor, box: Sequence[int], size: tuple[int, int]) -> Tensor:
+def _enlarged(image: Tensor, box: Sequence[int], size: tuple[int, int]) -> Tensor:
     """Return the part of an image ``(C, H, W)`` in a box, resized to ``size``."""
     x0, y0, x1, y1 = box
     part = image[None, :, y0:y1, x0:x1]
     return F.interpolate(working(part), size=size, mode="bilinear", antialias=True)[0].to(image)
 
 
-def shrink(images: Tensor, side: int) -> Tensor:
+def _shrink(images: Tensor, side: int) -> Tensor:
     """Return images of at most ``side`` pixels on the longer side, averaged where they shrink."""
     height, width = images.shape[-2:]
     scale = min(1.0, side / max(height, width))

@@ -30,9 +30,9 @@ class Method(NamedTuple):
     Attributes:
         refine: the refinement.
         threshold: value above which a pixel of its maps belongs to the object.
-        layer_cams: whether it starts from :func:`start_map`, which takes a backward pass for each
-            class, instead of the CAM.
-        crops: whether the model runs again on crops, see :func:`accurate`.
+        layer_cams: whether it starts from :func:`wsolrefine.localization.start_map`, which takes a
+            backward pass for each class, instead of the CAM.
+        crops: whether the model runs again on crops, see :func:`wsolrefine.localization.accurate`.
 
     """
 
