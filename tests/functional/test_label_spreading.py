@@ -99,8 +99,9 @@ def test_the_object_is_what_is_alike():
     ("grid", "size"), [((28, 28), (28, 28)), ((56, 56), (28, 28)), ((48, 64), (24, 32)), ((1, 1), (1, 1))]
 )  # fmt: skip
 def test_the_grid_has_at_most_784_positions(grid, size):
-    layers = [torch.rand(1, 3, *grid), torch.rand(1, 3, 1, 1)]
-    cam = torch.rand(1, *(-(-side // 8) for side in grid))
+    coarse = [-(-side // 8) for side in grid]
+    layers = [torch.rand(1, 3, *grid), torch.rand(1, 3, *coarse)]
+    cam = torch.rand(1, *coarse)
     assert label_spreading(cam, layers).shape == (1, *size)
     assert label_spreading(cam, layers, size=(3, 2)).shape == (1, 3, 2)
 
