@@ -55,8 +55,7 @@ def label_spreading(cam, layers, image, alpha, size):
     """(H, W), list of (C, h, w), (3, H', W') or None -> (h, w) on the grid."""
     affinity = feature_affinity(layers, size, 3)
     if image is not None:
-        c = np.stack([_pool(color, size) for color in image])
-        c = _centered(c).reshape(len(image), -1)
+        c = _centered(_on_grid(image, size)).reshape(len(image), -1)
         length = np.sqrt((c**2).sum(axis=0).mean())
         c = c / length if length > 0 else c
         apart = ((c[:, :, None] - c[:, None, :]) ** 2).sum(axis=0)
