@@ -44,6 +44,14 @@ def test_affinity_invariances(scene, size, exponent, seed):
     assert_close(feature_affinity([layer[:1] for layer in scene.layers], size=size), out[:1])
 
 
+def test_a_position_at_the_mean_is_like_no_other():
+    """Bilinear values between two others: up to rounding, the middle one is their mean."""
+    features = torch.tensor([[[[-0.2905, -1.0704]], [[1.2645, -0.6874]]]])
+    for offset in (0, 1, 100):
+        out = feature_affinity(features + offset, size=(1, 3))
+        assert_close(out, torch.diag(torch.tensor([1.0, 0.0, 1.0]))[None])
+
+
 @given(photographs(), ALPHAS)
 def test_matches_reference(photograph, alpha):
     scene, image = photograph

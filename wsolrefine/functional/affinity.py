@@ -83,7 +83,7 @@ def _standardized(layer: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def centered_on(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize maps ``(B, C, H, W)`` and subtract their means; a constant map becomes zero.
+    """Resize maps ``(B, C, H, W)`` and subtract their means; what is within rounding is zero.
 
     They are averaged over cells where they are finer. Their scale per image, which is lost, is such
     that no sum of squares overflows or vanishes.
@@ -94,7 +94,8 @@ def centered_on(maps: Tensor, size: tuple[int, int]) -> Tensor:
     finest = (min(maps.shape[-2], size[0]), min(maps.shape[-1], size[1]))
     values = resize(F.adaptive_avg_pool2d(values, finest), size)
     centered = values - values.mean((-2, -1), keepdim=True)
-    return centered.masked_fill(largest(centered) <= rounding(values), 0.0)  # NaN stays
+    # At a position at the mean, rounding alone would make a direction.
+    return centered.masked_fill(centered.abs() <= rounding(values), 0.0)  # NaN stays
 
 
 def rms_normalized(maps: Tensor) -> Tensor:
