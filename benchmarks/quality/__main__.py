@@ -14,13 +14,21 @@ import argparse
 from pathlib import Path
 
 from benchmarks.common import RESULTS, origin
-from benchmarks.quality.data_sets import HELP
+from benchmarks.quality.data_sets import HELP, check_disjoint, open_data
+from benchmarks.quality.images import Photographs
 from benchmarks.quality.run import Run
 from wsolrefine.models import DEFAULT_CLASSIFIER
 
 
-def parsed() -> argparse.Namespace:
-    """Return the options of the command."""
+class Options(argparse.Namespace):
+    """The options, with the data sets opened."""
+
+    sets: list[Photographs]
+    choosing: list[Photographs]
+
+
+def parsed() -> Options:
+    """Return the options of the command, or stop with a message."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument(
         "--scenes", type=int, default=249, help="number of test scenes, and of validation scenes"
@@ -32,6 +40,9 @@ def parsed() -> argparse.Namespace:
         parser.add_argument(
             name, nargs="+", action="extend", default=[], metavar="SPEC", help=f"{text}: {HELP}"
         )
+    parser.add_argument(
+        "--runs", type=int, default=5, help="least number of times that a row is timed; 0 tries"
+    )
     parser.add_argument("--model", default=DEFAULT_CLASSIFIER, help="as load_classifier takes it")
     parser.add_argument("--folder", type=Path, help="folder with the unpacked packages")
     parser.add_argument("--seed", type=int, default=0)
@@ -45,12 +56,16 @@ def parsed() -> argparse.Namespace:
         help="print thresholds of all methods, on validation scenes and the images of --choose",
     )
     parser.add_argument("--pictures", type=Path, help="folder for plots and cases, of scenes only")
-    options = parser.parse_args()
-    choosing = options.search or options.thresholds
-    if options.data and (choosing or options.pictures):
+    options = parser.parse_args(namespace=Options())
+    if options.data and (options.search or options.thresholds or options.pictures):
         parser.error("--data: expected no --search, --thresholds or --pictures with it")
     if options.choose and not (options.data or options.thresholds):
         parser.error("--choose: expected --data or --thresholds with it")
+    try:
+        options.sets, options.choosing = open_data(options.data), open_data(options.choose)
+        check_disjoint(options.choosing, options.sets)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     return options
 
 
@@ -60,11 +75,11 @@ def main() -> None:
     if options.search:
         run.search()
     if options.thresholds:
-        run.thresholds()
+        run.thresholds(options.choosing)
     if options.search or options.thresholds:
         return
-    if options.data:
-        run.data()
+    if options.sets:
+        run.data(options.sets, options.choosing)
     else:
         run.scenes()
 

@@ -64,7 +64,7 @@ def at_chosen(counts: Counts, facts: Facts, elsewhere: Counts | None) -> Chosen:
         for iou, at in enumerate(best):
             every[measured, iou] = counts.every[measured, iou, at].double()
         one[measured] = counts.one[measured, 0, best_one[0]].double()
-        thresholds.append([STEPS[at] for at in (*best, *best_one)])
+        thresholds.append([round(STEPS[at], 3) for at in (*best, *best_one)])
         if counts.gray is not None and choosing.gray is not None:
             level = int(peak_iou(choosing.gray).peak_threshold)
             gray = counts.gray[measured].sum(0)

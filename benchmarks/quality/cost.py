@@ -15,7 +15,7 @@ from benchmarks.speed.timing import median_ratio, time_in_turn
 
 
 def forwards(
-    rows: Mapping[str, Row], network: Network, sample: Sample, label: Tensor, *, runs: int = 5
+    rows: Mapping[str, Row], network: Network, sample: Sample, label: Tensor, *, runs: int
 ) -> dict[str, float]:
     """Time all rows on one image, in one thread; the network's own time is taken with each."""
     threads = torch.get_num_threads()

@@ -38,7 +38,7 @@ def open_data(texts: Sequence[str]) -> list[Photographs]:
 
     """
     specs = [spec for text in texts for spec in _specs(text)]
-    names = _names([spec.folder for spec in specs])
+    names = _names(specs)
     return [Photographs(name, _open(spec)) for name, spec in zip(names, specs, strict=True)]
 
 
@@ -97,12 +97,18 @@ def _open(spec: Spec) -> CUB | ILSVRC | WsolEvaluation:
     return ILSVRC(spec.folder, split=spec.split or "val")
 
 
-def _names(folders: Sequence[Path]) -> list[str]:
-    """Return the last part of each folder in which they differ, or the last two of a single one."""
-    parts = [folder.parts[-2:] for folder in folders]
-    if len({some[-1] for some in parts}) == 1 and len({*parts}) == len(parts) > 1:
-        return [some[0] for some in parts]
-    return ["/".join(some) for some in parts]
+def _names(specs: Sequence[Spec]) -> list[str]:
+    """Return what tells the folders and splits apart; of a single one, its last two parts."""
+    parts = [spec.folder.parts + ((spec.split,) if spec.split else ()) for spec in specs]
+    if len({*parts}) < len(parts):
+        twice = next(spec for spec, some in zip(specs, parts, strict=True) if parts.count(some) > 1)
+        raise ValueError(f"data: expected each data set once, got {twice.folder} twice")
+    while len({some[-1] for some in parts}) == 1 < len(parts) and min(map(len, parts)) > 1:
+        parts = [some[:-1] for some in parts]
+    length = 1 if len(parts) > 1 else 2
+    while len({some[-length:] for some in parts}) < len(parts):
+        length += 1
+    return ["/".join(some[-length:]) for some in parts]
 
 
 def _digest(file: Path) -> bytes:

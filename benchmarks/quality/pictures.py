@@ -29,7 +29,11 @@ COLORS = {"cam": (255, 160, 60), DEFAULT: (80, 255, 80)}
 def draw_curves(folder: Path, rows: Rows, measured: Tables) -> None:
     """Write quality_bars.webp, and quality_curves.webp: box accuracy against the threshold."""
     folder.mkdir(parents=True, exist_ok=True)
-    shown = {name: measured.rows[name].one[:, 0].double().mean(0) for name in dict.fromkeys(CURVES)}
+    shown = {
+        name: measured.rows[name].one[:, 0].double().mean(0)
+        for name in dict.fromkeys(CURVES)
+        if name in measured.rows
+    }
     plot_curves(
         {name: (STEPS[::10], (100 * curve[::10]).tolist()) for name, curve in shown.items()},
         folder / "quality_curves.webp",

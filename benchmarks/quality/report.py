@@ -65,7 +65,8 @@ def render(record: Mapping[str, Any]) -> str:
     """Return a record as Markdown: the results in percent, and how they were measured."""
     tables = [_results(record["rows"])]
     if "sizes" in record:
-        tables.append(_sizes(record["rows"], record["sizes"]))
+        main = [row for row in record["rows"] if row["method"] in record["main"]]
+        tables.append(_sizes(main, record["sizes"]))
     splits = "; ".join(
         f"{split}: " + ", ".join(f"{number} {of}" for of, number in size.items())
         for split, size in record["splits"].items()
@@ -113,7 +114,8 @@ def _shown(row: Mapping[str, Any], column: str) -> str:
         return f"{value:.1f}"
     sign = "+" if column.startswith("gain") else ""
     error = row.get(f"{column} error")
-    return f"{100 * value:{sign}.1f}" + ("" if error is None else f" ± {100 * error:.1f}")
+    rounded = round(100 * value, 1) + 0.0  # not -0.0
+    return f"{rounded:{sign}.1f}" + ("" if error is None else f" ± {100 * error:.1f}")
 
 
 def _percent(value: float | None) -> str:

@@ -1,4 +1,7 @@
-"""The rows of the table: every method of ``Localizer``, variants of the functions, baselines."""
+"""The rows of the table: every method of ``Localizer``, variants of the functions, baselines.
+
+The method ``scg`` is that function on the stages that ``find_layers`` returns, fine and middle.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,12 @@ from benchmarks.quality.measure import SIDE, prepared
 from benchmarks.quality.network import Batch, Network
 from wsolrefine import (
     Localizer,
+    capture,
     coarse_to_fine,
     confseg_thresholds,
     gppl_released,
     label_spreading,
+    layer_cam,
     multiply_maps,
     pamr,
     scg,
@@ -41,7 +46,6 @@ def rows_of(network: Network) -> dict[str, Row]:
         reference(network): _on(scg, MIDDLE),
         f"scg, {fine}": _on(scg, FINE),
         f"scg, {coarse}": _on(scg, COARSE),
-        f"scg, {both}": _on(scg, FINE, MIDDLE),
         f"scg, {middle} and {coarse}": _on(scg, MIDDLE, COARSE),
         f"scg, {fine}, {middle} and {coarse}": _on(scg, FINE, MIDDLE, COARSE),
         f"scg, {both}, order 1": _on(scg, FINE, MIDDLE, orders=(1,)),
@@ -51,6 +55,7 @@ def rows_of(network: Network) -> dict[str, Row]:
         f"scg_released, {middle}": _on(scg_released, MIDDLE),
         f"scg_released, {both}": _on(scg_released, FINE, MIDDLE),
         f"label_spreading, {both}": _label_spreading,
+        f"layer_cam, {middle}": _from_gradients(layer_cam, MIDDLE),
         f"sem, {fine}": _on(sem, FINE),
         f"sem, {middle}": _on(sem, MIDDLE),
         f"sem, {middle}, 20 seeds": _on(sem, MIDDLE, num_seeds=20),
@@ -60,6 +65,11 @@ def rows_of(network: Network) -> dict[str, Row]:
         f"multiply_maps of cam, scg {both}": _product_with_cam,
         "cam, conv_crf": lambda batch: aligned(prepared(batch.cam), batch.colors),
     }
+
+
+def main_rows(network: Network) -> list[str]:
+    """Return the rows that are shown by size of object too."""
+    return [*baselines(), *METHODS, reference(network)]
 
 
 def reference(network: Network) -> str:
@@ -101,6 +111,18 @@ def aligned(
 def _on(function: Callable[..., Tensor], *stages: int, **options: object) -> Row:
     """Refine the CAM with the features of one stage, or of several together."""
     return lambda batch: function(batch.cam, batch.stages(*stages), **options)
+
+
+def _from_gradients(function: Callable[..., Tensor], stage: int) -> Row:
+    """Make a map from the output of a stage and the gradient of the class score there."""
+
+    def row(batch: Batch) -> Tensor:
+        model, name = batch.network.model, batch.network.layers.features[stage]
+        with torch.enable_grad(), capture(model, name) as outputs:
+            scores = model(batch.pixels).gather(1, batch.labels[:, None])
+        return function(outputs[name], scores)[:, 0]
+
+    return row
 
 
 def _own_thresholds(batch: Batch) -> Tensor:

@@ -11,13 +11,13 @@ from torch import Tensor
 from benchmarks.quality.bootstrap import DRAWS
 from benchmarks.quality.cost import forwards
 from benchmarks.quality.counts import Tables, count_rows
-from benchmarks.quality.data_sets import check_disjoint, open_data, shown
-from benchmarks.quality.images import Composites, Images
+from benchmarks.quality.data_sets import shown
+from benchmarks.quality.images import Composites, Images, Photographs
 from benchmarks.quality.network import Labels, Network, labels_of
 from benchmarks.quality.pictures import draw_cases, draw_curves
 from benchmarks.quality.report import record_of, render, save, splits_of
 from benchmarks.quality.results import numbers, results_of
-from benchmarks.quality.rows import reference, rows_of
+from benchmarks.quality.rows import main_rows, reference, rows_of
 from benchmarks.quality.search import search
 from benchmarks.quality.thresholds import search_thresholds
 from benchmarks.scenes import Scenes, load_sources
@@ -48,10 +48,8 @@ class Run:
             draw_curves(folder, results, measured)
             draw_cases(folder, self.network, test, labels.labels, self.rows, results)
 
-    def data(self) -> None:
+    def data(self, sets: Sequence[Photographs], choosing: Sequence[Photographs]) -> None:
         """Measure on data sets, with thresholds from others or from the other half of each."""
-        sets, choosing = open_data(self.options.data), open_data(self.options.choose)
-        check_disjoint(choosing, sets)
         labels = [labels_of(self.network, images) for images in sets]
         measured, results = self._measure(sets, labels, choosing)
         splits = {"results": _sizes(sets)}
@@ -71,11 +69,11 @@ class Run:
         scenes = self._drawn("validation")
         search(self.network, scenes, labels_of(self.network, scenes).labels)
 
-    def thresholds(self) -> None:
-        """Print thresholds, chosen on the validation scenes and the data sets of ``--choose``."""
-        kinds: dict[str, list[Images]] = {"scenes": [self._drawn("validation")]}
-        if self.options.choose:
-            kinds["photographs"] = [*open_data(self.options.choose)]
+    def thresholds(self, choosing: Sequence[Photographs]) -> None:
+        """Print thresholds, chosen on the validation scenes and on data sets, if there are any."""
+        kinds: dict[str, Sequence[Images]] = {"scenes": [self._drawn("validation")]}
+        if choosing:
+            kinds["photographs"] = choosing
         search_thresholds(
             self.network,
             {
@@ -104,7 +102,8 @@ class Run:
         measured = count_rows(self.rows, self.network, sets, of_sets)
         names = [images.name for images in sets]
         results = results_of(measured, elsewhere, names, reference(self.network))
-        costs = forwards(self.rows, self.network, sets[0][0], of_sets[0][:1])
+        sample, label = sets[0][0], of_sets[0][:1]
+        costs = forwards(self.rows, self.network, sample, label, runs=self.options.runs)
         return measured, [{**row, "forwards": costs.get(row["method"], 0.0)} for row in results]
 
     def _save(
@@ -129,6 +128,7 @@ class Run:
             begun=self.begun,
             model=model,
             sizes=numbers(measured.facts),
+            main=main_rows(self.network),
             about=[*about, _explained(reference(self.network))],
         )
         save(self.options.out, name, record)

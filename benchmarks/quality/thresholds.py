@@ -61,9 +61,13 @@ def search_thresholds(
 
 
 def best(curves: Tensor, default: float) -> Best:
-    """Return the best threshold of curves ``(kinds, STEPS)``: that of their mean."""
+    """Return the best threshold of curves ``(kinds, STEPS)``: that of their mean.
+
+    Of equal ones it is the middle one: an almost binary map is the same at all of them.
+    """
     mean = curves.mean(0)
-    at = int((mean == mean.max()).int().argmax())
+    equal = (mean == mean.max()).nonzero()[:, 0]
+    at = int(equal[len(equal) // 2])
     close = (mean >= mean.max() - CLOSE).nonzero()[:, 0]
     of_default = min(range(len(STEPS)), key=lambda i: abs(STEPS[i] - default))
     return Best(
