@@ -13,7 +13,7 @@ import torch
 
 import wsolrefine
 from benchmarks import common
-from benchmarks.quality import boundaries, network, search
+from benchmarks.quality import boundaries, network, search, thresholds
 from benchmarks.quality import run as quality
 from benchmarks.quality.report import render as render_quality
 from benchmarks.recipes import edges, ornet, rows
@@ -92,11 +92,9 @@ def few_rows(monkeypatch):
 
 @pytest.fixture
 def few_methods(monkeypatch):
-    methods = wsolrefine.localization.methods.METHODS
-    for name in [*methods]:
-        if name not in ("cam", "conv_crf"):
-            monkeypatch.delitem(methods, name)
-    return methods
+    few = {name: wsolrefine.localization.methods.METHODS[name] for name in ("cam", "conv_crf")}
+    monkeypatch.setattr(thresholds, "METHODS", few)
+    return few
 
 
 def assert_table(folder, name, printed):

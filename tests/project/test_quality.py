@@ -121,7 +121,7 @@ def test_no_image_is_measured_with_its_own_threshold(lists):
 
 
 def test_a_record_has_no_absolute_paths():
-    shown = data_sets.shown(["wsolevaluation:/home/me/data/cub/test", "cub:../data@train"])
+    shown = data_sets.shown(["wsolevaluation:/srv/me/data/cub/test", "cub:../data@train"])
     assert shown == "wsolevaluation:.../data/cub/test cub:../data@train"
 
 
