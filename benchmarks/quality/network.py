@@ -33,7 +33,7 @@ class Network:
         self.layers = find_layers(self.model, images)._replace(features=stages)
         features = class_activation(self.model, images, layers=self.layers).features
         if len(features) < 3:
-            raise ValueError(f"model: expected stages on 3 grids, got {len(features)} in {spec}")
+            raise ValueError(f"model: expected stages on 3 grids, got {len(features)} of {spec}")
         self.grids = [f"{layer.shape[2]}x{layer.shape[3]}" for layer in features]
         """The sizes of the grids, from fine to coarse: 28x28, 14x14, 7x7 of EfficientNet-Lite0."""
 
@@ -100,6 +100,7 @@ def labels_of(network: Network, images: Images) -> Labels:
             scores = network.model(network.classifier.preprocess(sample.alone)[None])
         predicted.append(int(scores.argmax(1)))
         given.append(sample.label)
+        _show(f"classes of {images.name}", index + 1, len(images))
     labels = [label for label in given if label is not None]
     if len(labels) < len(given):
         return Labels(torch.tensor(predicted), False, None)
@@ -114,8 +115,12 @@ def batches(network: Network, images: Images, labels: Tensor) -> Iterator[Batch]
         stop = min(start + BATCH, len(images))
         samples = [images[index] for index in range(start, stop)]
         yield network.batch(samples, labels[start:stop])
-        print(f"\r{images.name}: {stop}/{len(images)}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+        _show(images.name, stop, len(images))
+
+
+def _show(text: str, done: int, total: int) -> None:
+    end = "\n" if done == total else ""
+    print(f"\r{text}: {done}/{total}", end=end, file=sys.stderr, flush=True)
 
 
 def small(sample: Sample) -> Tensor:

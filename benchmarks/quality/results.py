@@ -67,6 +67,7 @@ def _row(
     """Return the results of a row, and of the bootstrap's draws."""
     found = at_chosen(counts, facts, elsewhere)
     each = found.every.mean(1)
+    sources = {name: facts.sources == at for at, name in enumerate(names)}
     row: dict[str, Any] = {
         "MaxBoxAccV2": each.mean().item(),
         "best MaxBoxAccV2": _best(counts.every),
@@ -74,7 +75,11 @@ def _row(
         "box accuracy 0.5": found.one.mean().item(),
         "thresholds": found.thresholds,
         "sizes": {name: _mean(each[some]) for name, some in of_sizes(facts.shares).items()},
-        "sources": {name: _mean(each[facts.sources == at]) for at, name in enumerate(names)},
+        "sources": {name: _mean(each[some]) for name, some in sources.items()},
+        "sources error": {
+            name: bootstrap.error(bootstrap.means(each[some], weights[:, some]))
+            for name, some in sources.items()
+        },
     }
     draws = {"MaxBoxAccV2": bootstrap.means(each, weights)}
     if counts.scores is not None and counts.gray is not None:
@@ -82,7 +87,7 @@ def _row(
         draws["PxAP"] = bootstrap.average_precisions(counts.scores, weights)
         row["best Peak-IoU"] = peak_iou(counts.gray).peak_iou.item()
         if found.levels:
-            row["Peak-IoU"], row["Peak-T"] = found.overlap, found.levels
+            row["Peak-IoU"], row["gray levels"] = found.overlap, found.levels
     return row, draws
 
 

@@ -141,9 +141,10 @@ def _sizes(sets: Sequence[Images]) -> dict[str, int]:
 
 def _explained(row: str) -> str:
     return (
-        f"± is a standard error, by bootstrap with {DRAWS} draws of images (of scenes: of "
-        f"cut-outs); gains are over `{row}`, paired; forwards is the time from an image to its "
-        "map, in runs of the network on it, one image and one thread"
+        f"± is a standard error by bootstrap, {DRAWS} draws of images (of scenes: of cut-outs), "
+        f"with thresholds as they are; gains are over `{row}`, paired; sizes are shares of the "
+        "image; forwards is the time from an image to its map, in runs of the network, one image "
+        "and one thread"
     )
 
 

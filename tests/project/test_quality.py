@@ -1,12 +1,14 @@
 """benchmarks.quality: data sets, thresholds from other images, standard errors, costs."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from benchmarks.quality import bootstrap, counts, data_sets, results, rows, thresholds
+from benchmarks.quality import bootstrap, counts, data_sets, network, results, rows, thresholds
 from benchmarks.quality.chosen import at_chosen
 from benchmarks.quality.counts import Counts, Facts, Tables
 from benchmarks.quality.images import Sample
@@ -170,6 +172,17 @@ def test_else_they_are_what_it_predicts():
     without = labels_of(Tiny, Colors([None, None]))
     assert without.labels.tolist() == [0, 1]
     assert str(without) == "predicted for the object on gray"
+
+
+def test_a_network_without_three_stages(monkeypatch):
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, 4, 1), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3, 2, 1),
+        torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, 10),
+    )  # fmt: skip
+    classifier = Classifier(model, Preprocess((64, 64)), None, "small")
+    monkeypatch.setattr(network, "load_classifier", lambda spec: classifier)
+    with pytest.raises(ValueError, match="model: expected stages on 3 grids, got 2 of small"):
+        network.Network("small")
 
 
 # Baselines ----------------------------------------------------------------------------------------
@@ -355,7 +368,8 @@ def test_gains_are_paired():
 
 def test_a_table_has_gains_sizes_and_a_column_for_each_set():
     row = {"MaxBoxAccV2": 0.5, "MaxBoxAccV2 error": 0.01, "IoU 0.5": 0.6, "forwards": 1.25}
-    row |= {"sizes": {"under 0.1": None}, "sources": {"cub": 0.4, "cow": None}}
+    row |= {"IoU 0.3": 0.7, "IoU 0.7": 0.2, "sizes": {"under 0.1": None}}
+    row |= {"sources": {"cub": 0.4, "cow": -1e-9}, "sources error": {"cub": 0.02, "cow": 0.03}}
     record = {
         "command": "python -m benchmarks.quality",
         "seed": 0,
@@ -373,8 +387,11 @@ def test_a_table_has_gains_sizes_and_a_column_for_each_set():
     ]
     assert head == ["method", "MaxBoxAccV2", "gain in MaxBoxAccV2", "forwards", "cub", "cow"]
     assert lines == [
-        ["cam", "50.0 ± 1.0", "+10.0", "1.2", "40.0", ""],
-        ["scg", "50.0 ± 1.0", "", "1.2", "40.0", ""],
+        ["cam", "50.0 ± 1.0", "+10.0", "1.2", "40.0 ± 2.0", "0.0 ± 3.0"],
+        ["scg", "50.0 ± 1.0", "", "1.2", "40.0 ± 2.0", "0.0 ± 3.0"],
     ]
-    assert "\n| scg                               |               |\n" in text
+    details = next(line for line in text.splitlines() if line.startswith("| MaxBoxAccV2 by size"))
+    assert re.split(r" *\| *", details)[2:-1] == ["under 0.1 (0)", "IoU 0.3", "IoU 0.5", "IoU 0.7"]
+    assert re.search(r"^\| scg +\| +\| +70.0 \| +60.0 \| +20.0 \|$", text, re.M)
+    assert len(re.findall(r"^\| cam ", text, re.M)) == 1
     assert "results: 3 images of cub." in text
