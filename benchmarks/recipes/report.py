@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from benchmarks.common import MACHINE, ORIGIN, in_words, table, write_json
-from benchmarks.quality.maps import prepared
+from benchmarks.quality.measure import prepared
 from benchmarks.recipes.rows import CAM
 from benchmarks.recipes.scenes import Split
 from wsolrefine.viz import contact_sheet, draw_boxes, overlay

@@ -13,14 +13,14 @@ import torch
 
 import wsolrefine
 from benchmarks import common
-from benchmarks.quality import maps
-from benchmarks.quality.report import COLUMNS
+from benchmarks.quality import boundaries, network, search, thresholds
+from benchmarks.quality import run as quality
 from benchmarks.quality.report import render as render_quality
 from benchmarks.recipes import edges, ornet, rows
 from benchmarks.recipes.report import render as render_recipes
 from benchmarks.speed import label_spreading, pamr, scg
 from tests.project.test_scenes import write_packages, write_stamp
-from tests.support import photographs
+from tests.support import miniature, photographs
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "benchmarks").rglob("*.py"))
@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
 def run(monkeypatch):
     """Run a command in this process, as ``python -m`` does."""
     threads = torch.get_num_threads()
-    photographs.known_layers(monkeypatch, "benchmarks.quality.maps", "benchmarks.recipes.scenes")
+    photographs.known_layers(monkeypatch, "benchmarks.quality.network", "benchmarks.recipes.scenes")
 
     def run(module, *arguments):
         monkeypatch.setattr(sys, "argv", [module, *map(str, arguments)])
@@ -77,29 +77,133 @@ def test_make_cub(run, folder, tmp_path, capsys):
     assert len((tmp_path / "cub/images.txt").read_text().splitlines()) == 5
 
 
-def test_quality(run, folder, tmp_path, capsys, monkeypatch):
-    few = {name: maps.ROWS[name] for name in ("cam", maps.DEFAULT, "confseg", "cam, conv_crf")}
-    for name in [*maps.ROWS]:
-        if name not in few:
-            monkeypatch.delitem(maps.ROWS, name)
-    run("benchmarks.quality", "--scenes", 2, "--folder", folder, "--out", tmp_path)
-    record = json.loads((tmp_path / "quality.json").read_text())
+@pytest.fixture
+def few_rows(monkeypatch):
+    """Measure a few rows only; return their names."""
+    names = ["cam", "scg", "scg, 14x14", "layer_cam, 14x14"]
+
+    def few(network, rows_of=quality.rows_of):
+        every = rows_of(network)
+        return {name: every[name] for name in names}
+
+    monkeypatch.setattr(quality, "rows_of", few)
+    return names
+
+
+@pytest.fixture
+def few_methods(monkeypatch):
+    few = {name: wsolrefine.localization.methods.METHODS[name] for name in ("cam", "conv_crf")}
+    monkeypatch.setattr(thresholds, "METHODS", few)
+    return few
+
+
+def assert_table(folder, name, printed):
+    """Check the record and the table of a run; return the record."""
+    record = json.loads((folder / f"{name}.json").read_text())
     assert_complete(record)
     assert_about_this_machine(record)
-    assert record["command"] == "python -m benchmarks.quality --scenes 2"
-    assert [row["method"] for row in record["rows"]] == [*few]
-    assert record["splits"]["test"]["scenes"] == 2
-    text = (tmp_path / "quality.md").read_text()
-    assert capsys.readouterr().out == f"{text}\n"
+    assert str(folder.parent) not in json.dumps(record)
+    text = (folder / f"{name}.md").read_text()
+    assert printed == f"{text}\n"
     assert f"version {record['version']}" in text
+    return record
 
 
-def test_thresholds(run, folder, tmp_path, capsys):
-    run("benchmarks.quality", "--thresholds", "--scenes", 1, "--folder", folder, "--out", tmp_path)
+def test_quality(run, folder, few_rows, tmp_path, capsys):
+    options = ("--runs", 0, "--folder", folder, "--out", tmp_path, "--pictures", tmp_path / "shown")
+    run("benchmarks.quality", "--scenes", 4, *options)
+    record = assert_table(tmp_path, "quality", capsys.readouterr().out)
+    assert record["command"] == "python -m benchmarks.quality --scenes 4"
+    assert [row["method"] for row in record["rows"]] == ["whole image", "center box", *few_rows]
+    assert record["splits"]["test"]["scenes"] == sum(record["sizes"].values()) == 4
+    for row in record["rows"]:
+        assert 0 <= row["MaxBoxAccV2"] <= row["best MaxBoxAccV2"] <= 1
+        assert {"PxAP", "Peak-IoU", "MaxBoxAccV2 error", "PxAP error"} < {*row}
+        assert (row["forwards"] > 0) == (row["method"] in few_rows)
+        assert ("gain in PxAP" in row) == (row["method"] != "scg, 14x14")
+    shown = {path.stem for path in (tmp_path / "shown").iterdir()}
+    cases = {"quality_best", "quality_typical", "quality_worst"}
+    assert shown == {"quality_bars", "quality_curves"} | cases
+
+
+def test_quality_of_photographs(run, few_rows, tmp_path, capsys):
+    for seed, name in enumerate(("birds", "cows")):
+        written = miniature.write_wsolevaluation(tmp_path / "data" / name, seed=seed)
+        for split in ("val", "test"):
+            written.metadata.joinpath(split, "images").symlink_to(written.root)
+    every = f"wsolevaluation:{tmp_path}/data/*/metadata/CUB"
+    options = ("--runs", 0, "--out", tmp_path / "out")
+    run("benchmarks.quality", "--data", f"{every}/test", "--choose", f"{every}/val", *options)
+    record = assert_table(tmp_path / "out", "quality_photographs", capsys.readouterr().out)
+    assert record["splits"] == {
+        "thresholds": {"images of birds": 4, "images of cows": 4},
+        "results": {"images of birds": 4, "images of cows": 4},
+    }
+
+
+def test_quality_without_other_photographs_and_with_another_network(
+    run, few_rows, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(network, "load_classifier", lambda spec: photographs.classifier())
+    written = miniature.write_wsolevaluation(tmp_path / "data")
+    folders = [written.metadata / split for split in ("val", "test")]
+    for folder in folders:
+        (folder / "images").symlink_to(written.root)
+    specs = [f"wsolevaluation:{folder}" for folder in folders]
+    options = ("--model", "own:net", "--runs", 0, "--out", tmp_path / "out")
+    run("benchmarks.quality", "--data", specs[0], "--data", specs[1], *options)
+    record = assert_table(tmp_path / "out", "quality_photographs_own-net", capsys.readouterr().out)
+    assert record["command"].endswith("/CUB/test --model own:net")
+    assert record["about"][0].endswith("of the other half")
+    assert {*record["rows"][0]["sources"]} == {"val", "test"}
+    assert all(len(row["thresholds"]) == 2 and "PxAP" not in row for row in record["rows"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--data", "voc:x"), "data: expected READER:FOLDER"),
+        (("--data", "cub:no-such-folder"), "no-such-folder"),
+        (("--choose", "cub:x"), "--choose: expected --data or --thresholds with it"),
+        (("--data", "cub:x", "--pictures", "y"), "--data: expected no --search"),
+    ],
+)
+def test_quality_refuses(options, message, run, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run("benchmarks.quality", *options)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_thresholds(run, folder, few_methods, tmp_path, capsys):
+    written = miniature.write_wsolevaluation(tmp_path / "data")
+    (written.metadata / "val/images").symlink_to(written.root)
+    chosen = f"wsolevaluation:{written.metadata}/val"
+    options = ("--scenes", 1, "--folder", folder, "--out", tmp_path / "out")
+    run("benchmarks.quality", "--thresholds", "--choose", chosen, *options)
     printed = capsys.readouterr().out
-    for name in wsolrefine.localization.methods.METHODS:
-        assert re.search(rf"^{name} +0\.\d\d gives .*; default 0\.\d\d$", printed, re.M)
-    assert not [*tmp_path.iterdir()]
+    lines = [re.split(r" *\| *", line)[1:-1] for line in printed.splitlines() if "|" in line]
+    for name, method in few_methods.items():
+        found = [line for line in lines if line[0] == name]  # by box accuracy, by MaxBoxAccV2
+        assert len(found) == 2
+        for _, best, close, *accuracies, default, at_default, _ in found:
+            low, high = close.split(" to ")
+            assert float(low) <= float(best) <= float(high)
+            assert float(default) == method.threshold
+            assert len(accuracies) == 2
+            assert 0 <= float(at_default) <= 100
+    assert not (tmp_path / "out").exists()
+
+
+def test_search(run, folder, capsys, monkeypatch):
+    for settings in ("scg_settings", "crf_settings"):
+        every = getattr(search, settings)
+        few = lambda network, every=every: dict([*every(network).items()][-1:])  # noqa: E731
+        monkeypatch.setattr(search, settings, few)
+    run("benchmarks.quality", "--search", "--scenes", 1, "--folder", folder)
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["MaxBoxAccV2", "PxAP", "Peak-IoU"]
+    assert [line.split()[3] for line in lines] == ["scg,", "scg,"]
 
 
 def test_boundaries(run, folder, tmp_path):
@@ -108,7 +212,7 @@ def test_boundaries(run, folder, tmp_path):
     assert_complete(record)
     assert_about_this_machine(record)
     assert len(record["rows"]) == 12
-    assert {*record["rows"][0]} == {"method", *COLUMNS["boundaries"]}
+    assert {*record["rows"][0]} == {"method", *boundaries.COLUMNS}
 
 
 def test_recipes(run, folder, tmp_path, monkeypatch):
@@ -175,7 +279,7 @@ def test_the_tables_of_all_results_are_those_of_their_json():
     for path in (path for version in versions for path in version.glob("*.json")):
         record = json.loads(path.read_text("utf-8"))
         name = path.stem
-        text = render_recipes(record) if name == "recipes" else render_quality(name, record)
+        text = render_recipes(record) if name == "recipes" else render_quality(record)
         assert path.with_suffix(".md").read_text("utf-8") == text
 
 

