@@ -5,7 +5,7 @@ And the networks without a head within a model, whose vectors are features.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -37,12 +37,13 @@ class Heads:
         self.found: list[Head] = []
         self._features: list[Tensor] = []
         self._pixels = 0
+        modules = dict(model.named_modules())
         self.hooks = [
             (name, self._note(name))
-            for name, module in model.named_modules()
+            for name, module in modules.items()
             if name and isinstance(module, (nn.Linear, nn.Conv2d))
         ]
-        self.hooks += [(name, self._note_features) for name in _headless(model)]
+        self.hooks += [(name, self._note_features) for name in _headless(modules)]
 
     def last(self, tensor: Tensor) -> int | None:
         """Return the position of the last layer that returned these values."""
@@ -98,13 +99,13 @@ def classes_of(model: nn.Module) -> int | None:
     return number if isinstance(number, int) and number >= 0 else None
 
 
-def _headless(model: nn.Module) -> list[str]:
+def _headless(modules: Mapping[str, nn.Module]) -> list[str]:
     """Return the names of the networks of 0 classes within a model, without what they consist of.
 
     Parts of one have its configuration in transformers, and may be a head that was added to it.
     """
     found: list[str] = []
-    for name, module in model.named_modules():
+    for name, module in modules.items():
         inside = any(name.startswith(f"{other}.") for other in found)
         if name and not inside and classes_of(module) == 0:
             found.append(name)

@@ -6,7 +6,7 @@ import copy
 import difflib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from torch import Tensor, nn
@@ -61,6 +61,8 @@ def capture(model: nn.Module, *layers: str) -> Iterator[dict[str, Tensor]]:
 
 def submodule(model: nn.Module, name: str) -> nn.Module:
     """Return the module of that name, or raise and suggest the closest name."""
+    with suppress(AttributeError, TypeError):
+        return model.get_submodule(name)
     return _named(dict(model.named_modules(remove_duplicate=False)), name)
 
 

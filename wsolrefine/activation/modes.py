@@ -47,7 +47,8 @@ def evaluation(model: nn.Module) -> Iterator[None]:
         for module in modules:
             blocks, training = _evaluated.get(id(module), (0, module.training))
             _evaluated[id(module)] = (blocks + 1, training)
-            module.training = False
+            if module.training:  # assigning takes long, and most models are in this mode already
+                module.training = False
     try:
         yield
     finally:
@@ -56,7 +57,7 @@ def evaluation(model: nn.Module) -> Iterator[None]:
                 blocks, training = _evaluated.pop(id(module))
                 if blocks > 1:
                     _evaluated[id(module)] = (blocks - 1, training)
-                else:
+                elif module.training != training:
                     module.training = training
 
 
@@ -85,6 +86,7 @@ def uncompiled(model: nn.Module) -> Iterator[None]:
 
 def _is_compiled(model: nn.Module) -> bool:
     return any(
-        hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+        "_orig_mod" in module._modules
+        or getattr(module, "_compiled_call_impl", None) is not None
         for module in model.modules()
     )
