@@ -62,7 +62,8 @@ def label_spreading(
         alpha: share of what a position gets from others, in [0, 0.999]; at 0 nothing spreads. Time
             grows with 1 / sqrt(1 - alpha).
         size: (height, width) of the grid; None: that of the largest layer, reduced to at most 784
-            positions. Memory is a few ``(N, N)``, of a few images at a time.
+            positions. Memory is a few ``(N, N)``: on a CPU those of one image at a time, on a GPU
+            those of as many images as fill 256 MB each.
 
     Returns:
         Maps in [0, 1], ``(B, h, w)`` or ``(B, K, h, w)``, differentiable. Zero for a map whose CAM
