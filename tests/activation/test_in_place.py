@@ -85,7 +85,7 @@ def test_a_container_that_cannot_be_copied_is_passed_over():
     wrap, read = lambda y: MappingProxyType({"maps": y}), lambda out: out["maps"]
     model = seeded(Changed, wrap, read, lambda maps: maps.add_(1))
     assert find_layers(model, IMAGES).cam == "block.norm"
-    with pytest.raises(ValueError, match=r"^layers: expected a layer for Grad-CAM .* got 'block'"):
+    with pytest.raises(ValueError, match=r"^layers: expected a layer for gradients .* got 'block'"):
         class_activation(model, IMAGES, layers=Layers(("block",), "block", None))
     assert class_activation(model, IMAGES).cam.any()
     # Where nothing changes it, it serves as it is.
@@ -113,5 +113,5 @@ def test_a_layer_behind_which_a_view_is_changed_in_place_is_passed_over():
     model = seeded(View)
     assert find_layers(model, IMAGES).cam == "stem"
     assert class_activation(model, IMAGES).cam.any()
-    with pytest.raises(ValueError, match=r"^layers: expected a layer for Grad-CAM .* got 'last'"):
+    with pytest.raises(ValueError, match=r"^layers: expected a layer for gradients .* got 'last'"):
         class_activation(model, IMAGES, layers=Layers(("last",), "last", None))
