@@ -88,7 +88,11 @@ CALLS = [
     of(
         w.multiply_maps,
         {"maps": [CAM, CAM]},
-        {"powers": Kind(None, (1, 0.5), [np.float32(2), 3], legal={"None", "array"}, either={"tensor"})},
+        {
+            "powers": Kind(
+                None, (1, 0.5), [np.float32(2), 3], legal={"None", "array"}, either={"tensor"}
+            )
+        },
     ),
     of(w.outline, {"mask": MASK.byte()}),
     of(
