@@ -10,6 +10,7 @@ from scipy import ndimage
 from torch import nn
 
 from tests.references.components import box
+from tests.references.instances import instance_labels
 from tests.support import zoo
 from tests.support.strategies import generator
 from tests.support.zoo import CLASSES, seeded
@@ -123,6 +124,19 @@ def largest(mask):
     return torch.from_numpy(labels == order[0] + 1)
 
 
+def objects(map, threshold):
+    """Number the objects of one map in [0, 1]."""
+    return torch.from_numpy(instance_labels(map.numpy(), threshold, 0.3, 0.01))
+
+
+def kept(map, threshold, parts):
+    """Return the mask of one map."""
+    if parts == "instances":
+        return objects(map, threshold) > 0
+    mask = map > threshold
+    return largest(mask) if parts == "largest" else mask
+
+
 def expected(
     model, batch, method, *, labels=None, top=1, size=None, parts="largest", threshold=None
 ):
@@ -137,8 +151,7 @@ def expected(
         for k in range(found.labels.shape[1]):
             coarse = refined(method, found.cam[:, k : k + 1], found.features, image)
             maps = enlarged(coarse, size or tuple(image.shape[2:]))[0, 0]
-            mask = maps > threshold
-            mask = largest(mask) if parts == "largest" else mask
+            mask = kept(maps, threshold, parts)
             score = found.logits[0].softmax(0)[found.labels[0, k]]
             corners = torch.tensor(box(mask.numpy()), dtype=torch.float32)
             classes.append((found.labels[0, k], score, maps, mask, corners, coarse[0, 0]))

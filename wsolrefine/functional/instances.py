@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -12,7 +14,7 @@ from wsolrefine._check import check_tensors, check_values
 from wsolrefine._options import check_number
 from wsolrefine.functional._numeric import working
 
-Array = npt.NDArray[np.int64]
+Array = npt.NDArray[Any]
 
 
 def instance_labels(
@@ -67,26 +69,25 @@ def instance_labels(
     threshold = check_number("threshold", threshold)
     min_prominence = check_number("min_prominence", min_prominence, low=0)
     min_area = check_number("min_area", min_area, low=0, high=1)
-    values = working(maps.detach()).clamp_max(torch.finfo(working(maps).dtype).max)
+    values = working(maps.detach())
+    values = values.clamp_max(torch.finfo(values.dtype).max)
     values = values.masked_fill(~(maps > threshold), -torch.inf).flatten(0, -3).cpu()
     basin, peaks = _basins(values)
-    level = values.flatten().numpy()
-    height = level[peaks]
+    height = values.flatten().numpy()[peaks]
     joined = _join(height, _saddles(values.numpy(), basin), min_prominence)
     area = np.bincount(joined[basin[basin >= 0]], minlength=len(peaks))
-    pixels = values[:1].numel()
-    number = _number(joined, height, area, peaks // max(1, pixels), min_area * pixels)
-    labels = torch.from_numpy(number[basin]).reshape(maps.shape)
-    return labels.to(maps.device)
+    pixels = maps.shape[-2] * maps.shape[-1]
+    number = _number(joined, height, area, peaks // pixels, min_area * pixels)
+    return torch.from_numpy(number[basin]).reshape(maps.shape).to(maps.device)
 
 
 def _basins(values: Tensor) -> tuple[Array, Array]:
     """Return the basin of each pixel, -1 where the value is -inf, and the pixel of each peak.
 
-    Both count pixels and basins over the whole batch, in reading order.
+    Pixels and basins are counted in reading order over the whole batch ``(B, H, W)``.
     """
     maps, height, width = values.shape
-    # The first of several largest neighbors, as the kernels of max pooling take it.
+    # The index of the largest value around each pixel: of equal ones, the first.
     up = F.max_pool2d(values[:, None], 3, 1, 1, return_indices=True)[1].flatten(1)
     up = (up + torch.arange(maps)[:, None] * (height * width)).flatten()
     while not torch.equal(higher := up[up], up):
@@ -101,18 +102,21 @@ def _saddles(values: Array, basin: Array) -> list[tuple[float, int, int]]:
     """Return level and basins of the highest saddle of each pair of basins, highest first."""
     level = values.ravel()
     pixel = np.arange(values.size).reshape(values.shape)
-    pairs = [
-        (pixel[:, :, :-1], pixel[:, :, 1:]),
-        (pixel[:, :-1, :], pixel[:, 1:, :]),
-        (pixel[:, :-1, :-1], pixel[:, 1:, 1:]),
-        (pixel[:, :-1, 1:], pixel[:, 1:, :-1]),
+    owner = basin.reshape(values.shape)
+    all_but_last, all_but_first, every = slice(-1), slice(1, None), slice(None)
+    neighbors = [  # of each pair, the first in reading order comes first
+        ((every, all_but_last), (every, all_but_first)),
+        ((all_but_last, every), (all_but_first, every)),
+        ((all_but_last, all_but_last), (all_but_first, all_but_first)),
+        ((all_but_last, all_but_first), (all_but_first, all_but_last)),
     ]
     crossing = []
-    for first, second in pairs:
-        at = (basin[first] != basin[second]) & (basin[first] >= 0) & (basin[second] >= 0)
-        crossing.append((first[at], second[at]))
+    for before, after in neighbors:
+        one, other = owner[:, *before], owner[:, *after]
+        at = (one != other) & (one >= 0) & (other >= 0)
+        crossing.append((pixel[:, *before][at], pixel[:, *after][at]))
     first, second = (np.concatenate(side) for side in zip(*crossing, strict=True))
-    falls = level[first] >= level[second]  # the first in reading order is the higher one
+    falls = level[first] >= level[second]  # of equal values the first counts as the higher one
     high, low = np.where(falls, first, second), np.where(falls, second, first)
     # By the lower pixel, then by the higher one: without equal values, flips change nothing.
     order = np.lexsort((high, -level[high], low, -level[low]))
