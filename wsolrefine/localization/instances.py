@@ -17,8 +17,8 @@ class Instances(NamedTuple):
     Attributes:
         masks: bool, ``(n, H, W)``; no pixel belongs to two of them.
         boxes: around the masks, half-open ``x0 y0 x1 y1`` in pixels of the image, ``(n, 4)``.
-        scores: probability of the class times :func:`relative_peaks`, ``(n,)``. The first object
-            has that of the class.
+        scores: probability of the class times the highest value of the map in the object, divided
+            by the highest in all of them, ``(n,)``. The first object has that of the class.
 
     """
 
@@ -49,8 +49,8 @@ def instances_of(objects: Tensor, map: Tensor, score: Tensor) -> Instances:
     """Return the objects of one class in one image.
 
     Args:
-        objects: see :func:`relative_peaks`.
-        map: see :func:`relative_peaks`.
+        objects: numbers from 1, uint8, ``(H, W)``; 0 is background.
+        map: ``(H, W)``, positive in each object.
         score: probability of the class, a scalar.
 
     """

@@ -69,7 +69,8 @@ class Localizer(nn.Module):
             the method (0.5 for a function of your own).
         parts: what one object is: ``"largest"``, the largest component of a mask; ``"all"``, the
             whole mask; ``"instances"``, each of several objects of a class, told apart by
-            :func:`wsolrefine.instance_labels`, see :attr:`Localization.instances`.
+            :func:`wsolrefine.instance_labels`, see ``instances`` of
+            :class:`wsolrefine.Localization`.
         layers: what :func:`wsolrefine.find_layers` returns, which is used unchecked; or names of
             the layers to take features from, from fine to coarse, which are checked once for each
             size of images, while the CAM's layer is found; None finds all.
