@@ -154,9 +154,13 @@ def expected(
             mask = kept(maps, threshold, parts)
             score = found.logits[0].softmax(0)[found.labels[0, k]]
             corners = torch.tensor(box(mask.numpy()), dtype=torch.float32)
-            classes.append((found.labels[0, k], score, maps, mask, corners, coarse[0, 0]))
+            of_class = [found.labels[0, k], score, maps, mask, corners, coarse[0, 0]]
+            if parts == "instances":
+                of_class.append(objects(maps, threshold).byte())
+            classes.append(of_class)
         columns = [torch.stack(column) for column in zip(*classes, strict=True)]
-        rows.append([*columns, found.logits[0]])
-    names = ("labels", "scores", "maps", "masks", "boxes", "coarse", "logits")
+        rows.append([found.logits[0], *columns])
+    names = ("logits", "labels", "scores", "maps", "masks", "boxes", "coarse", "objects")
+    names = names[: len(rows[0])]
     stacked = [torch.stack(column) for column in zip(*rows, strict=True)]
     return dict(zip(names, stacked, strict=True))

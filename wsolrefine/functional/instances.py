@@ -89,13 +89,13 @@ def _basins(values: Tensor) -> tuple[Array, Array]:
     maps, height, width = values.shape
     # The index of the largest value around each pixel: of equal ones, the first.
     up = F.max_pool2d(values[:, None], 3, 1, 1, return_indices=True)[1].flatten(1)
-    up = (up + torch.arange(maps)[:, None] * (height * width)).flatten()
-    while not torch.equal(higher := up[up], up):
-        up = higher
-    inside = (values > -torch.inf).flatten()
-    is_peak = inside & (up == torch.arange(len(up)))
-    basin = (is_peak.cumsum(0) - 1)[up].masked_fill(~inside, -1)
-    return basin.numpy(), is_peak.nonzero()[:, 0].numpy()
+    peak = (up + torch.arange(maps)[:, None] * (height * width)).flatten().numpy()
+    while not np.array_equal(higher := peak[peak], peak):  # twice as far each time
+        peak = higher
+    inside = values.flatten().numpy() > -np.inf
+    is_peak = inside & (peak == np.arange(peak.size))
+    basin = np.where(inside, (is_peak.cumsum() - 1)[peak], -1)
+    return basin, is_peak.nonzero()[0]
 
 
 def _saddles(values: Array, basin: Array) -> list[tuple[float, int, int]]:

@@ -41,8 +41,10 @@ def relative_peaks(objects: Tensor, map: Tensor) -> Tensor:
 
     """
     number, values = int(objects.max()), working(map).flatten()
+    if number < 2:
+        return values.new_ones(number)
     peaks = values.new_zeros(number + 1).scatter_reduce(0, objects.flatten().long(), values, "amax")
-    return peaks[1:] / peaks[1:].amax() if number else peaks[1:]
+    return peaks[1:] / peaks[1:].amax()
 
 
 def instances_of(objects: Tensor, map: Tensor, score: Tensor) -> Instances:
