@@ -26,13 +26,10 @@ def _on_grid(layer, size):
 
 
 def _centered(maps):
-    """Subtract the mean of each (h, w); what is constant up to rounding is zero."""
-    out = np.zeros_like(maps)
-    for i, one in enumerate(maps):
-        apart = one - one.mean()
-        if np.abs(apart).max() > 8 * np.finfo(maps.dtype).eps * np.abs(one).max():
-            out[i] = apart
-    return out
+    """Subtract the mean of each (h, w); what is zero up to rounding is zero."""
+    out = maps - maps.mean(axis=(1, 2), keepdims=True)
+    rounding = 8 * np.finfo(maps.dtype).eps * np.abs(maps).max(axis=(1, 2), keepdims=True)
+    return np.where(np.abs(out) > rounding, out, 0)
 
 
 def feature_affinity(layers, size, power):
@@ -55,8 +52,7 @@ def label_spreading(cam, layers, image, alpha, size):
     """(H, W), list of (C, h, w), (3, H', W') or None -> (h, w) on the grid."""
     affinity = feature_affinity(layers, size, 3)
     if image is not None:
-        c = np.stack([_pool(color, size) for color in image])
-        c = _centered(c).reshape(len(image), -1)
+        c = _centered(_on_grid(image, size)).reshape(len(image), -1)
         length = np.sqrt((c**2).sum(axis=0).mean())
         c = c / length if length > 0 else c
         apart = ((c[:, :, None] - c[:, None, :]) ** 2).sum(axis=0)

@@ -146,11 +146,20 @@ def layer_cam(
 
     """
     values, gradients = _gradients(activation, scores, to_map)
-    # Each factor within the range in which their products neither overflow nor vanish.
-    positive = [working(gradient).relu() for gradient in gradients]
-    pixels = working(values) * balance(largest(working(values), (1, 2, 3)))
-    maps = [((one * balance(largest(one, (1, 2, 3)))) * pixels).sum(1) for one in positive]
-    return _normalize(torch.stack(maps, 1).flatten(2), values, scores.ndim == 1)
+    pixels = _peak_one(values)
+    maps = [(_peak_one(gradient).relu() * pixels).sum(1) for gradient in gradients]
+    return _normalize(torch.stack(maps, 1), values, scores.ndim == 1)
+
+
+def _peak_one(maps: Tensor) -> Tensor:
+    """Divide maps ``(B, C, h, w)`` by their largest magnitude, so that no product overflows.
+
+    The min-max cancels the scale. Where a value is not finite, it becomes NaN, and not a zero that
+    a ReLU would make of minus infinity.
+    """
+    values = working(maps)
+    peak = largest(values, (1, 2, 3))
+    return values / peak.where(peak != 0, 1.0)
 
 
 def _gradients(

@@ -13,6 +13,9 @@ from torch import Tensor
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_VALUES_CPU, _VALUES_GPU = 2**20, 2**26  # 4 and 256 MB of float32
+_MOST_IMAGES = 2**31
+
 
 def rounding(maps: Tensor) -> Tensor:
     """Return the span, ``(..., 1, 1)``, below which a map holds only rounding errors."""
@@ -49,6 +52,24 @@ def largest(maps: Tensor, dim: int | tuple[int, ...] = (-2, -1)) -> Tensor:
     return torch.maximum(still.amax(dim, keepdim=True), -still.amin(dim, keepdim=True))
 
 
+def root(values: Tensor) -> Tensor:
+    """Return square roots; at zero, where their slope is infinite, the gradient is zero."""
+    return raised(values, 0.5)
+
+
+def raised(values: Tensor, exponent: float) -> Tensor:
+    """Raise numbers >= 0 to a power > 0; where the slope at zero is infinite, it counts as zero."""
+    if exponent >= 1:
+        return values.pow(exponent)
+    positive = values != 0  # so is NaN
+    return values.where(positive, 1.0).pow(exponent).where(positive, 0.0)
+
+
+def within(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Clamp what rounding moved out of a range; the gradient is that of the values."""
+    return values + (values.clamp(low, high) - values).detach()
+
+
 def unit_range(maps: Tensor) -> Tensor:
     """Min-max each map ``(..., H, W)``, in the dtype used for sums."""
     return rescale(working(maps), (-2, -1), flat=rounding(maps))
@@ -64,6 +85,16 @@ def unit_rounding(maps: Tensor) -> Tensor:
 def working(tensor: Tensor) -> Tensor:
     """Return the tensor in the dtype used for sums: float32 for half precision."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def images_at_once(values: int, device: torch.device) -> int:
+    """Return how many images of that many values to compute together.
+
+    On a CPU they stay in its cache, on a GPU they fill it. A compiled graph has no loop over them.
+    """
+    if torch.compiler.is_compiling():
+        return _MOST_IMAGES
+    return max(1, (_VALUES_CPU if device.type == "cpu" else _VALUES_GPU) // max(1, values))
 
 
 def for_autograd(tensor: Tensor) -> Tensor:

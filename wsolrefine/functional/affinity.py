@@ -11,7 +11,14 @@ from torch import Tensor
 from wsolrefine._check import check_features
 from wsolrefine._options import check_number, check_size
 from wsolrefine.functional._grid import resize
-from wsolrefine.functional._numeric import largest, outside_autocast, rounding, working
+from wsolrefine.functional._numeric import (
+    largest,
+    outside_autocast,
+    raised,
+    root,
+    rounding,
+    working,
+)
 from wsolrefine.functional._unit import unit_vectors
 
 _LEAST_DEVIATION = 1e-3  # of a channel, as a fraction of the mean over channels
@@ -62,26 +69,36 @@ def feature_affinity(
     size = check_size("size", size)
     power = check_number("power", power, above=0)
     unit = unit_vectors(torch.cat([_standardized(layer, size) for layer in layers], 1))
-    affinity = (unit.vectors.mT @ unit.vectors).clamp(0, 1).pow(power)
+    affinity = raised((unit.vectors.mT @ unit.vectors).clamp(0, 1), power)
     return affinity.where(unit.finite[:, None, None], 0.0).to(layers[0].dtype)
 
 
 def _standardized(layer: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return a layer on the grid: channels of equal weight, positions of mean squared length 1."""
-    maps = working(layer)
-    finest = (min(maps.shape[-2], size[0]), min(maps.shape[-1], size[1]))
-    centered = centered_maps(resize(F.adaptive_avg_pool2d(maps, finest), size))
-    peak = centered.detach().abs().amax((1, 2, 3), keepdim=True)
-    centered = centered / peak.where(peak > 0, 1.0)  # squares neither overflow nor vanish
-    deviation = centered.square().mean((2, 3), keepdim=True).sqrt()
+    """Return a layer on the grid, with channels and layers of equal weight."""
+    centered = centered_on(layer, size)
+    deviation = root(centered.square().mean((2, 3), keepdim=True))
     # A channel that hardly changes is mostly noise: it is not raised to the level of the others.
     least = _LEAST_DEVIATION * deviation.mean(1, keepdim=True)
-    scaled = centered / (deviation + least).where(least > 0, 1.0)
-    length = scaled.square().sum(1, keepdim=True).mean((2, 3), keepdim=True).sqrt()
-    return scaled / length.where(length > 0, 1.0)
+    return rms_normalized(centered / (deviation + least).where(least > 0, 1.0))
 
 
-def centered_maps(maps: Tensor) -> Tensor:
-    """Subtract the mean over the grid ``(B, C, h, w)``; what is constant up to rounding is zero."""
-    centered = maps - maps.mean((-2, -1), keepdim=True)
-    return centered.masked_fill(largest(centered) <= rounding(maps), 0.0)  # NaN stays
+def centered_on(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize maps ``(B, C, H, W)`` and subtract their means; what is within rounding is zero.
+
+    They are averaged over cells where they are finer. Their scale per image, which is lost, is such
+    that no sum of squares overflows or vanishes.
+    """
+    values = working(maps)
+    peak = largest(values, (1, 2, 3))
+    values = values / peak.where(peak != 0, 1.0)  # NaN where it is not finite
+    finest = (min(maps.shape[-2], size[0]), min(maps.shape[-1], size[1]))
+    values = resize(F.adaptive_avg_pool2d(values, finest), size)
+    centered = values - values.mean((-2, -1), keepdim=True)
+    # At a position at the mean, rounding alone would make a direction.
+    return centered.masked_fill(centered.abs() <= rounding(values), 0.0)  # NaN stays
+
+
+def rms_normalized(maps: Tensor) -> Tensor:
+    """Divide vectors ``(B, C, h, w)`` by the root mean square of their lengths, if it is not 0."""
+    length = root(maps.square().sum(1, keepdim=True).mean((2, 3), keepdim=True))
+    return maps / length.where(length > 0, 1.0)

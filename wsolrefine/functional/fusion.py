@@ -10,7 +10,7 @@ from torch import Tensor
 from wsolrefine._check import check_tensors
 from wsolrefine._options import check_numbers, kind_of
 from wsolrefine.functional._grid import largest_grid, resize
-from wsolrefine.functional._numeric import is_finite, working
+from wsolrefine.functional._numeric import is_finite, raised, working
 from wsolrefine.functional.normalize import minmax
 
 
@@ -30,9 +30,9 @@ def multiply_maps(maps: Sequence[Tensor], *, powers: Sequence[float] | None = No
             counts.
 
     Returns:
-        Maps in [0, 1] on the largest grid, ``(B, H, W)`` or ``(B, K, H, W)``, differentiable where
-        they are not zero; at zero the gradient is zero. A map that is not finite in one of the
-        layers is zero.
+        Maps in [0, 1] on the largest grid, ``(B, H, W)`` or ``(B, K, H, W)``, differentiable; at a
+        zero under a power below 1, where the slope is infinite, the gradient is zero. A map that is
+        not finite in one of the layers is zero.
 
     Raises:
         TypeError: a map is not a floating-point tensor, dtypes differ, or a power is no number.
@@ -70,9 +70,7 @@ def multiply_maps(maps: Sequence[Tensor], *, powers: Sequence[float] | None = No
         # A peak of 1 keeps the product of any number of maps within range.
         peak = positive.detach().amax((-2, -1), keepdim=True)
         factor = resize(positive / peak.where(peak > 0, 1.0), size)
-        if exponent != 1:  # the slope of a root at zero is infinite
-            factor = factor.where(factor > 0, 1.0).pow(exponent).where(factor > 0, 0.0)
-        product = product * factor
+        product = product * raised(factor, exponent)
     return minmax(product).where(finite, 0.0).to(maps[0].dtype)
 
 

@@ -14,15 +14,16 @@ from wsolrefine._options import check_number, check_size
 from wsolrefine.functional._grid import largest_grid, resize
 from wsolrefine.functional._numeric import (
     are_finite,
+    images_at_once,
     is_finite,
-    largest,
     outside_autocast,
     unit_range,
     working,
 )
-from wsolrefine.functional.affinity import centered_maps, feature_affinity
+from wsolrefine.functional.affinity import centered_on, feature_affinity, rms_normalized
 
 _CELLS = 28 * 28  # of the grid that is chosen: time and memory grow with their square
+_MOST_SPREADING = 0.999  # 220 steps; the limit of 1 has no solution
 _TOLERANCE = 1e-4  # relative error of the solution
 _PRIOR = 0.3  # background inside the image, beside that of its border, which is 1 more
 
@@ -57,10 +58,11 @@ def label_spreading(
         cam: class activation maps of any range, ``(B, H, W)`` or ``(B, K, H, W)``; negative values
             count as zero.
         features: ``(B, C, h, w)``, or a list of layers with their own C, h and w.
-        image: colors in any range, ``(B, 3, H', W')``; None: features alone.
-        alpha: share of what a position gets from others, in [0, 1); at 0 nothing spreads.
+        image: colors in any range, ``(B, C, H', W')``, usually C = 3; None: features alone.
+        alpha: share of what a position gets from others, in [0, 0.999]; at 0 nothing spreads. Time
+            grows with 1 / sqrt(1 - alpha).
         size: (height, width) of the grid; None: that of the largest layer, reduced to at most 784
-            positions. Memory is three ``(B, N, N)``.
+            positions. Memory is a few ``(N, N)``, of a few images at a time.
 
     Returns:
         Maps in [0, 1], ``(B, h, w)`` or ``(B, K, h, w)``, differentiable. Zero for a map whose CAM
@@ -86,67 +88,69 @@ def label_spreading(
     layers = check_features(features, cam)
     if image is not None:
         check_tensors(cam=(cam, "B [K] H W"), image=(image, "B C H' W'"))
-    alpha = check_number("alpha", alpha, low=0, below=1)
+    alpha = check_number("alpha", alpha, low=0, high=_MOST_SPREADING)
     size = _grid(layers) if size is None else check_size("size", size)
-
-    affinity = feature_affinity(layers, size=size).to(unit_range(cam).dtype)
-    finite = [is_finite(layer, (1, 2, 3)) for layer in layers]
-    if image is not None:
-        affinity = affinity * _color_affinity(image, size)
-        finite.append(is_finite(image, (1, 2, 3)))
-    degree = affinity.sum(1, keepdim=True)
-    scale = degree.where(degree > 0, 1.0).rsqrt()  # (B, 1, N)
 
     start = unit_range(resize(unit_range(cam.relu()), size))
     start = (start if cam.ndim == 4 else start[:, None]).flatten(2)  # (B, K, N)
-    border = F.pad(start.new_zeros([max(side - 2, 0) for side in size]), (1, 1, 1, 1), value=1.0)
-    prior = _PRIOR + border[: size[0], : size[1]].flatten()
-    seeds = torch.cat([_unit_sum(start**2), _unit_sum((1 - start) ** 2 * prior)], 1)
-    inside, outside = _spread(affinity, scale, seeds, alpha).clamp_min(0).chunk(2, 1)
+    at_once = images_at_once(start.shape[-1] ** 2, cam.device)
+    blocks = [torch.split(one, at_once) for one in (_seeds(start, size), *layers)]
+    colors = [None] * len(blocks[0]) if image is None else torch.split(image, at_once)
+    spread = [
+        _spread(_affinity(some, color, size), seeds, alpha)
+        for color, seeds, *some in zip(colors, *blocks, strict=True)
+    ]
+    inside, outside = torch.cat(spread).clamp_min(0).chunk(2, 1)
     total = inside + outside
     share = (inside / total.where(total > 0, 1.0)).reshape(*cam.shape[:-2], *size)
-    seen = (start > 0).any(2).reshape(cam.shape[:-2]) & are_finite(cam, finite)
-    return share.where(seen[..., None, None], 0.0).to(cam.dtype)
+    images = layers if image is None else [*layers, image]
+    finite = are_finite(cam, [is_finite(one, (1, 2, 3)) for one in images])
+    seen = (start > 0).any(2).reshape(cam.shape[:-2])
+    return share.where((seen & finite)[..., None, None], 0.0).to(cam.dtype)
 
 
-def _spread(affinity: Tensor, scale: Tensor, seeds: Tensor, alpha: float) -> Tensor:
-    """Solve ``(I - alpha S) x = seeds`` for S with eigenvalues in [-1, 1].
+def _seeds(start: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the seeds of the objects, then those of their backgrounds, ``(B, 2 K, N)``."""
+    border = F.pad(start.new_zeros([max(side - 2, 0) for side in size]), (1, 1, 1, 1), value=1.0)
+    prior = _PRIOR + border[: size[0], : size[1]].flatten()
+    seeds = torch.cat([start**2, (1 - start) ** 2 * prior], 1)
+    total = seeds.sum(2, keepdim=True)
+    return seeds / total.where(total > 0, 1.0)
+
+
+def _affinity(layers: Sequence[Tensor], image: Tensor | None, size: tuple[int, int]) -> Tensor:
+    """Return how alike positions are, ``(B, N, N)``, in their features and colors."""
+    affinity = feature_affinity([working(layer) for layer in layers], size=size)
+    if image is None:
+        return affinity
+    colors = rms_normalized(centered_on(image, size)).flatten(2)
+    # |c[i] - c[j]|^2 as one product.
+    half = colors.square().sum(1, keepdim=True) / -2
+    ones = torch.ones_like(half)
+    exponent = torch.cat([colors, half, ones], 1).mT @ torch.cat([colors, ones, half], 1)
+    return affinity * exponent.clamp_max(0).exp()
+
+
+def _spread(affinity: Tensor, seeds: Tensor, alpha: float) -> Tensor:
+    """Solve ``(I - alpha S) x = seeds``, where the eigenvalues of S are in [-1, 1].
 
     Golub and Van Loan, "Matrix Computations", 4th ed., Sec. 11.2.8: of all polynomials of a degree,
     this one has the smallest error.
     The seeds ``(B, K, N)`` are rows, because few columns make a slow product.
     """
-    if alpha == 0:
-        return seeds
+    if alpha <= _TOLERANCE / 2:
+        return seeds  # within the tolerance
+    degree = affinity.sum(1, keepdim=True)
+    scale = alpha**0.5 * degree.where(degree > 0, 1.0).rsqrt()  # (B, 1, N)
+    similarity = affinity * scale * scale.mT  # alpha S
     # The error falls by `rate` a step: the interval of eigenvalues is [1 - alpha, 1 + alpha].
     rate = alpha / (1 + sqrt(1 - alpha**2))
-    result, step, weight = seeds, torch.zeros_like(seeds), 1.0
-    for index in range(ceil(log(_TOLERANCE / 2) / log(rate))):
-        residual = seeds - result + alpha * scale * ((scale * result) @ affinity)
-        weight = 1 / (1 - alpha**2 / (2 if index == 1 else 4) * weight) if index else 1.0
-        step = weight * residual + (weight - 1) * step
-        result = result + step
+    before, result, weight = seeds, torch.baddbmm(seeds, seeds, similarity), 2.0
+    for _ in range(ceil(log(_TOLERANCE / 2) / log(rate)) - 1):
+        weight = 1 / (1 - alpha**2 / 4 * weight)
+        step = torch.baddbmm(seeds, result, similarity)
+        before, result = result, torch.lerp(before, step, weight)
     return result
-
-
-def _color_affinity(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return ``exp(-|c[i] - c[j]|^2 / 2)``, ``(B, N, N)``, of standardized colors."""
-    colors = centered_maps(F.adaptive_avg_pool2d(working(image), size)).flatten(2)
-    peak = largest(colors, (1, 2))
-    colors = colors / peak.where(peak > 0, 1.0)
-    length = colors.square().sum(1, keepdim=True).mean(-1, keepdim=True).sqrt()
-    colors = colors / length.where(length > 0, 1.0)
-    # |c[i] - c[j]|^2 as one product.
-    half = colors.square().sum(1, keepdim=True) / -2
-    ones = torch.ones_like(half)
-    exponent = torch.cat([colors, half, ones], 1).mT @ torch.cat([colors, ones, half], 1)
-    return exponent.clamp_max(0).exp()
-
-
-def _unit_sum(seeds: Tensor) -> Tensor:
-    """Divide seeds ``(B, K, N)`` by their sums over the positions."""
-    total = seeds.sum(2, keepdim=True)
-    return seeds / total.where(total > 0, 1.0)
 
 
 def _grid(layers: Sequence[Tensor]) -> tuple[int, int]:
