@@ -22,6 +22,7 @@ from wsolrefine.functional.erasing import attentive_erasing
 from wsolrefine.functional.fusion import multiply_maps
 from wsolrefine.functional.gaussian import Gaussian, fit_gaussian, gaussian_map
 from wsolrefine.functional.gppl import gppl, gppl_released, pseudo_label
+from wsolrefine.functional.instances import instance_labels
 from wsolrefine.functional.label_spreading import label_spreading
 from wsolrefine.functional.normalize import minmax
 from wsolrefine.functional.outline import outline
@@ -32,7 +33,7 @@ from wsolrefine.functional.sem import sem
 from wsolrefine.functional.suppression import suppress_non_maxima
 from wsolrefine.functional.thinning import thin
 from wsolrefine.functional.tokens import tokens_to_map
-from wsolrefine.localization import Localization, Localizer, localize
+from wsolrefine.localization import Instances, Localization, Localizer, localize
 from wsolrefine.models import Classifier, Preprocess, load_classifier
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Classifier",
     "ConfSeg",
     "Gaussian",
+    "Instances",
     "Layers",
     "Localization",
     "Localizer",
@@ -63,6 +65,7 @@ __all__ = [
     "gppl",
     "gppl_released",
     "grad_cam",
+    "instance_labels",
     "label_spreading",
     "largest_box",
     "layer_cam",

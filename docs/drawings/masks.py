@@ -96,6 +96,27 @@ def draw_component_boxes() -> None:
     p.save("component_boxes", panels, cell=2.6, ratio=0.8)
 
 
+def draw_instance_labels() -> None:
+    """Two objects that touch, and a third whose second peak hardly stands out."""
+    peaks = [(1.0, 11, 12), (0.75, 22, 27), (0.9, 9, 45), (0.85, 17, 51)]
+    y, x = torch.meshgrid(torch.arange(32), torch.arange(64), indexing="ij")
+    map = torch.stack(
+        [height * (-((y - v) ** 2 + (x - u) ** 2) / 60).exp() for height, v, u in peaks]
+    ).amax(0)
+    components = w.connected_components(map[None] > 0.2)[0]
+    instances = w.instance_labels(map[None], threshold=0.2)[0]
+    colors = ("#e8e8e8", "#d1495b", "#2e86ab", "#edae49")
+    named = [(float(value), color, str(value)) for value, color in enumerate(colors)]
+    panels = [
+        p.values("map", map),
+        *(
+            p.cells(title, labels, named[1 : int(labels.max()) + 1] + named[:1])
+            for title, labels in (("components", components), ("instances", instances))
+        ),
+    ]
+    p.save("instance_labels", panels, cell=2.2, ratio=0.62)
+
+
 def draw_box_iou() -> None:
     pairs = [
         ([1.0, 1.0, 6.0, 5.0], [2.0, 2.0, 7.0, 6.0]),

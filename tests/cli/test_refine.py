@@ -355,6 +355,47 @@ def test_layers_and_parts(refine, tmp_path):
     assert (large[small > 0] == 1).all()
 
 
+def test_instances_are_an_annotation_each(refine, tmp_path, monkeypatch):
+    """On photographs beside each other, so that there are several objects."""
+    sides = [Image.open(photographs.FOLDER / n) for n in ("chelsea.png", "chelsea.png")]
+    both = Image.new("RGB", (900, 300))
+    for place, photo in enumerate(sides):
+        both.paste(photo.resize((450, 300)), (450 * place, 0))
+    both.save(tmp_path / "two.png")
+    drawn, real = [], batch.draw_boxes
+    monkeypatch.setattr(
+        batch,
+        "draw_boxes",
+        lambda image, boxes, **o: drawn.append(boxes) or real(image, boxes, **o),
+    )
+    arguments = tmp_path / "two.png", "--threshold", "0.2", "--classes", "top2", "--parts"
+    refine(*arguments, "instances")
+    refine(*arguments, "all", out=tmp_path / "all")
+    out = tmp_path / "out"
+    assert "0 refined; 1 skipped" in refine(*arguments, "instances")
+    assert "parts: instances then, all now" in refine(*arguments, "all", code=2)
+    data = coco(out)
+    assert data.dataset["info"]["settings"]["parts"] == "instances"
+    found = data.loadAnns(data.getAnnIds())
+    assert [a["id"] for a in found] == list(range(1, len(found) + 1))
+    (image,) = data.dataset["images"]
+    assert len(image["files"]) == 2 * len(FOLDERS)
+    several = [a for a in found if a["category_id"] == found[0]["category_id"]]
+    assert len(several) > 1
+    scores = [a["score"] for a in several]
+    assert scores == sorted(scores, reverse=True)
+    assert len({a["mask"] for a in several}) == 1
+    with Image.open(out / several[0]["mask"]) as mask:
+        pixels = np.asarray(mask)
+    masks = [data.annToMask(a) for a in several]
+    np.testing.assert_array_equal(sum(masks) * 255, pixels)  # no pixel belongs to two
+    whole = content(tmp_path / "all")["annotations"][0]
+    assert scores[0] == whole["score"]
+    assert [len(boxes) for boxes in drawn[:2]] == [len(several), len(found) - len(several)]
+    x0, y0, w, h = np.transpose([a["bbox"] for a in several])
+    np.testing.assert_array_equal(drawn[0], np.stack([x0, y0, x0 + w, y0 + h], 1))
+
+
 def test_batch_size_changes_nothing(refine, small, tmp_path):
     refine(small, "--batch-size", "1")
     refine(small, "--batch-size", "3", out=tmp_path / "three")

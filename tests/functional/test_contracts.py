@@ -250,6 +250,17 @@ CASES = [
         mask=True,
     ),
     Case("union_box", W.union_box, (MAPS,), MASK, (None,), mask=True),
+    *(
+        Case(
+            name,
+            lambda maps: W.instance_labels(maps, threshold=0.3),
+            (shape,),
+            ("maps",),
+            (None,),
+            traced=False,
+        )
+        for name, shape in (("instance_labels", GRID), ("instance_labels_k", MAPS))
+    ),
     Case("largest_box", W.largest_box, (MAPS,), MASK, (None,), traced=False, mask=True),
     Case("component_boxes", W.component_boxes, (GRID,), MASK, (None,), traced=False, mask=True),
     Case(

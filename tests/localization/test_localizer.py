@@ -71,7 +71,9 @@ def test_every_family_of_networks_is_localized_as_defined(name):
 
 
 @METHOD
-@pytest.mark.parametrize(("name", "parts"), [("densenet", "largest"), ("vit", "all")])
+@pytest.mark.parametrize(
+    ("name", "parts"), [("densenet", "largest"), ("vit", "all"), ("plain", "instances")]
+)
 def test_every_method_localizes_as_defined(name, method, parts):
     batch = images(2, dtype=torch.float64)
     localizer = localizer_of(name, torch.float64, refine=method, parts=parts)
@@ -926,7 +928,7 @@ def test_wrong_thresholds(threshold, error):
 
 
 def test_wrong_parts():
-    message = "^parts: expected 'largest' or 'all', got 'biggest'"
+    message = "^parts: expected 'largest', 'all' or 'instances', got 'biggest'"
     with pytest.raises(ValueError, match=message):
         Localizer(build(), parts="biggest")
     localizer = Localizer(build())

@@ -13,17 +13,18 @@ from torch.testing import assert_close
 from tests.references.components import box
 from tests.support import photographs
 from tests.support.command import run_command
-from tests.support.small_localizers import build, enlarged, largest, photograph
+from tests.support.small_localizers import build, enlarged, kept, objects, photograph
 from tests.support.strategies import SEEDS, generator
 from wsolrefine import Classifier, Localizer, Preprocess
 from wsolrefine._options import check_size
 from wsolrefine.localization import masks as module
 from wsolrefine.localization.masks import (
     MASK_SIDE,
-    binarize,
     enlarge,
+    label_objects,
     mask_size,
     masks_and_boxes,
+    objects_of,
 )
 
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
@@ -41,8 +42,7 @@ def coarse_maps(draw):
 def check(masks, boxes, maps, size, threshold, parts):
     large = enlarged(maps, size)
     for i, k in np.ndindex(*maps.shape[:2]):
-        mask = large[i, k] > threshold
-        mask = largest(mask) if parts == "largest" else mask
+        mask = kept(large[i, k], threshold, parts)
         assert torch.equal(masks[i, k], mask)
         assert boxes[i, k].tolist() == box(mask.numpy())
 
@@ -51,7 +51,7 @@ def check(masks, boxes, maps, size, threshold, parts):
     maps=coarse_maps(),
     size=SIZES,
     threshold=st.sampled_from([0.0, 0.13, 0.5, 0.77, 0.99]),
-    parts=st.sampled_from(["largest", "all"]),
+    parts=st.sampled_from(["largest", "all", "instances"]),
 )
 def test_masks_and_boxes_are_as_defined(maps, size, threshold, parts):
     masks, boxes = masks_and_boxes(maps, size, threshold, parts)
@@ -76,8 +76,7 @@ def route(maps, size, threshold, parts="largest"):
     small = [max(1, round(side * scale)) for side in size]
     masks = torch.zeros(*maps.shape[:2], *size, dtype=torch.bool)
     for i, k in np.ndindex(*maps.shape[:2]):
-        mask = enlarged(maps, tuple(small))[i, k] > threshold
-        mask = largest(mask) if parts == "largest" else mask
+        mask = kept(enlarged(maps, tuple(small))[i, k], threshold, parts)
         rows, columns = (
             torch.tensor([int((n + 0.5) * s / side) for n in range(side)])
             for side, s in zip(size, small, strict=True)
@@ -97,8 +96,8 @@ def test_images_larger_than_1024_pixels(size, parts):
         corners = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
         assert boxes[0, k].tolist() == [int(corner) for corner in corners]
     if min(size) > 900:  # what is lost is about a pixel along the outline
-        exact = binarize(enlarge(maps, size), 0.5, parts)
-        assert (exact != masks).float().mean() < 0.01
+        exact = label_objects(enlarge(maps, size), 0.5, parts)
+        assert (exact.bool() != masks).float().mean() < 0.01
 
 
 def test_images_of_1024_pixels_are_not_reduced():
@@ -120,8 +119,9 @@ def test_the_size_of_masks(size):
 
 def test_ties_go_to_the_first_component():
     maps = torch.tensor([[[[0.1, 0.9, 0.1, 0.9], [0.9, 0.1, 0.1, 0.9]]]])
-    assert binarize(maps, 0.5).int().tolist() == [[[[0, 1, 0, 0], [1, 0, 0, 0]]]]
-    assert binarize(maps, 0.5, "all").int().tolist() == [[[[0, 1, 0, 1], [1, 0, 0, 1]]]]
+    assert label_objects(maps, 0.5).tolist() == [[[[0, 1, 0, 0], [1, 0, 0, 0]]]]
+    assert label_objects(maps, 0.5, "all").tolist() == [[[[0, 1, 0, 1], [1, 0, 0, 1]]]]
+    assert label_objects(maps, 0.5, "instances").tolist() == [[[[0, 1, 0, 2], [1, 0, 0, 2]]]]
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0, float("nan")])
@@ -139,7 +139,7 @@ def test_maps_are_enlarged_in_single_precision_or_better(dtype, device):
     wide = maps.double() if dtype == torch.float64 else maps.float()
     assert_close(large, enlarged(wide, (33, 20)).to(dtype))
     masks, boxes = masks_and_boxes(maps, (33, 20), 0.5, "largest")
-    assert torch.equal(masks, binarize(large, 0.5))
+    assert torch.equal(masks, label_objects(large, 0.5).bool())
     assert masks.device.type == boxes.device.type == device.type
     assert enlarge(maps, (5, 6)) is maps
 
@@ -147,6 +147,26 @@ def test_maps_are_enlarged_in_single_precision_or_better(dtype, device):
 def test_no_images():
     masks, boxes = masks_and_boxes(torch.rand(0, 2, 5, 6), (7, 8), 0.5, "largest")
     assert (masks.shape, boxes.shape) == ((0, 2, 7, 8), (0, 2, 4))
+
+
+@given(maps=coarse_maps(), size=SIZES, threshold=st.sampled_from([0.13, 0.5]))
+def test_objects_are_as_defined(maps, size, threshold):
+    found = objects_of(maps, size, threshold, "instances")
+    assert found.dtype == torch.uint8
+    large = enlarged(maps, size)
+    for i, k in np.ndindex(*maps.shape[:2]):
+        assert torch.equal(found[i, k].long(), objects(large[i, k], threshold))
+
+
+def test_there_are_at_most_100_objects():
+    """Also where each of many pixels is a peak: the numbers fit into 8 bits."""
+    dots = torch.zeros(1, 1, 40, 40)
+    dots[..., ::2, ::2] = 1
+    assert label_objects(dots, 0.5, "instances").sum() == 1  # all are below 1 %: one stays
+    squares = torch.ones(1, 1, 30, 30)
+    squares[..., ::3, :] = squares[..., ::3] = 0
+    assert label_objects(squares, 0.5, "instances").max() == 1  # 4 pixels of 900
+    assert label_objects(squares[..., 1:21, 1:21], 0.5, "instances").max() == 49  # of 400
 
 
 @pytest.mark.parametrize("size", [(3, 4), [3, 4], torch.Size((3, 4)), np.array([3, 4])])

@@ -8,12 +8,14 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import wsolrefine
 from benchmarks import common
-from benchmarks.quality import boundaries, network, search, thresholds
+from benchmarks.quality import boundaries, network, objects, search, thresholds
 from benchmarks.quality import run as quality
 from benchmarks.quality.report import render as render_quality
 from benchmarks.recipes import edges, ornet, rows
@@ -204,6 +206,79 @@ def test_search(run, folder, capsys, monkeypatch):
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.split() == ["MaxBoxAccV2", "PxAP", "Peak-IoU"]
     assert [line.split()[3] for line in lines] == ["scg,", "scg,"]
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """A data set of two photographs: the same animal once, and twice beside each other."""
+    with Image.open(photographs.FOLDER / "chelsea.png") as image:
+        cat = image.resize((90, 60))
+    both = Image.new("RGB", (180, 60))
+    for x in (0, 90):
+        both.paste(cat, (x, 0))
+    (tmp_path / "pairs/images").mkdir(parents=True)
+    cat.save(tmp_path / "pairs/images/one.png")
+    both.save(tmp_path / "pairs/images/two.png")
+    lists = {
+        "image_ids": ["one.png", "two.png"],
+        "class_labels": ["one.png,0", "two.png,0"],
+        "image_sizes": ["one.png,90,60", "two.png,180,60"],
+        "localization": ["one.png,0,0,79,59", "two.png,0,0,79,59", "two.png,90,0,169,59"],
+    }
+    for name, lines in lists.items():
+        (tmp_path / f"pairs/{name}.txt").write_text("\n".join(lines))
+    return f"wsolevaluation:{tmp_path / 'pairs'}"
+
+
+def test_instances(run, pairs, tmp_path, capsys):
+    file = tmp_path / "instances.json"
+    run("benchmarks.quality.instances", "--data", pairs, "--methods", "scg", "--json", file)
+    record = json.loads(file.read_text())
+    assert_complete(record)
+    assert_about_this_machine(record)
+    assert record["data"][0].endswith("/pairs")
+    assert str(tmp_path.parent) not in file.read_text()
+    assert [*record["results"]["scg"]] == ["several boxes", "one box"]
+    for results in record["results"]["scg"].values():
+        assert [result["row"] for result in results] == [*objects.ROWS]
+        assert {result["threshold"] for result in results} == {0.35}
+        (baseline,) = [r for r in results if r["row"] == objects.BASELINE]
+        assert baseline["difference"] == baseline["difference error"] == 0
+    printed = capsys.readouterr().out
+    assert "scg, 1 images with several boxes" in printed
+    assert printed.count(f"| {objects.BASELINE} ") == 2
+    run("benchmarks.quality.instances", "--data", pairs, "--choose", pairs, "--methods", "cam")
+    assert "cam, 1 images with one box" in capsys.readouterr().out
+    run("benchmarks.quality.instances", "--data", pairs, "--search", "--methods", "cam")
+    assert "| prominence 0.3 " in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"^--data: expected wsolevaluation:FOLDER, got elsewhere"):
+        run("benchmarks.quality.instances", "--data", "elsewhere")
+
+
+def test_boxes_are_matched_one_to_one():
+    left, right = [0.0, 0.0, 4.0, 4.0], [4.0, 0.0, 8.0, 4.0]
+    both, near = [0.0, 0.0, 8.0, 4.0], [0.0, 0.0, 4.0, 3.0]
+    map, none = torch.zeros(1, 4, 8), torch.zeros(0, 4)
+
+    def counted(found, true):
+        boxes = torch.tensor(found).reshape(-1, 4)
+        photograph = objects.Photograph(map, torch.tensor(true))
+        return objects.count(lambda _: boxes, [photograph]).tolist()
+
+    assert counted([left, right], [left, right]) == [[2, 2, 2]]
+    assert counted([left, near], [left]) == [[1, 2, 1]]  # a true box counts once
+    assert counted([both], [left, right]) == [[1, 1, 2]]  # at IoU 0.5, but only one of them
+    assert counted([near, left], [left, right]) == [[1, 2, 2]]
+    assert counted([], [left]) == [[0, 0, 1]]
+    counts = np.array([[1, 2, 4], [2, 2, 4]])
+    recall, precision, f1 = objects.scores(counts)
+    assert (recall, precision, f1) == (100 * 3 / 8, 75, 50)
+    assert objects.errors(counts, counts)[1] == 0
+    assert objects.errors(np.repeat(counts[:1], 5, 0), counts[[0] * 5])[0] < 1e-9
+    assert none.shape == objects.ROWS["instances"](map, 0.5).shape
+    for row, boxes in objects.ROWS.items():
+        assert boxes(map, 0.5).shape == (0, 4), row
+        assert boxes(map + 1, 0.5).tolist() == [both], row
 
 
 def test_boundaries(run, folder, tmp_path):

@@ -23,9 +23,10 @@ SIGNATURES = {
         "Classifier": "(model, preprocess, class_names, name, logits=None, call=None)",
         "ConfSeg": "(confident, foreground, background)",
         "Gaussian": "(mean, covariance)",
+        "Instances": "(masks, boxes, scores)",
         "Layers": "(features, cam, head)",
         "Localization": "(labels, scores, maps, masks, boxes, coarse, logits, threshold, parts,"
-        " method, regions=True, class_names=None, images=None)",
+        " method, regions=True, class_names=None, images=None, objects=None)",
         "Localization.at": "(self, threshold, *, parts=None)",
         "Localization.to": "(self, device)",
         "Localizer": "(model, *, refine='balanced', threshold=None, parts='largest', layers=None,"
@@ -59,6 +60,7 @@ SIGNATURES = {
         "gppl": "(cam)",
         "gppl_released": "(cam, *, size=256, low=0.1, high=0.5, shrink=10, min_area=20)",
         "grad_cam": "(activation, scores, *, to_map=None)",
+        "instance_labels": "(maps, *, threshold, min_prominence=0.3, min_area=0.01)",
         "label_spreading": "(cam, features, image=None, *, alpha=0.95, size=None)",
         "largest_box": "(mask)",
         "layer_cam": "(activation, scores, *, to_map=None)",

@@ -199,6 +199,12 @@ CORE = [
     ),
     Function(w.connected_components, MASK, {"connectivity": st.sampled_from([4, 8])}),
     Function(w.union_box, MASK),
+    Function(
+        w.instance_labels,
+        {"maps": "B [K] H W"},
+        {"threshold": FRACTION, "min_prominence": FRACTION, "min_area": FRACTION},
+        ("threshold",),
+    ),
     Function(w.largest_box, MASK),
     Function(w.component_boxes, {"mask": "mask: B H W"}),
     Function(
@@ -281,7 +287,7 @@ OF_MODELS = [
     Function(
         FOUND.at,
         {},
-        {"threshold": FRACTION, "parts": st.sampled_from([None, "all", "largest"])},
+        {"threshold": FRACTION, "parts": st.sampled_from([None, "all", "largest", "instances"])},
         ("threshold",),
         name="Localization",
     ),
@@ -521,7 +527,8 @@ FUNCTIONS = {
 # Public names that take no tensor, or a model that the tests of their own modules vary.
 OTHERS = {
     w: {
-        "ClassActivation", "Classifier", "ConfSeg", "Gaussian", "Layers", "Preprocess", "capture",
+        "ClassActivation", "Classifier", "ConfSeg", "Gaussian", "Instances", "Layers", "Preprocess",
+        "capture",
         "load_classifier",
     },
     data: {

@@ -11,6 +11,7 @@ from scipy import ndimage
 from torch import nn
 
 from tests.references.components import box
+from tests.references.instances import instance_labels
 from tests.support import zoo
 from tests.support.strategies import generator
 from tests.support.zoo import CLASSES, seeded
@@ -210,6 +211,19 @@ def largest(mask):
     return torch.from_numpy(labels == order[0] + 1)
 
 
+def objects(map, threshold):
+    """Number the objects of one map in [0, 1]."""
+    return torch.from_numpy(instance_labels(map.numpy(), threshold, 0.3, 0.01))
+
+
+def kept(map, threshold, parts):
+    """Return the mask of one map."""
+    if parts == "instances":
+        return objects(map, threshold) > 0
+    mask = map > threshold
+    return largest(mask) if parts == "largest" else mask
+
+
 def expected(
     model, batch, method, *, labels=None, top=1, size=None, parts="largest", threshold=None
 ):
@@ -224,13 +238,16 @@ def expected(
         for k in range(found.labels.shape[1]):
             coarse = localized(model, layers, image, int(found.labels[0, k]), method)
             maps = enlarged(coarse, size or tuple(image.shape[2:]))[0, 0]
-            mask = maps > threshold
-            mask = largest(mask) if parts == "largest" else mask
+            mask = kept(maps, threshold, parts)
             score = found.logits[0].softmax(0)[found.labels[0, k]]
             corners = torch.tensor(box(mask.numpy()), dtype=torch.float32)
-            classes.append((found.labels[0, k], score, maps, mask, corners, coarse[0, 0]))
+            of_class = [found.labels[0, k], score, maps, mask, corners, coarse[0, 0]]
+            if parts == "instances":
+                of_class.append(objects(maps, threshold).byte())
+            classes.append(of_class)
         columns = [torch.stack(column) for column in zip(*classes, strict=True)]
-        rows.append([*columns, found.logits[0]])
-    names = ("labels", "scores", "maps", "masks", "boxes", "coarse", "logits")
+        rows.append([found.logits[0], *columns])
+    names = ("logits", "labels", "scores", "maps", "masks", "boxes", "coarse", "objects")
+    names = names[: len(rows[0])]
     stacked = [torch.stack(column) for column in zip(*rows, strict=True)]
     return dict(zip(names, stacked, strict=True))

@@ -26,6 +26,7 @@ from wsolrefine.activation.names import check_names
 from wsolrefine.activation.outputs import Logits
 from wsolrefine.data.images import UPRIGHT, ImagePolicy, read_image
 from wsolrefine.functional._numeric import working
+from wsolrefine.functional.boxes import union_box
 from wsolrefine.localization.class_maps import ClassMaps, probabilities
 from wsolrefine.localization.compositions import accurate, start_map
 from wsolrefine.localization.inputs import in_batches, preprocessed
@@ -34,7 +35,7 @@ from wsolrefine.localization.masks import (
     check_parts,
     check_threshold,
     enlarge,
-    masks_and_boxes,
+    objects_of,
 )
 from wsolrefine.localization.methods import CAM_ALONE, DEFAULT, METHODS, method_of, refined
 from wsolrefine.localization.result import Localization
@@ -70,7 +71,10 @@ class Localizer(nn.Module):
             on any grid.
         threshold: value of a map in [0, 1) above which a pixel belongs to the object; None: that of
             the method (0.5 for a function of your own).
-        parts: ``"largest"`` keeps the largest component of a mask, ``"all"`` all of them.
+        parts: what one object is: ``"largest"``, the largest component of a mask; ``"all"``, the
+            whole mask; ``"instances"``, each of several objects of a class, told apart by
+            :func:`wsolrefine.instance_labels`, see ``instances`` of
+            :class:`wsolrefine.Localization`.
         layers: what :func:`wsolrefine.find_layers` returns, which is used unchecked; or names of
             the layers to take features from, from fine to coarse, which are checked once for each
             size of images, while the CAM's layer is found; None finds all.
@@ -359,12 +363,13 @@ class Localizer(nn.Module):
         parts: Parts = self.parts if self.regions else "all"
         check_threshold(self.threshold)  # both may have been assigned
         check_parts(parts)
-        masks, boxes = masks_and_boxes(coarse, size, self.threshold, parts)
+        objects = objects_of(coarse, size, self.threshold, parts)
+        boxes = union_box(objects > 0)
         return Localization(
             labels=labels,
             scores=probabilities(working(logits)).gather(1, labels).to(coarse.dtype),
             maps=enlarge(coarse, size),
-            masks=masks,
+            masks=objects > 0,
             boxes=boxes if self.regions else torch.zeros_like(boxes),
             coarse=coarse,
             logits=logits,
@@ -374,6 +379,7 @@ class Localizer(nn.Module):
             regions=self.regions,
             class_names=self.class_names,
             images=images,
+            objects=objects if parts == "instances" else None,
         )
 
 

@@ -12,9 +12,10 @@ from wsolrefine.functional._grid import resize
 from wsolrefine.functional._numeric import working
 from wsolrefine.functional.boxes import union_box
 from wsolrefine.functional.components import largest_component
+from wsolrefine.functional.instances import instance_labels
 
-Parts = Literal["largest", "all"]
-"""What is kept of a mask with several components."""
+Parts = Literal["largest", "all", "instances"]
+"""What is an object: the largest component of a mask, all of it, or each of its instances."""
 
 MASK_SIDE = 1024
 """Masks are binarized at this many pixels on the longer side at most, and enlarged from there: a
@@ -28,39 +29,44 @@ def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return resize(working(maps), size).to(maps.dtype)
 
 
-def binarize(maps: Tensor, threshold: float, parts: Parts = "largest") -> Tensor:
-    """Return masks of maps ``(B, K, H, W)``: the pixels above the threshold, or their largest part.
+def label_objects(maps: Tensor, threshold: float, parts: Parts = "largest") -> Tensor:
+    """Number the objects in maps ``(B, K, H, W)``: uint8, 0 for background.
 
-    A part is an 8-connected component; of two of the same size the first in reading order stays.
+    Of the pixels above the threshold the largest 8-connected component is one object (of two of the
+    same size, the first in reading order), or all are, or they are several, from 1 by descending
+    peak: the instances of :func:`wsolrefine.instance_labels`.
 
     Example:
         >>> import torch
-        >>> binarize(torch.tensor([[[[0.9, 0.1, 0.9, 0.8]]]]), 0.5).int()
-        tensor([[[[0, 0, 1, 1]]]], dtype=torch.int32)
+        >>> maps = torch.tensor([[[[0.9, 0.1, 1.0, 0.8]]]])
+        >>> [label_objects(maps, 0.5, parts).tolist() for parts in ("largest", "all", "instances")]
+        [[[[[0, 0, 1, 1]]]], [[[[1, 0, 1, 1]]]], [[[[2, 0, 1, 1]]]]]
 
     """
+    if parts == "instances":  # none is below 1 % of the map, so that there are at most 100
+        return instance_labels(maps, threshold=threshold).byte()
     mask = maps > threshold
-    return mask if parts == "all" else largest_component(mask)
+    return (mask if parts == "all" else largest_component(mask)).byte()
+
+
+def enlarge_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize uint8 labels ``(B, K, h, w)`` to ``size``, each pixel from the nearest center."""
+    if tuple(labels.shape[-2:]) == tuple(size):
+        return labels
+    return F.interpolate(labels, size=size, mode="nearest-exact")
+
+
+def objects_of(maps: Tensor, size: tuple[int, int], threshold: float, parts: Parts) -> Tensor:
+    """Return the numbered objects ``(B, K, *size)`` of maps on any grid."""
+    return enlarge_labels(label_objects(enlarge(maps, mask_size(size)), threshold, parts), size)
 
 
 def masks_and_boxes(
     maps: Tensor, size: tuple[int, int], threshold: float, parts: Parts
 ) -> tuple[Tensor, Tensor]:
     """Return masks ``(B, K, *size)`` of maps on any grid, and the boxes around them."""
-    masks = masks_of(maps, size, threshold, parts)
+    masks = objects_of(maps, size, threshold, parts) > 0
     return masks, union_box(masks)
-
-
-def masks_of(maps: Tensor, size: tuple[int, int], threshold: float, parts: Parts) -> Tensor:
-    """Return masks ``(B, K, *size)`` of maps on any grid."""
-    return _enlarge_masks(binarize(enlarge(maps, mask_size(size)), threshold, parts), size)
-
-
-def _enlarge_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize boolean masks ``(B, K, h, w)`` to ``size``, each pixel from the nearest center."""
-    if tuple(masks.shape[-2:]) == tuple(size):
-        return masks
-    return F.interpolate(masks.byte(), size=size, mode="nearest-exact").bool()
 
 
 def mask_size(size: tuple[int, int]) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +12,9 @@ from torch import Tensor
 from wsolrefine._options import check_device
 from wsolrefine.functional._colors import to_colors
 from wsolrefine.functional._grid import resize
-from wsolrefine.localization.masks import check_parts, check_threshold, masks_and_boxes
+from wsolrefine.functional.boxes import union_box
+from wsolrefine.localization.instances import Instances, instances_of
+from wsolrefine.localization.masks import check_parts, check_threshold, objects_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +28,7 @@ class Localization:
     """Classes, heatmaps, masks and boxes of a batch of B images, K classes each.
 
     Everything lies on the device of the images and has no graph. In a notebook it shows itself as a
-    picture: image, heatmap, mask and box, a row for each class.
+    picture: image, heatmap, mask and boxes, a row for each class.
 
     Attributes:
         labels: class indices, int64, ``(B, K)``: those asked for, or the K most probable.
@@ -33,19 +36,21 @@ class Localization:
             sigmoid.
         maps: refined heatmaps in [0, 1] at the size of the images, ``(B, K, H, W)``.
         masks: bool, ``(B, K, H, W)``: ``maps > threshold``, and of that the largest component if
-            ``parts`` is ``"largest"``. Of an image with a side above 1024 pixels they are made at a
-            longer side of 1024, and enlarged.
+            ``parts`` is ``"largest"``, all objects together if it is ``"instances"``. Of an image
+            with a side above 1024 pixels they are made at a longer side of 1024, and enlarged.
         boxes: around the masks, half-open ``x0 y0 x1 y1`` in pixels of the images, ``(B, K, 4)``;
-            zeros where the mask is empty.
+            zeros where the mask is empty. For a box of each object see :attr:`instances`.
         coarse: the same heatmaps on their own grid, ``(B, K, h, w)``, before they are enlarged:
             enough to choose another threshold later, see :meth:`at`.
         logits: class scores of the model, ``(B, num_classes)``.
         threshold: value above which a pixel belongs to the object.
-        parts: ``"largest"`` or ``"all"``: which components of the mask are kept.
+        parts: what one object is: ``"largest"``, ``"all"`` or ``"instances"``.
         method: name of the refinement, or of the recipe.
         regions: whether maps show objects; False for edges, which have no boxes.
         class_names: a name for each class, or None.
         images: the images that were localized, for :meth:`plot`: the tensor itself, not a copy.
+        objects: the number of the object at each pixel, from 1, uint8, ``(B, K, H, W)``; 0 is
+            background. None unless ``parts`` is ``"instances"``.
 
     """
 
@@ -62,6 +67,7 @@ class Localization:
     regions: bool = True
     class_names: list[str] | None = None
     images: Any = None
+    objects: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -72,7 +78,7 @@ class Localization:
         shown = {
             field.name: tuple(value.shape) if isinstance(value, Tensor) else repr(value)
             for field in fields(self)
-            if field.name not in ("regions", "class_names", "images")
+            if field.name not in ("regions", "class_names", "images", "objects")
             for value in [getattr(self, field.name)]
         }
         return f"Localization({', '.join(f'{name}={value}' for name, value in shown.items())})"
@@ -93,12 +99,29 @@ class Localization:
         }
         return replace(self, **moved)
 
+    @cached_property
+    def instances(self) -> list[list[Instances]]:
+        """The objects of each class in each image: masks, boxes and scores, see :class:`Instances`.
+
+        ``found.instances[b][k]`` are those of the class ``found.labels[b, k]``, one for each box.
+        There is one at most unless ``parts`` is ``"instances"``, and none where the mask is empty,
+        or where maps show edges.
+        """
+        images, classes = self.labels.shape
+        return [[self._instances(b, k) for k in range(classes)] for b in range(images)]
+
+    def _instances(self, image: int, place: int) -> Instances:
+        objects = (self.masks if self.objects is None else self.objects)[image, place].byte()
+        if not self.regions:
+            objects = torch.zeros_like(objects)
+        return instances_of(objects, self.maps[image, place], self.scores[image, place])
+
     def at(self, threshold: float, *, parts: str | None = None) -> Localization:
         """Return masks and boxes at another threshold, without running the model again.
 
         Args:
             threshold: value in [0, 1) above which a pixel belongs to the object.
-            parts: ``"largest"`` or ``"all"``; None keeps what it was.
+            parts: ``"largest"``, ``"all"`` or ``"instances"``; None keeps what it was.
 
         Raises:
             TypeError: ``threshold`` is no number.
@@ -108,12 +131,19 @@ class Localization:
         kept = check_parts(self.parts if parts is None else parts)
         threshold = check_threshold(threshold)
         size = (self.maps.shape[-2], self.maps.shape[-1])
-        masks, boxes = masks_and_boxes(self.coarse, size, threshold, kept)
-        boxes = boxes if self.regions else torch.zeros_like(boxes)
-        return replace(self, masks=masks, boxes=boxes, threshold=threshold, parts=kept)
+        objects = objects_of(self.coarse, size, threshold, kept)
+        boxes = union_box(objects > 0)
+        return replace(
+            self,
+            masks=objects > 0,
+            boxes=boxes if self.regions else torch.zeros_like(boxes),
+            threshold=threshold,
+            parts=kept,
+            objects=objects if kept == "instances" else None,
+        )
 
     def plot(self) -> Figure:
-        """Draw image, heatmap, mask and box of each class, at most 16 rows.
+        """Draw image, heatmap, mask and boxes of each class, at most 16 rows.
 
         Returns:
             A matplotlib figure.
@@ -133,7 +163,8 @@ class Localization:
             for place, label in enumerate(self.labels[image, : ROWS - len(rows)].tolist()):
                 rows.append(self._row(pixels, image, place))
                 captions.append(f"{self._name(label)}, {self.scores[image, place]:.0%}")
-        titles = ("image", f"heatmap ({self.method})", f"mask (> {self.threshold:g})", "box")
+        last = "boxes" if self.parts == "instances" else "box"
+        titles = ("image", f"heatmap ({self.method})", f"mask (> {self.threshold:g})", last)
         return draw_sheet(rows, titles, captions=captions)
 
     def _repr_png_(self) -> bytes | None:
@@ -163,7 +194,7 @@ class Localization:
             pixels,
             overlay(pixels, self.maps[image, place]),
             cut_out,
-            draw_boxes(pixels, self.boxes[image, place]),
+            draw_boxes(pixels, self._instances(image, place).boxes),
         ]
 
     def _pixels(self, image: int) -> Tensor:

@@ -75,6 +75,15 @@ CALLS = [
         },
     ),
     of(
+        w.instance_labels,
+        {"maps": CAM, "threshold": 0.5},
+        {
+            "threshold": kinds.any_number,
+            "min_prominence": kinds.not_negative,
+            "min_area": kinds.fraction,
+        },
+    ),
+    of(
         w.label_spreading,
         {"cam": CAM, "features": FEATURES},
         {

@@ -57,7 +57,7 @@ CALLS = [
         {
             "refine": Kind("scg", w.sem, legal={"function", "type"}),
             "threshold": Kind(None, 0.25, np.float32(0.25), legal={"None", "zero", "a half"}),
-            "parts": kinds.choice("largest", "all"),
+            "parts": kinds.choice("largest", "all", "instances"),
             "layers": Kind(None, LAYERS, ["0"], ("0",), legal={"None", "list of texts"}),
             "to_map": kinds.function.or_none(),
             "preprocess": kinds.function.or_none(),
@@ -123,7 +123,7 @@ METHODS = [
         {"threshold": 0.5},
         {
             "threshold": Kind(0.25, np.float32(0.25), legal={"zero", "a half"}),
-            "parts": Kind("all", "largest", None, legal={"None"}),
+            "parts": Kind("all", "largest", "instances", None, legal={"None"}),
         },
     ),
     of(FOUND.to, {"device": "cpu"}, {"device": Kind(torch.device("cpu"), "cpu")}),

@@ -27,7 +27,8 @@ from wsolrefine.data import UnreadableImage
 from wsolrefine.data._opened import one_at_a_time
 from wsolrefine.data.images import reading
 from wsolrefine.localization.class_maps import probabilities
-from wsolrefine.localization.masks import enlarge, mask_size, masks_of
+from wsolrefine.localization.instances import relative_peaks
+from wsolrefine.localization.masks import enlarge, enlarge_labels, label_objects, mask_size
 from wsolrefine.viz import draw_boxes, overlay
 
 FULL = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
@@ -145,15 +146,14 @@ def _write(
             large = enlarge(map[None, None], mask_size((height, width)))
             gray = Image.fromarray((large[0, 0] * 255).round().to(torch.uint8).numpy())
             gray = gray.resize(loaded.size, Image.Resampling.BILINEAR)
-            outputs, entry = {"maps": gray}, None
+            outputs, entries = {"maps": gray}, []
             if localizer.regions:
-                masks = masks_of(
-                    map[None, None], (height, width), localizer.threshold, localizer.parts
-                )
-                mask = masks[0, 0].numpy()
-                outputs["masks"] = Image.fromarray(mask.astype(np.uint8) * 255)
-                entry = annotation(mask, label, score)
-            drawn = _overlay(plan, loaded, gray, entry, label, score)
+                small = label_objects(large, localizer.threshold, localizer.parts)
+                objects = enlarge_labels(small, (height, width))[0, 0].numpy()
+                outputs["masks"] = Image.fromarray((objects > 0).astype(np.uint8) * 255)
+                for number, peak in enumerate(relative_peaks(small[0, 0], large[0, 0]), 1):
+                    entries.append(annotation(objects == number, label, score * peak.item()))
+            drawn = _overlay(plan, loaded, gray, entries, label)
             outputs["overlays"] = Image.fromarray(drawn)
             end = f".{label}.png" if len(labels) > 1 else ".png"
             names = {folder: f"{folder}/{loaded.found.name}{end}" for folder in outputs}
@@ -163,9 +163,8 @@ def _write(
             for folder, image in outputs.items():
                 with replacing(plan.out / names[folder]) as temporary:
                     image.save(temporary, compress_level=1 if image.mode == "RGB" else 6)
-            if entry:
-                paths = {folder.removesuffix("s"): name for folder, name in names.items()}
-                annotations.append({**entry, **paths})
+            paths = {folder.removesuffix("s"): name for folder, name in names.items()}
+            annotations += [{**entry, **paths} for entry in entries]
     except OSError as error:
         for file in files:
             with contextlib.suppress(OSError):
@@ -188,16 +187,15 @@ def _leads_out(out: Path, files: Iterable[str]) -> str | None:
 
 
 def _overlay(
-    plan: Plan, loaded: Loaded, gray: Image.Image, entry: Record | None, label: int, score: float
+    plan: Plan, loaded: Loaded, gray: Image.Image, entries: list[Record], label: int
 ) -> npt.NDArray[np.uint8]:
-    """Draw heatmap, box and class over the preview of an image."""
+    """Draw heatmap, boxes and class over the preview of an image."""
     height, width = loaded.preview.shape[:2]
     small = gray.resize((width, height), Image.Resampling.BILINEAR)
     drawn = overlay(loaded.preview, np.asarray(small) / np.float32(255))
-    if entry is None:
-        return drawn
-    x, y, w, h = entry["bbox"]
-    box = np.array([x, y, x + w, y + h]) * np.tile(np.divide((width, height), loaded.size), 2)
+    boxes = np.array([entry["bbox"] for entry in entries]).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    boxes *= np.tile(np.divide((width, height), loaded.size), 2)
     names = plan.localizer.class_names
-    name = names[label].split(",")[0] if names else label
-    return draw_boxes(drawn, box, labels=[f"{str(name)[:LONGEST_LABEL]} {score:.2f}"])
+    name = str(names[label].split(",")[0] if names else label)[:LONGEST_LABEL]
+    return draw_boxes(drawn, boxes, labels=[f"{name} {entry['score']:.2f}" for entry in entries])

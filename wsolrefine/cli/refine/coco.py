@@ -19,13 +19,14 @@ from wsolrefine.cli.refine.stored import FOLDERS, FORMAT, Record, read_content
 RESULTS = "wsolrefine.json"
 
 
-def annotation(mask: npt.NDArray[np.bool_], category: int, score: float) -> Record | None:
-    """Return the COCO annotation of a mask: run lengths, area and box; None for an empty mask.
+def annotation(mask: npt.NDArray[np.bool_], category: int, score: float) -> Record:
+    """Return the COCO annotation of a mask: run lengths, area and box.
 
     Args:
-        mask: ``(H, W)`` at the size of the image.
+        mask: ``(H, W)`` at the size of the image, not empty: a box without area breaks most readers
+            of COCO files.
         category: index of the class.
-        score: probability of the class.
+        score: how probable the object is.
 
     Example:
         >>> import numpy as np
@@ -37,13 +38,10 @@ def annotation(mask: npt.NDArray[np.bool_], category: int, score: float) -> Reco
 
     """
     runs = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-    area = int(coco_mask.area(runs))
-    if area == 0:  # a box without area breaks most readers of COCO files
-        return None
     return {
         "category_id": category,
         "bbox": [float(v) for v in coco_mask.toBbox(runs)],
-        "area": area,
+        "area": int(coco_mask.area(runs)),
         "segmentation": {"size": list(runs["size"]), "counts": runs["counts"].decode("ascii")},
         "iscrowd": 0,
         "score": round(score, 6),
@@ -112,7 +110,7 @@ class Results:
             identity: its :func:`file_identity` before it was read.
             size: ``(width, height)``.
             files: paths of its results below the folder.
-            annotations: one for each mask.
+            annotations: one for each object.
 
         """
         self.images[name] = {

@@ -59,8 +59,9 @@ def refine(
     parts: Annotated[
         str | None,
         typer.Option(
-            metavar="largest|all",
-            help="Mask and box of the largest component (default), or of all components.",
+            metavar="largest|all|instances",
+            help="Mask and box of the largest component (default), of all components together, or "
+            "of each of several objects of the class.",
         ),
     ] = None,
     batch_size: Annotated[
@@ -89,7 +90,8 @@ def refine(
 
     In the folder --out: maps/, masks/ (0 and 255) and overlays/, as PNG files
     of the size of the image, and wsolrefine.json in COCO format: images,
-    categories, annotations (box, area, run-length mask, score). The edge
+    categories, annotations (box, area, run-length mask, score), one for each
+    object. The edge
     recipe (sem_edges) writes no masks or boxes. A second run skips finished
     images.
 
