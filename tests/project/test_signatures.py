@@ -39,6 +39,7 @@ SIGNATURES = {
         " interpolation='bilinear')",
         "attentive_erasing": "(probability, *, threshold=0.5, drop=0.5, size=(0.1, 0.5),"
         " generator=None)",
+        "bagcams": "(activation, scores, *, to_map=None)",
         "box_iou": "(boxes1, boxes2, *, inclusive=False)",
         "capture": "(model, *layers)",
         "class_activation": "(model, images, *, labels=None, top=1, layers=None, to_map=None, "
@@ -66,8 +67,10 @@ SIGNATURES = {
         "localize": "(model, images, labels=None, *, top=1, size=None, **options)",
         "minmax": "(maps)",
         "multiply_maps": "(maps, *, powers=None)",
+        "ncut": "(cam, features, *, threshold=0.2, size=None)",
         "outline": "(mask)",
         "pamr": "(maps, image, *, iterations=10, dilations=(1, 2, 4, 8, 12, 24))",
+        "pc1": "(cam, features, *, size=None)",
         "pseudo_boundary": "(mask_probability, image, *, threshold=0.5, low=100.0, high=200.0,"
         " tolerance=5.0)",
         "pseudo_label": "(cam, *, foreground=0.5, background=0.004, ignore_index=255)",

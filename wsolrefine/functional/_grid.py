@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from wsolrefine.functional._numeric import unit_range, unit_rounding
 
+_CELLS = 28 * 28  # the most of a grid that is chosen
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize ``(B, C, h, w)`` or ``(B, h, w)`` bilinearly: half-pixel centers, no antialias."""
@@ -66,3 +68,13 @@ def _interpolated(maps: Tensor, size: tuple[int, int]) -> Tensor:
 def largest_grid(maps: Sequence[Tensor]) -> tuple[int, int]:
     """Return the smallest (H, W) that no map exceeds."""
     return max(m.shape[-2] for m in maps), max(m.shape[-1] for m in maps)
+
+
+def limited_grid(maps: Sequence[Tensor]) -> tuple[int, int]:
+    """Return the largest grid of the maps, reduced in proportion to at most 784 cells.
+
+    For functions whose time or memory grows with the square of the cells or faster.
+    """
+    height, width = largest_grid(maps)
+    scale = min(1.0, sqrt(_CELLS / (height * width)))
+    return max(1, int(height * scale + 1e-9)), max(1, int(width * scale + 1e-9))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_features, check_tensors
 from wsolrefine._options import check_number, check_size
-from wsolrefine.functional._grid import largest_grid, resize
+from wsolrefine.functional._grid import limited_grid, resize
 from wsolrefine.functional._numeric import (
     are_finite,
     images_at_once,
@@ -22,7 +22,6 @@ from wsolrefine.functional._numeric import (
 )
 from wsolrefine.functional.affinity import centered_on, feature_affinity, rms_normalized
 
-_CELLS = 28 * 28  # of the grid that is chosen: time and memory grow with their square
 _MOST_SPREADING = 0.999  # 220 steps; the limit of 1 has no solution
 _TOLERANCE = 1e-4  # relative error of the solution
 _PRIOR = 0.3  # background inside the image, beside that of its border, which is 1 more
@@ -89,7 +88,7 @@ def label_spreading(
     if image is not None:
         check_tensors(cam=(cam, "B [K] H W"), image=(image, "B C H' W'"))
     alpha = check_number("alpha", alpha, low=0, high=_MOST_SPREADING)
-    size = _grid(layers) if size is None else check_size("size", size)
+    size = limited_grid(layers) if size is None else check_size("size", size)
 
     start = unit_range(resize(unit_range(cam.relu()), size))
     start = (start if cam.ndim == 4 else start[:, None]).flatten(2)  # (B, K, N)
@@ -151,10 +150,3 @@ def _spread(affinity: Tensor, seeds: Tensor, alpha: float) -> Tensor:
         step = weight * residual + (weight - 1) * step
         result = result + step
     return result
-
-
-def _grid(layers: Sequence[Tensor]) -> tuple[int, int]:
-    """Return the largest grid of the layers, reduced in proportion to at most ``_CELLS`` cells."""
-    height, width = largest_grid(layers)
-    scale = min(1.0, sqrt(_CELLS / (height * width)))
-    return max(1, int(height * scale + 1e-9)), max(1, int(width * scale + 1e-9))
