@@ -24,8 +24,10 @@ OF_ANY_RANGE = {
 }
 # The scale does not matter; an offset is weight.
 OF_ANY_SCALE = {
+    "label_spreading": lambda cam, features: w.label_spreading(cam, features),
     "fit_gaussian": lambda cam, features: w.fit_gaussian(cam),
     "multiply_maps": lambda cam, features: w.multiply_maps([cam, cam[..., :1, :]]),
+    "multiply_maps_powers": lambda cam, features: w.multiply_maps([cam, cam.mT], powers=[0.5, 3]),
     "suppress_non_maxima": lambda cam, features: w.suppress_non_maxima(cam.flatten(0, -3)) > 0,
 }
 
@@ -184,6 +186,60 @@ def test_the_ends_of_the_range_are_finite_features(value):
         assert_close(function(cam, signs * value), function(cam, signs))
 
 
+# The scale of an image, of its features and of its colors ------------------------------------------
+
+
+def scaled(maps, exponent):
+    """Multiply by a power of two, which may be beyond the dtype."""
+    return torch.from_numpy(np.ldexp(maps.numpy(), exponent))
+
+
+extreme_scales = pytest.mark.parametrize("exponent", [-140, -100, 100, 123])
+
+
+@extreme_scales
+def test_features_and_colors_of_any_scale(exponent):
+    g = generator(3)
+    cam = torch.rand(2, 6, 5, generator=g)
+    # Small integers, so that the smallest numbers hold them too; colors that repeat.
+    features = [
+        torch.randint(-8, 9, (2, 4, *grid), generator=g).float() for grid in ((6, 5), (12, 10))
+    ]
+    image = torch.randint(0, 9, (2, 3, 24, 20), generator=g).float()
+    expected = w.label_spreading(cam, features, image)
+    for layers, colors in (
+        ([scaled(layer, exponent) for layer in features], image),
+        ([features[0], scaled(features[1], exponent)], image),
+        (features, scaled(image, exponent)),
+    ):
+        assert_close(w.label_spreading(cam, layers, colors), expected, rtol=0, atol=1e-5)
+    affinity = w.feature_affinity(features, size=(3, 4))
+    changed = w.feature_affinity([scaled(layer, exponent) for layer in features], size=(3, 4))
+    assert_close(changed, affinity, rtol=0, atol=1e-5)
+
+
+@extreme_scales
+def test_maps_and_colors_of_any_scale(exponent):
+    g = generator(5)
+    maps = torch.randint(-8, 9, (2, 2, 4, 5), generator=g).float()
+    image = torch.randint(0, 9, (2, 3, 8, 10), generator=g).float()
+    expected = w.pamr(maps, image)
+    assert_close(w.pamr(maps, scaled(image, exponent)), expected, rtol=0, atol=1e-5)
+    one = torch.cat([scaled(image[:, :1], exponent), image[:, 1:]], 1)  # each color has its own
+    assert_close(w.pamr(maps, one), expected, rtol=0, atol=1e-5)
+    moved = w.pamr(scaled(maps, exponent), image)
+    assert_close(moved, scaled(expected, exponent), rtol=1e-4, atol=0)
+
+
+def test_maps_at_the_end_of_the_range_stay_in_it():
+    most = torch.finfo(torch.float32).max
+    image = torch.rand(1, 3, 6, 6, generator=generator(6))
+    assert (w.pamr(torch.full((1, 3, 3), most), image) == most).all()
+    for iterations in (0, 1, 10):
+        both = w.pamr(torch.tensor([[[-most, most]]]), image, iterations=iterations)
+        assert both.isfinite().all()
+
+
 # Boxes, Gaussians, products -----------------------------------------------------------------------
 
 
@@ -232,8 +288,13 @@ def test_orders_and_iterations_have_an_end():
         lambda: w.scg(cam, features, orders=(10**9,)),
         lambda: w.self_correlation(features, orders=(10**9,)),
         lambda: w.conv_crf(features, torch.rand(1, 3, 3, 3), iterations=10**9),
+        lambda: w.pamr(cam, torch.rand(1, 3, 3, 3), iterations=10**9),
     ):
         with pytest.raises(
             ValueError, match=r"^(order|orders|iterations): expected .* to \d+, got"
         ):
             call()
+    with pytest.raises(ValueError, match=r"^alpha: expected a number in \[0, 0.999\], got"):
+        w.label_spreading(cam, features, alpha=1 - 2**-53)
+    image = torch.rand(1, 3, 3, 3, generator=generator(0))
+    assert_close(w.pamr(cam, image, dilations=(10**9,)), w.pamr(cam, image, dilations=(2,)))

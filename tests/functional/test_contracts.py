@@ -196,6 +196,7 @@ CASES = [
             (shape, LAYER, (3, 8, 10)),
             ("cam", "features", "image"),
             ("map", "image", "image"),
+            (0, 1, 2),
         )
         for name, shape in (("label_spreading", GRID), ("label_spreading_k", MAPS))
     ),
@@ -223,6 +224,7 @@ CASES = [
             (shape, LAYER),
             ("maps", "image"),
             ("map", "image"),
+            (0, 1),
         )
         for name, shape in (("pamr", GRID), ("pamr_k", MAPS))
     ),
@@ -253,6 +255,14 @@ CASES = [
         ("maps[0]", "maps[1]", "maps[2]"),
         ("map", "map", "map"),
         (0, 1, 2),
+    ),
+    Case(
+        "multiply_maps_powers",
+        lambda *m: W.multiply_maps(list(m), powers=(0.5, 2)),
+        (MAPS, (2, 2, 7)),
+        ("maps[0]", "maps[1]"),
+        ("map", "map"),
+        (0, 1),
     ),
     Case(
         "connected_components",

@@ -6,10 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from tests.functional.test_pc1 import scene_with_object
 from tests.references import eigenmaps as reference
 from tests.references.batch import each_map
-from tests.support.strategies import FLIPS, SEEDS, flip, generator, rotate, scenes
+from tests.support.strategies import FLIPS, SEEDS, flip, generator, object_scene, rotate, scenes
 from wsolrefine import ncut
 
 SIZES = st.tuples(st.integers(1, 5), st.integers(1, 5))
@@ -61,7 +60,7 @@ def test_maps_of_one_image_do_not_influence_each_other(scene, seed):
 
 
 def test_the_object_is_where_the_cam_is():
-    cam, features, inside = scene_with_object()
+    cam, features, inside = object_scene()
     assert torch.equal(ncut(cam, features)[0] > 0, inside)
     assert torch.equal(ncut(-cam, features)[0] > 0, ~inside)
 

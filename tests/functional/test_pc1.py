@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from tests.references import eigenmaps as reference
 from tests.references.batch import each_map
-from tests.support.strategies import FLIPS, SEEDS, flip, generator, rotate, scenes
+from tests.support.strategies import FLIPS, SEEDS, flip, generator, object_scene, rotate, scenes
 from wsolrefine import pc1
 
 SIZES = st.tuples(st.integers(1, 5), st.integers(1, 5))
@@ -58,20 +58,8 @@ def test_maps_of_one_image_do_not_influence_each_other(scene, seed):
     assert_close(out[:, 1], pc1(other, scene.features), **CLOSE)
 
 
-def scene_with_object():
-    """An object of which the CAM sees a corner, before a background of other features."""
-    features = 0.1 * torch.randn(1, 8, 12, 12, generator=generator(0))
-    features[:, 1] += 1
-    features[:, :2, 3:9, 3:9] += torch.tensor([1.0, -1.0]).view(1, 2, 1, 1)
-    cam = torch.zeros(1, 12, 12)
-    cam[:, 4:6, 4:6] = 1
-    inside = torch.zeros(12, 12, dtype=torch.bool)
-    inside[3:9, 3:9] = True
-    return cam, features, inside
-
-
 def test_the_object_is_where_the_cam_is():
-    cam, features, inside = scene_with_object()
+    cam, features, inside = object_scene()
     object, rest = pc1(cam, features)[0], pc1(-cam, features)[0]
     assert object[inside].min() > object[~inside].max()
     assert rest[~inside].min() > rest[inside].max()

@@ -58,10 +58,13 @@ def test_every_public_function_is_listed(module):
     assert {*listed} | OTHERS[module] == {*module.__all__}
 
 
-def draw_call(data, function, values_of=tuple(VALUES), dtypes=None):
-    """Draw legal arguments: tensors in the order of the call, and options."""
+def draw_call(data, function, values_of=tuple(VALUES), dtypes=None, unit=()):
+    """Draw legal arguments: tensors in the order of the call, and options.
+
+    Tensors named in ``unit`` hold numbers from 0 to 1.
+    """
     sizes, dtype = {}, data.draw(st.sampled_from(dtypes or function.dtypes))
-    specs = function.tensors.values()
+    specs = [f"unit: {spec}" if name in unit else spec for name, spec in function.tensors.items()]
     inputs = [data.draw(tensors(spec, sizes, dtype, values_of)) for spec in specs]
     options = {
         name: data.draw(strategy)
@@ -177,7 +180,7 @@ def test_gradients_of_finite_arguments_are_finite(function, data):
     """
     values_of = [values for values in VALUES if values not in SMALLEST]
     dtypes = [dtype for dtype in function.dtypes if dtype != torch.float16]
-    inputs, options = draw_call(data, function, values_of, dtypes)
+    inputs, options = draw_call(data, function, values_of, dtypes, function.linear)
     inputs = [replaced(value, with_gradient) for value in inputs]
     result = run(function, inputs, options)
     if result is None:

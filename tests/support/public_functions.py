@@ -35,6 +35,7 @@ class Function:
         dtypes: of the tensors.
         given: an argument that ``call`` brings with it, which an error may name.
         gradient: arguments in which the result is differentiable.
+        linear: arguments in which it is linear, so that the gradient of the others is as large.
     """
 
     call: Callable
@@ -48,6 +49,7 @@ class Function:
     dtypes: tuple[torch.dtype, ...] = tuple(FLOATS)
     given: str = ""
     gradient: tuple[str, ...] = ()
+    linear: tuple[str, ...] = ()
 
     def __str__(self):
         return self.name or self.call.__name__
@@ -131,16 +133,16 @@ CORE = [
     ),
     Function(
         w.feature_affinity,
-        {"features": "B C h w"},
-        {"size": st.sampled_from([(1, 1), (3, 5)]), "power": st.sampled_from([1, 3])},
+        {"features": "layers: B C h w"},
+        {"size": st.sampled_from([(1, 1), (3, 5)]), "power": st.sampled_from([0.5, 1, 3])},
         ("size",),
         unit="always",
         gradient=("features",),
     ),
     Function(
         w.label_spreading,
-        {"cam": "B [K] H W", "features": "B C h w", "image": "B 3 H2 W2"},
-        {"alpha": FRACTION, "size": st.sampled_from([None, (2, 3)])},
+        {"cam": "B [K] H W", "features": "layers: B C h w", "image": "B 3 H2 W2"},
+        {"alpha": st.floats(0, 0.999), "size": st.sampled_from([None, (2, 3)])},
         unit="always",
         gradient=("cam", "features", "image"),
     ),
@@ -153,9 +155,10 @@ CORE = [
     ),
     Function(
         w.pamr,
-        {"maps": "B [K] H W"} | IMAGE,
+        {"maps": "B [K] h w", "image": "B C H W"},
         {"iterations": st.integers(0, 3), "dilations": st.sampled_from([(1,), [2, 1]])},
         gradient=("maps", "image"),
+        linear=("maps",),
     ),
     Function(
         w.conv_crf,

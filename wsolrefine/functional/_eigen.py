@@ -19,7 +19,7 @@ def centered_cam(cam: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def project_on_largest(vectors: Tensor, matrices: Tensor) -> Tensor:
-    """Project ``(B, K, N)`` on the eigenvectors of the largest eigenvalue of symmetric ``(B, N, N)``.
+    """Project ``(B, K, N)`` on the eigenspace of the largest eigenvalue of matrices ``(B, N, N)``.
 
     An eigenvector has no sign, and a multiple eigenvalue has no single vector, but the projection
     of a given vector is unique. Eigenvalues closer than rounding are equal; if the largest is not
@@ -29,7 +29,8 @@ def project_on_largest(vectors: Tensor, matrices: Tensor) -> Tensor:
     margin = _rounding(values) * values.abs().amax(-1, keepdim=True)
     largest = values[..., -1:]
     chosen = (values >= largest - margin) & (largest > margin)
-    return ((vectors @ basis) * chosen[:, None]) @ basis.mT
+    projected: Tensor = ((vectors @ basis) * chosen[:, None]) @ basis.mT
+    return projected
 
 
 def above_mean(maps: Tensor, cam: Tensor) -> Tensor:

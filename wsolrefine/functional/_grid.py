@@ -13,6 +13,7 @@ from wsolrefine.functional._numeric import unit_range, unit_rounding
 
 _CELLS = 28 * 28  # the most of a grid that is chosen
 
+
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize ``(B, C, h, w)`` or ``(B, h, w)`` bilinearly: half-pixel centers, no antialias."""
     if tuple(maps.shape[-2:]) == size:

@@ -65,6 +65,11 @@ def raised(values: Tensor, exponent: float) -> Tensor:
     return values.where(positive, 1.0).pow(exponent).where(positive, 0.0)
 
 
+def within(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Clamp what rounding moved out of a range; the gradient is that of the values."""
+    return values + (values.clamp(low, high) - values).detach()
+
+
 def unit_range(maps: Tensor) -> Tensor:
     """Min-max each map ``(..., H, W)``, in the dtype used for sums."""
     return rescale(working(maps), (-2, -1), flat=rounding(maps))

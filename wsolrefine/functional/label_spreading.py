@@ -137,8 +137,8 @@ def _spread(affinity: Tensor, seeds: Tensor, alpha: float) -> Tensor:
     this one has the smallest error.
     The seeds ``(B, K, N)`` are rows, because few columns make a slow product.
     """
-    if alpha == 0:
-        return seeds
+    if alpha <= _TOLERANCE / 2:
+        return seeds  # within the tolerance
     degree = affinity.sum(1, keepdim=True)
     scale = alpha**0.5 * degree.where(degree > 0, 1.0).rsqrt()  # (B, 1, N)
     # The error falls by `rate` a step: the interval of eigenvalues is [1 - alpha, 1 + alpha].

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -11,11 +12,18 @@ from torch import Tensor
 from wsolrefine._check import check_tensors
 from wsolrefine._options import check_count, check_counts
 from wsolrefine.functional._grid import resize
-from wsolrefine.functional._numeric import is_finite, outside_autocast, working
+from wsolrefine.functional._numeric import (
+    balance,
+    images_at_once,
+    is_finite,
+    largest,
+    outside_autocast,
+    within,
+    working,
+)
 
 _SHARPNESS = 10.0  # the authors' code divides the local standard deviation by this
 _MOST_ITERATIONS = 1000
-_BLOCK_VALUES = 2**21  # weights of the images computed at once: 8 MB of float32 stay in the cache
 
 
 @outside_autocast
@@ -77,11 +85,19 @@ def pamr(
     stacked = maps if maps.ndim == 4 else maps[:, None]
     finite = is_finite(stacked, (2, 3)) & usable[:, None]
     colors = working(image).where(usable[:, None, None, None], 0.0)
-    values = resize(working(stacked).where(finite[..., None, None], 0.0), size)
+    peak = largest(colors)  # of each color, whose scale does not matter
+    colors = colors / peak.where(peak > 0, 1.0)
+    values = working(stacked).where(finite[..., None, None], 0.0)
+    scale = balance(largest(values))
+    values = values * scale
+    low, high = values.amin((-2, -1), keepdim=True), values.amax((-2, -1), keepdim=True)
 
-    at_once = max(1, _BLOCK_VALUES // (8 * len(steps) * size[0] * size[1]))
-    blocks = zip(torch.split(values, at_once), torch.split(colors, at_once), strict=True)
-    refined = torch.cat([_averaged(some, of, iterations, steps) for some, of in blocks])
+    at_once = images_at_once(8 * len(steps) * size[0] * size[1], image.device)
+    blocks = [torch.split(one, at_once) for one in (resize(values, size), colors)]
+    refined = torch.cat(
+        [_averaged(some, of, iterations, steps) for some, of in zip(*blocks, strict=True)]
+    )
+    refined = within(refined, low, high) / scale
     refined = refined.where(finite[..., None, None], 0.0).to(maps.dtype)
     return refined if maps.ndim == 4 else refined[:, 0]
 
@@ -104,9 +120,8 @@ def _weights(colors: Tensor, dilations: Sequence[int]) -> Tensor:
         total, squares = total + apart, squares.addcmul(apart, apart)
     count = 9 * len(dilations)
     variance = (squares - total.square() / count) / (count - 1)
-    # Where all neighbors have one color, up to rounding, they weigh the same.
-    peak = colors.detach().abs().amax((-2, -1), keepdim=True)
-    flat = variance <= (8 * torch.finfo(colors.dtype).eps * peak).square()
+    # Where all neighbors have one color, up to rounding beside the peak of 1, they weigh the same.
+    flat = variance <= (8 * torch.finfo(colors.dtype).eps) ** 2
     scale = (_SHARPNESS / colors.shape[1]) * variance.where(~flat, 1.0).rsqrt().masked_fill(flat, 0)
     similar = [
         -((neighbor - colors).abs() * scale).sum(1) for neighbor in _neighbors(colors, dilations)
@@ -117,10 +132,12 @@ def _weights(colors: Tensor, dilations: Sequence[int]) -> Tensor:
 def _neighbors(maps: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
     """Yield the maps ``(B, C, H, W)`` shifted to each neighbor, 8 for each dilation."""
     height, width = maps.shape[-2:]
-    most = max(dilations)
-    padded = F.pad(maps, (most, most, most, most), mode="replicate")
+    # From any pixel, the longest step within the image already ends at its border.
+    most_down, most_right = (min(max(dilations), side - 1) for side in (height, width))
+    padded = F.pad(maps, (most_right, most_right, most_down, most_down), mode="replicate")
     for step in dilations:
-        for row in (most - step, most, most + step):
-            for column in (most - step, most, most + step):
-                if (row, column) != (most, most):
-                    yield padded[..., row : row + height, column : column + width]
+        for down, right in product((-1, 0, 1), repeat=2):
+            if down or right:
+                row = most_down + down * min(step, most_down)
+                column = most_right + right * min(step, most_right)
+                yield padded[..., row : row + height, column : column + width]
