@@ -48,7 +48,8 @@ def test_invariances(scene, how, seed, exponent, threshold):
     assert_close(again(lambda f: f, scale * scene.cam + 1), out, **CLOSE)
     assert_close(again(lambda f: flip(f, how), flip(scene.cam, how)), flip(out, how), **CLOSE)
     assert_close(again(lambda f: f[:1], scene.cam[:1]), out[:1], **CLOSE)
-    assert not (out * again(lambda f: f, -scene.cam)).any()  # the other side of the mean
+    opposite = again(lambda f: f, -scene.cam)  # the other side of the mean
+    assert_close(out * opposite, torch.zeros_like(out), **CLOSE)
 
 
 @given(scenes(with_maps=False), SEEDS)
@@ -104,8 +105,7 @@ def test_what_is_constant_gives_a_zero_map():
     features = torch.randn(1, 2, 4, 4, generator=generator(0))
     assert not ncut(torch.ones(1, 4, 4), features).any()
     assert not ncut(torch.ones(1, 1, 1), features[..., :1, :1]).any()
-    for size in ((1, 2), (2, 1)):
-        assert ncut(features[:, 0], features, size=size).shape == (1, *size)
+    assert not ncut(torch.rand(1, 1, 8), torch.randn(1, 2, 4, 1)).any()  # constant on one column
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

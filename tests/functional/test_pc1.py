@@ -47,7 +47,8 @@ def test_invariances(scene, how, seed, exponent):
     assert_close(again(lambda f: flip(f, how), flip(scene.cam, how)), flip(out, how), **CLOSE)
     assert_close(again(lambda f: f[:1], scene.cam[:1]), out[:1], **CLOSE)
     assert_close(again(lambda f: -f), out, **CLOSE)
-    assert not (out * again(lambda f: f, -scene.cam)).any()  # the other side of the mean
+    opposite = again(lambda f: f, -scene.cam)  # the other side of the mean
+    assert_close(out * opposite, torch.zeros_like(out), **CLOSE)
 
 
 @given(scenes(with_maps=False), SEEDS)
@@ -105,6 +106,8 @@ def test_what_is_constant_gives_a_zero_map(channels):
     for constant in (0.0, 0.1, 1e30):
         assert not pc1(cam, torch.full_like(features, constant)).any()
     assert not pc1(torch.ones(1, 1, 1), torch.rand(1, channels, 1, 1)).any()
+    across = torch.rand(1, 1, 8)  # constant on a grid of one column
+    assert not pc1(across, torch.rand(1, channels, 4, 1)).any()
     one = features.clone()
     one[:, 1:] = 0.3  # one channel that is not
     assert_close(pc1(one[:, 0], one), pc1(one[:, 0], one[:, :1]))

@@ -24,34 +24,34 @@ def pc1(cam, layers, size):
     if variances[0] <= _EQUAL:
         return np.zeros(size)
     first = rows[variances >= variances[0] * (1 - _EQUAL)]
-    start = _centered_cam(cam, size)
-    return _above_mean(first.T @ (first @ start), start, size)
+    start = _cam_on(cam, size)
+    component = first.T @ (first @ start)
+    return _above_mean(component, start - start.mean(), np.ones(len(start)), size)
 
 
 def ncut(cam, layers, size, threshold):
     """(H, W), list of (C, h, w) -> (h, w) on the grid."""
     similar = sum(cosines(on_grid(layer, size)) for layer in layers) / len(layers)
     edges = np.where(similar >= threshold, 1.0, 1e-5)
-    degree = np.diag(edges.sum(axis=1))
+    degree = edges.sum(axis=1)
     if len(edges) == 1:
         return np.zeros(size)
-    values, vectors = scipy.linalg.eigh(degree - edges, degree)
+    values, vectors = scipy.linalg.eigh(np.diag(degree) - edges, np.diag(degree))
     if values[1] >= 1 - _EQUAL:
         return np.zeros(size)  # all positions are alike: no cut is better than another
     second = vectors[:, 1:][:, values[1:] <= values[1] + _EQUAL]
-    start = _centered_cam(cam, size)
-    return _above_mean(second @ (second.T @ start), start, size)
+    start = _cam_on(cam, size)
+    start = start - degree @ start / degree.sum()
+    return _above_mean(second @ (second.T @ (degree * start)), start, degree, size)
 
 
-def _centered_cam(cam, size):
-    start = resize(minmax(cam), size).reshape(-1)
-    return start - start.mean()
+def _cam_on(cam, size):
+    return minmax(resize(minmax(cam), size)).reshape(-1)
 
 
-def _above_mean(map, start, size):
-    """What exceeds the mean, min-maxed, unless the correlation with the CAM is zero."""
-    apart = map - map.mean()
-    lengths = np.linalg.norm(apart) * np.linalg.norm(start)
-    if apart @ start <= _EQUAL * lengths:
+def _above_mean(map, start, weights, size):
+    """What exceeds the mean, min-maxed, unless the weighted correlation with the CAM is zero."""
+    lengths = np.sqrt((weights @ map**2) * (weights @ start**2))
+    if (weights * map) @ start <= _EQUAL * lengths:
         return np.zeros(size)
-    return minmax(np.maximum(apart, 0).reshape(size))
+    return minmax(np.maximum(map - map.mean(), 0).reshape(size))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_features
 from wsolrefine._options import check_number, check_size
-from wsolrefine.functional._eigen import above_mean, centered_cam, project_on_largest
+from wsolrefine.functional._eigen import cam_on, project_on_largest
 from wsolrefine.functional._grid import limited_grid
 from wsolrefine.functional._numeric import (
     are_finite,
@@ -43,10 +43,11 @@ def ncut(
         (D - E) y = lambda D y,   D = diag(sum over j of E[i,j])
         M = min-max(ReLU(y - mean of y))
 
-    TokenCut's object is where ``y`` exceeds its mean, on the side of the largest ``|y|``; here on
-    that with which the CAM correlates positively. If the eigenvalue is multiple, up to rounding,
-    ``y`` is the one of its vectors that correlates most. Of several layers, on one grid, the mean
-    of the cosines counts.
+    TokenCut's object is where ``y`` exceeds its mean, on the side of the largest ``|y|``. Here the
+    sign of ``y`` is that with which it and the CAM correlate positively, positions weighted by
+    their degree D. If the eigenvalue is multiple, up to rounding, ``y`` is the one of its vectors
+    that correlates most with the CAM. Of several layers, on one grid, the mean of the cosines
+    counts.
 
     Args:
         cam: class activation maps of any range, ``(B, H, W)`` or ``(B, K, H, W)``: only their
@@ -89,16 +90,17 @@ def ncut(
     cosines = joined.mT @ joined / len(units)
 
     edges = (cosines >= threshold).to(cosines.dtype).clamp_min(_WEAK)
-    degree = edges.sum(-1, keepdim=True)  # (B, N, 1)
+    degree = edges.sum(1, keepdim=True)  # (B, 1, N)
     scale = degree.rsqrt()
     # The generalized problem as one of a symmetric matrix, in which smallest becomes largest. Its
     # trivial eigenvector, of the constant map and the eigenvalue 1, gets -1.
-    trivial = degree.sqrt() / degree.sum(1, keepdim=True).sqrt()
-    graph = scale * edges * scale.mT - 2 * trivial * trivial.mT
+    trivial = (degree / degree.sum(2, keepdim=True)).sqrt()
+    graph = scale.mT * edges * scale - 2 * trivial.mT * trivial
 
-    start = centered_cam(cam, size)
-    second = project_on_largest(start * scale.mT, graph) * scale.mT
-    maps = above_mean(second, start).reshape(*cam.shape[:-2], *size)
+    start = cam_on(cam, size) / scale
+    start = start - (start * trivial).sum(2, keepdim=True) * trivial
+    second = project_on_largest(start, graph) * scale
+    maps = (second - second.mean(2, keepdim=True)).relu().reshape(*cam.shape[:-2], *size)
     return unit_range(maps).where(finite[..., None, None], 0.0).to(cam.dtype)
 
 

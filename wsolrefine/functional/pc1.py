@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_features
 from wsolrefine._options import check_size
-from wsolrefine.functional._eigen import above_mean, centered_cam, project_on_largest
+from wsolrefine.functional._eigen import cam_on, project_on_largest, rounding_of
 from wsolrefine.functional._grid import limited_grid
 from wsolrefine.functional._numeric import (
     are_finite,
@@ -35,9 +35,9 @@ def pc1(
 
     The sign of ``v`` is that with which ``y`` and the CAM correlate positively. If the largest
     eigenvalue is multiple, up to rounding, ``v`` is the one of its vectors whose ``y`` correlates
-    most. Several layers are resized to one grid, scaled to the same mean squared length and
-    concatenated. DDT takes the component over a set of images that show the same class; here every
-    image has its own.
+    most with the CAM. Several layers are resized to one grid, scaled to the same mean squared
+    length and concatenated. DDT takes the component over a set of images that show the same class;
+    here every image has its own.
 
     Args:
         cam: class activation maps of any range, ``(B, H, W)`` or ``(B, K, H, W)``: only their
@@ -74,11 +74,15 @@ def pc1(
     vectors = torch.cat([rms_normalized(centered_on(layer, size)) for layer in layers], 1)
     vectors = vectors.nan_to_num(0.0).flatten(2)  # (B, C, N)
 
-    start = centered_cam(cam, size)
+    start = cam_on(cam, size)
+    start = start - start.mean(-1, keepdim=True)
     channels, positions = vectors.shape[1:]
     if channels <= positions:
         directions = project_on_largest(start @ vectors.mT, vectors @ vectors.mT)
     else:  # the same eigenvalues, of a smaller matrix
         directions = project_on_largest(start, vectors.mT @ vectors) @ vectors.mT
-    maps = above_mean(directions @ vectors, start).reshape(*cam.shape[:-2], *size)
+    component = directions @ vectors  # of mean zero
+    lengths = component.norm(dim=-1, keepdim=True) * start.norm(dim=-1, keepdim=True)
+    correlated = (component * start).sum(-1, keepdim=True) > rounding_of(start) * lengths
+    maps = component.relu().where(correlated, 0.0).reshape(*cam.shape[:-2], *size)
     return unit_range(maps).where(finite[..., None, None], 0.0).to(cam.dtype)
