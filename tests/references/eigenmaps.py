@@ -31,8 +31,12 @@ def pc1(cam, layers, size):
 
 def ncut(cam, layers, size, threshold):
     """(H, W), list of (C, h, w) -> (h, w) on the grid."""
-    similar = sum(cosines(on_grid(layer, size)) for layer in layers) / len(layers)
-    edges = np.where(similar >= threshold, 1.0, 1e-5)
+    units = []
+    for layer in layers:
+        x = on_grid(layer, size)
+        length = np.linalg.norm(x, axis=0)
+        units.append(x / np.where(length > 0, length, 1))
+    edges = np.where(cosines(np.concatenate(units)) >= threshold, 1.0, 1e-5)
     degree = edges.sum(axis=1)
     if len(edges) == 1:
         return np.zeros(size)

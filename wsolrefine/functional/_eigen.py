@@ -30,7 +30,8 @@ def project_on_largest(vectors: Tensor, matrices: Tensor) -> Tensor:
     chosen = (values >= largest - margin) & (largest > margin)
     parts = (vectors @ basis) * chosen[:, None]
     least = rounding_of(values) * vectors.norm(dim=-1, keepdim=True)
-    return (parts @ basis.mT).where(parts.norm(dim=-1, keepdim=True) > least, 0.0)
+    projected: Tensor = parts @ basis.mT
+    return projected.where(parts.norm(dim=-1, keepdim=True) > least, 0.0)
 
 
 def rounding_of(vectors: Tensor) -> float:

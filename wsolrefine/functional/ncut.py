@@ -46,8 +46,8 @@ def ncut(
     TokenCut's object is where ``y`` exceeds its mean, on the side of the largest ``|y|``. Here the
     sign of ``y`` is that with which it and the CAM correlate positively, positions weighted by
     their degree D. If the eigenvalue is multiple, up to rounding, ``y`` is the one of its vectors
-    that correlates most with the CAM. Of several layers, on one grid, the mean of the cosines
-    counts.
+    that correlates most with the CAM. Several layers are resized to one grid, scaled to unit
+    vectors and concatenated.
 
     Args:
         cam: class activation maps of any range, ``(B, H, W)`` or ``(B, K, H, W)``: only their
@@ -86,8 +86,8 @@ def ncut(
     size = limited_grid(layers) if size is None else check_size("size", size)
     finite = are_finite(cam, [is_finite(layer, (1, 2, 3)) for layer in layers])
     units = [unit_vectors(_on_grid(layer, size)).vectors.nan_to_num(0.0) for layer in layers]
-    joined = torch.cat(units, 1)
-    cosines = joined.mT @ joined / len(units)
+    unit = unit_vectors(torch.cat(units, 1)).vectors
+    cosines = unit.mT @ unit
 
     edges = (cosines >= threshold).to(cosines.dtype).clamp_min(_WEAK)
     degree = edges.sum(1, keepdim=True)  # (B, 1, N)
