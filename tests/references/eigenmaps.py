@@ -24,9 +24,8 @@ def pc1(cam, layers, size):
     if variances[0] <= _EQUAL:
         return np.zeros(size)
     first = rows[variances >= variances[0] * (1 - _EQUAL)]
-    start = _cam_on(cam, size)
-    component = first.T @ (first @ start)
-    return _above_mean(component, start - start.mean(), np.ones(len(start)), size)
+    start = _centered_cam(cam, size)
+    return _above_mean(first.T @ (first @ start), start, np.ones(len(start)), size)
 
 
 def ncut(cam, layers, size, threshold):
@@ -44,18 +43,17 @@ def ncut(cam, layers, size, threshold):
     if values[1] >= 1 - _EQUAL:
         return np.zeros(size)  # all positions are alike: no cut is better than another
     second = vectors[:, 1:][:, values[1:] <= values[1] + _EQUAL]
-    start = _cam_on(cam, size)
-    start = start - degree @ start / degree.sum()
-    return _above_mean(second @ (second.T @ (degree * start)), start, degree, size)
+    start = _centered_cam(cam, size)
+    return _above_mean(second @ (second.T @ start), start, degree, size)
 
 
-def _cam_on(cam, size):
-    return minmax(resize(minmax(cam), size)).reshape(-1)
+def _centered_cam(cam, size):
+    start = minmax(resize(minmax(cam), size)).reshape(-1)
+    return start - start.mean()
 
 
-def _above_mean(map, start, weights, size):
-    """What exceeds the mean, min-maxed, unless the weighted correlation with the CAM is zero."""
-    lengths = np.sqrt((weights @ map**2) * (weights @ start**2))
-    if (weights * map) @ start <= _EQUAL * lengths:
+def _above_mean(map, start, degree, size):
+    """What exceeds the mean, min-maxed, unless the map is zero beside the CAM it is made of."""
+    if np.sqrt(degree @ map**2) <= _EQUAL * np.sqrt((start**2 / degree).sum()):
         return np.zeros(size)
     return minmax(np.maximum(map - map.mean(), 0).reshape(size))

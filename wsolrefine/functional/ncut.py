@@ -44,10 +44,10 @@ def ncut(
         M = min-max(ReLU(y - mean of y))
 
     TokenCut's object is where ``y`` exceeds its mean, on the side of the largest ``|y|``. Here the
-    sign of ``y`` is that with which it and the CAM correlate positively, positions weighted by
-    their degree D. If the eigenvalue is multiple, up to rounding, ``y`` is the one of its vectors
-    that correlates most with the CAM. Several layers are resized to one grid, scaled to unit
-    vectors and concatenated.
+    sign of ``y`` is that with which it and the CAM correlate positively. If the eigenvalue is
+    multiple, up to rounding, ``y`` is the one of its vectors with ``y D y = 1`` whose product with
+    the centered CAM is largest. Several layers are resized to one grid, scaled to unit vectors and
+    concatenated.
 
     Args:
         cam: class activation maps of any range, ``(B, H, W)`` or ``(B, K, H, W)``: only their
@@ -97,8 +97,8 @@ def ncut(
     trivial = (degree / degree.sum(2, keepdim=True)).sqrt()
     graph = scale.mT * edges * scale - 2 * trivial.mT * trivial
 
-    start = cam_on(cam, size) / scale
-    start = start - (start * trivial).sum(2, keepdim=True) * trivial
+    start = cam_on(cam, size)
+    start = (start - start.mean(2, keepdim=True)) * scale
     second = project_on_largest(start, graph) * scale
     maps = (second - second.mean(2, keepdim=True)).relu().reshape(*cam.shape[:-2], *size)
     return unit_range(maps).where(finite[..., None, None], 0.0).to(cam.dtype)
