@@ -16,9 +16,16 @@ import torch
 
 from benchmarks.common import MACHINE, in_words, machine, origin, write_json
 from benchmarks.speed.evaluate import bench_evaluate
+from benchmarks.speed.label_spreading import bench_label_spreading
+from benchmarks.speed.pamr import bench_pamr
 from benchmarks.speed.scg import bench_scg
 
-OPS = {"scg": bench_scg, "evaluate": bench_evaluate}
+OPS = {
+    "scg": bench_scg,
+    "label_spreading": bench_label_spreading,
+    "pamr": bench_pamr,
+    "evaluate": bench_evaluate,
+}
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from drawings import panels as p
 from wsolrefine import capture
 
 WHEEL = (9, 3)  # row and column of a cell of the 14 x 14 grid on the motorcycle
+GROUND = (12, 12)  # of one beside it
 
 
 def draw_scg() -> None:
@@ -105,8 +106,51 @@ def draw_multiply_maps() -> None:
         p.over("CAM, 7 x 7", seen.image, maps[0][0]),
         p.over("scg, 14 x 14", seen.image, maps[1][0]),
         p.over("multiply_maps", seen.image, w.multiply_maps(maps)[0]),
+        p.over("powers=[0.3, 1]", seen.image, w.multiply_maps(maps, powers=[0.3, 1])[0]),
     ]
     p.save("multiply_maps", panels, ratio=0.72)
+
+
+def draw_feature_affinity() -> None:
+    seen, side = p.look(p.MOTORCYCLE), 28
+    powers = (1, 3)
+    maps = [w.feature_affinity(seen.both, size=(side, side), power=power)[0] for power in powers]
+    panels: list[p.Panel] = []
+    for cell in (WHEEL, GROUND):
+        first, pixel = cell == WHEEL, (2 * cell[0] + 1) * side + 2 * cell[1] + 1
+        panels.append(_marked(p.picture("position" if first else "", seen.image), cell))
+        for power, map in zip(powers, maps, strict=True):
+            row = map[pixel].view(side, side)
+            title = f"power={power}" if first else ""
+            panels.append(_marked(p.over(title, seen.image, row), cell))
+    p.save("feature_affinity", panels, columns=3, ratio=0.6, most=35_000)
+
+
+def draw_label_spreading() -> None:
+    panels: list[p.Panel] = []
+    for row, name in enumerate((p.MOTORCYCLE, p.CAT)):
+        seen, colors = p.look(name), p.colors(name)
+        maps = [seen.cam, w.scg(seen.cam, seen.both)]
+        shares = [w.label_spreading(seen.cam, seen.both, image) for image in (None, colors)]
+        maps += [w.minmax(share) for share in shares]
+        titles = ("CAM", "scg", "label_spreading", "with colors")
+        panels.append(p.picture("photograph" if row == 0 else "", seen.image))
+        for title, map in zip(titles, maps, strict=True):
+            panels.append(p.over(title if row == 0 else "", seen.image, map[0]))
+    p.save("label_spreading", panels, columns=5, ratio=0.6, most=35_000)
+
+
+def draw_pamr() -> None:
+    panels: list[p.Panel] = []
+    for row, name in enumerate((p.MOTORCYCLE, p.CUP)):
+        seen = p.look(name)
+        map = w.scg(seen.cam, seen.both)
+        panels.append(p.picture("photograph" if row == 0 else "", seen.image))
+        for iterations in (0, 1, 10):
+            title = f"iterations={iterations}" if row == 0 else ""
+            drawn = w.pamr(map, p.colors(name), iterations=iterations)
+            panels.append(p.over(title, seen.image, drawn[0]))
+    p.save("pamr", panels, columns=4, ratio=0.6, most=35_000)
 
 
 def draw_minmax() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import wsolrefine as w
 from drawings import panels as p
-from wsolrefine import bagcams, capture, class_activation, gap_cam, grad_cam
+from wsolrefine import bagcams, capture, class_activation, gap_cam, grad_cam, layer_cam
 from wsolrefine.viz import contact_sheet, draw_boxes, overlay
 
 
@@ -71,6 +71,19 @@ def _by_layer(function: Callable[[Tensor, Tensor], Tensor]) -> None:
         maps = [function(outputs[layer], scores) for layer in layers]
     panels = [p.over(layer, seen.image, map[0]) for layer, map in zip(layers, maps, strict=True)]
     p.save(function.__name__, [p.picture("photograph", seen.image), *panels], ratio=0.72)
+
+
+def draw_layer_cam() -> None:
+    seen, (found, _) = p.look(p.MOTORCYCLE), p.classifier()
+    layers = ("_blocks.2", "_blocks.4", "_blocks.10", "_blocks.15")
+    with torch.enable_grad(), capture(found.model, *layers) as outputs:
+        scores = found.model(p.pixels(p.MOTORCYCLE).requires_grad_())[:, seen.label]
+        panels = [
+            p.over(f"{function.__name__}, {layer}", seen.image, function(outputs[layer], scores)[0])
+            for function in (grad_cam, layer_cam)
+            for layer in layers
+        ]
+    p.save("layer_cam", panels, columns=4, ratio=0.72, most=45_000)
 
 
 def draw_tokens_to_map() -> None:

@@ -57,6 +57,12 @@ def pixels(name: str) -> Tensor:
     return classifier()[0].preprocess(Image.fromarray(photograph(name)))[None]
 
 
+def colors(name: str, side: int = 112) -> Tensor:
+    """Read a photograph in small, (1, 3, side, side) in [0, 1]."""
+    small = Image.fromarray(photograph(name)).resize((side, side), Image.Resampling.BOX)
+    return torch.from_numpy(np.array(small)).permute(2, 0, 1)[None] / 255
+
+
 @functools.cache
 def look(name: str) -> Seen:
     loaded, layers = classifier()

@@ -44,6 +44,14 @@ def test_affinity_invariances(scene, size, exponent, seed):
     assert_close(feature_affinity([layer[:1] for layer in scene.layers], size=size), out[:1])
 
 
+def test_a_position_at_the_mean_is_like_no_other():
+    """Bilinear values between two others: up to rounding, the middle one is their mean."""
+    features = torch.tensor([[[[-0.2905, -1.0704]], [[1.2645, -0.6874]]]])
+    for offset in (0, 1, 100):
+        out = feature_affinity(features + offset, size=(1, 3))
+        assert_close(out, torch.diag(torch.tensor([1.0, 0.0, 1.0]))[None])
+
+
 @given(photographs(), ALPHAS)
 def test_matches_reference(photograph, alpha):
     scene, image = photograph
@@ -118,6 +126,57 @@ def test_a_value_that_is_not_finite_zeroes_its_map_alone(bad):
     assert_close(label_spreading(cam, features, image), expected)
     features[1], image[1, 0, 0, 0] = 0.5, bad
     assert_close(label_spreading(cam, features, image), expected)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, -1.0])
+def test_a_constant_cam_gives_a_zero_map(value):
+    features, image = torch.rand(1, 3, 4, 4), torch.rand(1, 3, 8, 8)
+    assert not label_spreading(torch.full((1, 7, 7), value), features, image).any()
+
+
+def test_negative_values_of_a_cam_count_as_zero():
+    cam, features = torch.randn(2, 4, 4, generator=generator(0)), torch.rand(2, 3, 4, 4)
+    assert_close(label_spreading(cam, features), label_spreading(cam.relu(), features))
+
+
+def test_one_position_has_no_map():
+    cam, features = torch.rand(2, 3, 5, 5), torch.rand(2, 4, 5, 5)
+    assert not label_spreading(cam, features, size=(1, 1)).any()
+    assert not feature_affinity(features, size=(1, 1)).any()  # it is at the mean
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_constant_features_spread_nothing(value):
+    """No position is like another, so that only the seeds remain."""
+    features, g = torch.full((1, 3, 4, 4), value), generator(0)
+    cam, image = torch.rand(1, 4, 4, generator=g), torch.rand(1, 3, 8, 8, generator=g)
+    assert not feature_affinity(features, size=(4, 4)).any()
+    assert_close(label_spreading(cam, features, image), label_spreading(cam, features, alpha=0))
+
+
+def test_colors_keep_apart_what_features_do_not():
+    features = torch.tensor([0.0, 1.0]).repeat(1, 1, 8, 4) + torch.eye(8)  # stripes of two kinds
+    cam = torch.zeros(1, 8, 8)
+    cam[:, 3:5, :3] = 1
+    image = torch.zeros(1, 3, 8, 8)
+    image[..., :4] = 1  # the object is the left half
+    plain, colored = (label_spreading(cam, features, given)[0] for given in (None, image))
+    contrast = [one[:, :4].mean() - one[:, 4:].mean() for one in (plain, colored)]
+    assert contrast[1] > 3 * contrast[0]
+    same = label_spreading(cam, features, torch.full_like(image, 0.7))  # one color says nothing
+    assert_close(same[0], plain)
+
+
+def test_a_large_batch_is_computed_in_blocks_with_the_same_result():
+    g = generator(3)
+    cam, features = torch.rand(5, 2, 7, 7, generator=g), torch.rand(5, 3, 28, 28, generator=g)
+    image = torch.rand(5, 3, 56, 56, generator=g)
+    out = label_spreading(cam, features, image)
+    alone = [
+        label_spreading(c[None], f[None], i[None])
+        for c, f, i in zip(cam, features, image, strict=True)
+    ]
+    assert_close(out, torch.cat(alone))
 
 
 def test_without_spreading_the_map_is_the_share_of_the_seeds():

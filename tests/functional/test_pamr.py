@@ -74,6 +74,31 @@ def test_one_color_makes_each_pixel_the_mean_of_its_neighbors():
     assert_close(out[0, 2, 2], around / 8)
 
 
+def test_without_iterations_the_map_is_resized():
+    maps, image = torch.rand(2, 3, 4, 5, generator=generator(0)), torch.rand(2, 3, 9, 11)
+    out = pamr(maps, image, iterations=0)
+    assert torch.equal(out, torch.nn.functional.interpolate(maps, size=(9, 11), mode="bilinear"))
+
+
+def test_one_pixel_and_constant_maps_stay():
+    assert pamr(torch.tensor([[[0.3]]]), torch.rand(1, 3, 1, 1)).item() == torch.tensor(0.3).item()
+    constant = torch.full((1, 2, 3), 0.3)
+    assert (pamr(constant, torch.rand(1, 3, 7, 8)) == constant[0, 0, 0]).all()
+
+
+def test_maps_of_one_image_do_not_influence_each_other():
+    maps, image = torch.rand(2, 3, 6, 6, generator=generator(0)), torch.rand(2, 3, 6, 6)
+    out = pamr(maps, image)
+    for k in range(3):
+        assert_close(out[:, k], pamr(maps[:, k], image))
+
+
+def test_a_large_batch_is_computed_in_blocks_with_the_same_result():
+    maps, image = torch.rand(5, 14, 14), torch.rand(5, 3, 112, 112)
+    alone = [pamr(m[None], i[None]) for m, i in zip(maps, image, strict=True)]
+    assert_close(pamr(maps, image), torch.cat(alone))
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_value_that_is_not_finite_zeroes_its_map_alone(bad):
     maps, image = torch.rand(2, 2, 4, 4), torch.rand(2, 3, 4, 4)

@@ -18,7 +18,7 @@ from benchmarks.quality.report import COLUMNS
 from benchmarks.quality.report import render as render_quality
 from benchmarks.recipes import edges, ornet, rows
 from benchmarks.recipes.report import render as render_recipes
-from benchmarks.speed import scg
+from benchmarks.speed import label_spreading, pamr, scg
 from tests.project.test_scenes import write_packages, write_stamp
 from tests.support import photographs
 
@@ -137,6 +137,8 @@ def test_recipes(run, folder, tmp_path, monkeypatch):
 
 def test_speed(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(scg, "SHAPES", [(2, 8, 8), (1, 8, 12)])
+    monkeypatch.setattr(label_spreading, "CASES", [(2, "EfficientNet-Lite0", 3, 7)])
+    monkeypatch.setattr(pamr, "SHAPES", [(2, 1, 28)])
     run("benchmarks.speed", "--runs", 0, "--json", tmp_path / "speed.json")
     record = json.loads((tmp_path / "speed.json").read_text())
     assert_complete(record)
@@ -144,6 +146,12 @@ def test_speed(run, tmp_path, monkeypatch, capsys):
     (of_scg,) = record["results"]["scg"]  # --runs 0 tries the first case
     assert of_scg["shape"] == [2, 8, 8, 8]
     assert {"scg", "closed", "released"} < {*of_scg["milliseconds"]}
+    (spreading,), (refined,) = record["results"]["label_spreading"], record["results"]["pamr"]
+    assert {*spreading["milliseconds per image"]} == {"label_spreading", "products", "cholesky"}
+    assert spreading["floor"] in ("products", "cholesky")
+    assert spreading["label_spreading / floor"] > 0
+    assert {*refined["milliseconds per image"]} == {"pamr", "floor", "copies"}
+    assert min(refined["pamr / floor"], refined["copies / pamr"]) > 0
     assert [row["metric"] for row in record["results"]["evaluate"]] == ["MaxBoxAcc", "MaxBoxAccV2"]
     assert "MaxBoxAccV2" in capsys.readouterr().out
 

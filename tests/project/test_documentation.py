@@ -146,7 +146,7 @@ def test_every_picture_is_shown_and_small():
     assert pictures == {Path(link).name for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)}
     sizes = [path.stat().st_size for path in (ROOT / "docs/img").iterdir()]
     assert max(sizes) < 60_001
-    assert sum(sizes) < 1_500_000
+    assert sum(sizes) < 35_000 * len(sizes)
 
 
 def test_the_makefile_runs_the_commands_of_contributing():

@@ -26,13 +26,10 @@ def on_grid(layer, size):
 
 
 def centered(maps):
-    """Subtract the mean of each (h, w); what is constant up to rounding is zero."""
-    out = np.zeros_like(maps)
-    for i, one in enumerate(maps):
-        apart = one - one.mean()
-        if np.abs(apart).max() > 8 * np.finfo(maps.dtype).eps * np.abs(one).max():
-            out[i] = apart
-    return out
+    """Subtract the mean of each (h, w); what is zero up to rounding is zero."""
+    out = maps - maps.mean(axis=(1, 2), keepdims=True)
+    rounding = 8 * np.finfo(maps.dtype).eps * np.abs(maps).max(axis=(1, 2), keepdims=True)
+    return np.where(np.abs(out) > rounding, out, 0)
 
 
 def feature_affinity(layers, size, power):

@@ -83,7 +83,7 @@ def _standardized(layer: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def centered_on(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize maps ``(B, C, H, W)`` and subtract their means; a constant map becomes zero.
+    """Resize maps ``(B, C, H, W)`` and subtract their means; what is within rounding is zero.
 
     They are averaged over cells where they are finer. Their scale per image, which is lost, is such
     that no sum of squares overflows or vanishes.
@@ -92,7 +92,8 @@ def centered_on(maps: Tensor, size: tuple[int, int]) -> Tensor:
     peak = largest(values, (1, 2, 3))
     values = on_grid(values / peak.where(peak != 0, 1.0), size)  # NaN where it is not finite
     centered = values - values.mean((-2, -1), keepdim=True)
-    return centered.masked_fill(largest(centered) <= rounding(values), 0.0)  # NaN stays
+    # At a position at the mean, rounding alone would make a direction.
+    return centered.masked_fill(centered.abs() <= rounding(values), 0.0)  # NaN stays
 
 
 def on_grid(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -141,12 +141,12 @@ def _spread(affinity: Tensor, seeds: Tensor, alpha: float) -> Tensor:
         return seeds  # within the tolerance
     degree = affinity.sum(1, keepdim=True)
     scale = alpha**0.5 * degree.where(degree > 0, 1.0).rsqrt()  # (B, 1, N)
+    similarity = affinity * scale * scale.mT  # alpha S
     # The error falls by `rate` a step: the interval of eigenvalues is [1 - alpha, 1 + alpha].
     rate = alpha / (1 + sqrt(1 - alpha**2))
-    result, step, weight = seeds, torch.zeros_like(seeds), 1.0
-    for index in range(ceil(log(_TOLERANCE / 2) / log(rate))):
-        residual = seeds - result + scale * ((scale * result) @ affinity)
-        weight = 1 / (1 - alpha**2 / (2 if index == 1 else 4) * weight) if index else 1.0
-        step = weight * residual + (weight - 1) * step
-        result = result + step
+    before, result, weight = seeds, torch.baddbmm(seeds, seeds, similarity), 2.0
+    for _ in range(ceil(log(_TOLERANCE / 2) / log(rate)) - 1):
+        weight = 1 / (1 - alpha**2 / 4 * weight)
+        step = torch.baddbmm(seeds, result, similarity)
+        before, result = result, torch.lerp(before, step, weight)
     return result
