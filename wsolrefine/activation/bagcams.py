@@ -27,10 +27,9 @@ def bagcams(
     then min-max rescaled. One backward pass per class, down to ``activation`` only; the graph is
     kept and no ``.grad`` is written. Because of the 1, the scale of the scores matters.
 
-    This is the formula of the authors' code. They take the gradient of the logarithm of the logit,
-    ``scores.log()``, which a negative logit does not have, and set negative gradients to zero at
-    every ReLU of the network on the way back (guided backpropagation); here the gradient is that of
-    the scores.
+    This is the formula of the authors' code. Their gradient is that of the logarithm of the logit
+    (``scores.log()``, undefined for a negative logit), with negative values set to zero at every
+    ReLU of the network on the way back (guided backpropagation). Here it is that of the scores.
 
     Args:
         activation: see :func:`wsolrefine.grad_cam`.
