@@ -53,10 +53,10 @@ def feature_affinity(
 
     Example:
         >>> import torch
-        >>> features = torch.tensor([[[[1.0, 1.0, 0.0]], [[0.0, 0.0, 1.0]]]])
+        >>> features = torch.tensor([[[[1.0, 1.0, 0.0]], [[0.0, 0.5, 1.0]]]])
         >>> feature_affinity(features, size=(1, 3))
-        tensor([[[1.0000, 1.0000, 0.0000],
-                 [1.0000, 1.0000, 0.0000],
+        tensor([[[1.0000, 0.1250, 0.0000],
+                 [0.1250, 1.0000, 0.0000],
                  [0.0000, 0.0000, 1.0000]]])
 
     Reference:
@@ -69,7 +69,7 @@ def feature_affinity(
     size = check_size("size", size)
     power = check_number("power", power, above=0)
     unit = unit_vectors(torch.cat([_standardized(layer, size) for layer in layers], 1))
-    affinity = raised((unit.vectors.mT @ unit.vectors).clamp(0, 1), power)
+    affinity = raised((unit.vectors.mT @ unit.vectors).clamp_(0, 1), power)
     return affinity.where(unit.finite[:, None, None], 0.0).to(layers[0].dtype)
 
 

@@ -61,7 +61,8 @@ def label_spreading(
         alpha: share of what a position gets from others, in [0, 0.999]; at 0 nothing spreads. Time
             grows with 1 / sqrt(1 - alpha).
         size: (height, width) of the grid; None: that of the largest layer, reduced to at most 784
-            positions. Memory is a few ``(N, N)``, of a few images at a time.
+            positions. Memory is a few ``(N, N)``: on a CPU those of one image at a time, on a GPU
+            those of as many images as fill 256 MB each.
 
     Returns:
         Maps in [0, 1], ``(B, h, w)`` or ``(B, K, h, w)``, differentiable. Zero for a map whose CAM
@@ -127,7 +128,7 @@ def _affinity(layers: Sequence[Tensor], image: Tensor | None, size: tuple[int, i
     half = colors.square().sum(1, keepdim=True) / -2
     ones = torch.ones_like(half)
     exponent = torch.cat([colors, half, ones], 1).mT @ torch.cat([colors, ones, half], 1)
-    return affinity * exponent.clamp_max(0).exp()
+    return affinity.mul_(exponent.clamp_(max=0).exp_())
 
 
 def _spread(affinity: Tensor, seeds: Tensor, alpha: float) -> Tensor:
@@ -141,7 +142,7 @@ def _spread(affinity: Tensor, seeds: Tensor, alpha: float) -> Tensor:
         return seeds  # within the tolerance
     degree = affinity.sum(1, keepdim=True)
     scale = alpha**0.5 * degree.where(degree > 0, 1.0).rsqrt()  # (B, 1, N)
-    similarity = affinity * scale * scale.mT  # alpha S
+    similarity = affinity.mul_(scale).mul_(scale.mT)  # alpha S
     # The error falls by `rate` a step: the interval of eigenvalues is [1 - alpha, 1 + alpha].
     rate = alpha / (1 + sqrt(1 - alpha**2))
     before, result, weight = seeds, torch.baddbmm(seeds, seeds, similarity), 2.0
