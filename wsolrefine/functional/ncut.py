@@ -78,7 +78,7 @@ def ncut(
 
     Reference:
         Wang et al., "Self-Supervised Transformers for Unsupervised Object Discovery using
-        Normalized Cut", CVPR 2022, Sec. 3.2. Authors' code: object_discovery.py, ``ncut``.
+        Normalized Cut", CVPR 2022. Authors' code: object_discovery.py, ``ncut``.
 
     """
     layers = [layer.detach() for layer in check_features(features, cam)]

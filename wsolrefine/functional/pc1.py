@@ -65,7 +65,7 @@ def pc1(
 
     Reference:
         Wei et al., "Unsupervised Object Discovery and Co-Localization by Deep Descriptor
-        Transforming", Pattern Recognition 2019, Sec. 3.2.
+        Transforming", Pattern Recognition 2019.
 
     """
     layers = [layer.detach() for layer in check_features(features, cam)]
