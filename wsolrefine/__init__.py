@@ -4,6 +4,7 @@ from wsolrefine import _command  # noqa: F401 - first, see there
 from wsolrefine.activation import (
     ClassActivation,
     Layers,
+    bagcams,
     capture,
     class_activation,
     find_layers,
@@ -24,9 +25,11 @@ from wsolrefine.functional.gaussian import Gaussian, fit_gaussian, gaussian_map
 from wsolrefine.functional.gppl import gppl, gppl_released, pseudo_label
 from wsolrefine.functional.instances import instance_labels
 from wsolrefine.functional.label_spreading import label_spreading
+from wsolrefine.functional.ncut import ncut
 from wsolrefine.functional.normalize import minmax
 from wsolrefine.functional.outline import outline
 from wsolrefine.functional.pamr import pamr
+from wsolrefine.functional.pc1 import pc1
 from wsolrefine.functional.pseudo_boundary import pseudo_boundary
 from wsolrefine.functional.scg import scg, scg_released
 from wsolrefine.functional.sem import sem
@@ -47,6 +50,7 @@ __all__ = [
     "Localizer",
     "Preprocess",
     "attentive_erasing",
+    "bagcams",
     "box_iou",
     "capture",
     "class_activation",
@@ -73,8 +77,10 @@ __all__ = [
     "localize",
     "minmax",
     "multiply_maps",
+    "ncut",
     "outline",
     "pamr",
+    "pc1",
     "pseudo_boundary",
     "pseudo_label",
     "scg",

@@ -16,6 +16,7 @@ from benchmarks.quality.measure import SIDE, prepared
 from benchmarks.quality.network import Batch, Network
 from wsolrefine import (
     Localizer,
+    bagcams,
     capture,
     coarse_to_fine,
     confseg_thresholds,
@@ -23,7 +24,9 @@ from wsolrefine import (
     label_spreading,
     layer_cam,
     multiply_maps,
+    ncut,
     pamr,
+    pc1,
     scg,
     scg_released,
     sem,
@@ -55,6 +58,9 @@ def rows_of(network: Network) -> dict[str, Row]:
         f"scg_released, {middle}": _on(scg_released, MIDDLE),
         f"scg_released, {both}": _on(scg_released, FINE, MIDDLE),
         f"label_spreading, {both}": _label_spreading,
+        f"bagcams, {coarse}": _from_gradients(bagcams, COARSE),
+        f"ncut, {middle}": _on(ncut, MIDDLE),
+        f"pc1, {middle}": _on(pc1, MIDDLE),
         f"layer_cam, {middle}": _from_gradients(layer_cam, MIDDLE),
         f"sem, {fine}": _on(sem, FINE),
         f"sem, {middle}": _on(sem, MIDDLE),

@@ -78,6 +78,26 @@ def draw_gppl_released() -> None:
     p.save("gppl_released", panels, ratio=0.72)
 
 
+def draw_pc1() -> None:
+    seen = p.look(p.MOTORCYCLE)
+    panels = [
+        p.picture("photograph", seen.image),
+        p.over("CAM", seen.image, seen.cam[0]),
+        p.over("pc1", seen.image, w.pc1(seen.cam, seen.features)[0]),
+        p.over("pc1 of the negated CAM", seen.image, w.pc1(-seen.cam, seen.features)[0]),
+    ]
+    p.save("pc1", panels, ratio=0.72, most=30_000)
+
+
+def draw_ncut() -> None:
+    seen = p.look(p.CUP)
+    panels = [p.picture("photograph", seen.image), p.over("CAM", seen.image, seen.cam[0])]
+    for threshold in (0.1, 0.2, 0.3):
+        map = w.ncut(seen.cam, seen.features, threshold=threshold)
+        panels.append(p.over(f"threshold={threshold}", seen.image, map[0]))
+    p.save("ncut", panels, ratio=0.68, most=30_000)
+
+
 def draw_multiply_maps() -> None:
     seen = p.look(p.MOTORCYCLE)
     maps = [seen.cam, w.scg(seen.cam, seen.features)]

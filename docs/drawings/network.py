@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from PIL import Image
@@ -9,7 +11,7 @@ from torch import Tensor
 
 import wsolrefine as w
 from drawings import panels as p
-from wsolrefine import capture, class_activation, gap_cam, grad_cam, layer_cam
+from wsolrefine import bagcams, capture, class_activation, gap_cam, grad_cam, layer_cam
 from wsolrefine.viz import contact_sheet, draw_boxes, overlay
 
 
@@ -53,13 +55,22 @@ def draw_gap_cam() -> None:
 
 
 def draw_grad_cam() -> None:
+    _by_layer(grad_cam)
+
+
+def draw_bagcams() -> None:
+    _by_layer(bagcams)
+
+
+def _by_layer(function: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Show the maps of a function of an activation and scores at three layers."""
     seen, (found, _) = p.look(p.MOTORCYCLE), p.classifier()
     layers = ("_blocks.4", "_blocks.10", "_blocks.15")
     with torch.enable_grad(), capture(found.model, *layers) as outputs:
         scores = found.model(p.pixels(p.MOTORCYCLE).requires_grad_())[:, seen.label]
-        maps = [grad_cam(outputs[layer], scores) for layer in layers]
+        maps = [function(outputs[layer], scores) for layer in layers]
     panels = [p.over(layer, seen.image, map[0]) for layer, map in zip(layers, maps, strict=True)]
-    p.save("grad_cam", [p.picture("photograph", seen.image), *panels], ratio=0.72)
+    p.save(function.__name__, [p.picture("photograph", seen.image), *panels], ratio=0.72)
 
 
 def draw_layer_cam() -> None:

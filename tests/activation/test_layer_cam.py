@@ -159,10 +159,10 @@ def test_activation_and_gradient_of_any_scale(exponents):
         for one, exponent in zip((values, weight), exponents, strict=True)
     ]
     activation = scaled[0].requires_grad_()
-    assert_close(layer_cam(activation, _score_of_gradient(activation, scaled[1])), expected)
+    assert_close(layer_cam(activation, score_of_gradient(activation, scaled[1])), expected)
 
 
-def _score_of_gradient(activation, gradient):
+def score_of_gradient(activation, gradient):
     """Return scores (B,) with this gradient, whose own values do not matter."""
 
     class Score(torch.autograd.Function):
@@ -190,7 +190,7 @@ def test_a_value_that_is_not_finite_zeroes_its_image_alone(bad):
 
     gradient = layer.gradients()[:, 0].clone()
     gradient[0, 1, 2, 3] = bad
-    out = layer_cam(layer.activation, _score_of_gradient(layer.activation, gradient))
+    out = layer_cam(layer.activation, score_of_gradient(layer.activation, gradient))
     assert not out[0].any()
     assert_close(out[1], expected[1, 0])
 

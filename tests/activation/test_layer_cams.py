@@ -16,8 +16,11 @@ FAMILY = pytest.mark.parametrize("name", FAMILIES)
 IMAGES = images(2, dtype=torch.float64)
 
 
-def asked(model, batch=IMAGES, **options):
-    return class_activation(model, batch, layer_cams=True, **options)
+def asked(model, batch=IMAGES, layers=None, **options):
+    """Return what there is with the LayerCAMs of all layers."""
+    layers = find_layers(model, batch) if layers is None else layers
+    count = len(layers.features)
+    return class_activation(model, batch, layers=layers, layer_cams=count, **options)
 
 
 @FAMILY
@@ -40,7 +43,7 @@ def test_everything_else_is_as_without_them(name):
     model, layers = build(name), layers_of(name)
     batch = images(2)
     found, plain = asked(model, batch, layers=layers), class_activation(model, batch, layers=layers)
-    assert plain.layer_cams is None
+    assert plain.layer_cams == []
     assert_close(found[:4], plain[:4], rtol=0, atol=0)
     for tensor in (found.logits, found.labels, found.cam, *found.features):
         assert not tensor.requires_grad
@@ -165,6 +168,23 @@ def test_a_model_without_a_graph_is_refused():
         asked(inference, images(1), layers=layers_of("plain"))
 
 
-def test_wrong_flags():
-    with pytest.raises(TypeError, match=r"^layer_cams: expected True or False, got str"):
-        class_activation(build(), images(1), layer_cams="yes")
+def test_they_are_counted_from_the_last_layer():
+    model, layers = build("resnet").double(), layers_of("resnet", torch.float64)
+    every = asked(model, layers=layers).layer_cams
+    assert len(every) == 2
+    (last,) = class_activation(model, IMAGES, layers=layers, layer_cams=1).layer_cams
+    assert_close(last, every[1])
+
+
+@pytest.mark.parametrize(
+    ("count", "error", "message"),
+    [
+        ("all", TypeError, "an integer >= 0, got str"),
+        (True, TypeError, "an integer >= 0, got bool"),
+        (-1, ValueError, "an integer >= 0, got -1"),
+        (3, ValueError, "at most 2 as there are layers of features, got 3"),
+    ],
+)
+def test_wrong_numbers(count, error, message):
+    with pytest.raises(error, match=f"^layer_cams: expected {message}"):
+        class_activation(build("resnet"), images(1), layers=layers_of("resnet"), layer_cams=count)

@@ -16,6 +16,8 @@ OF_ANY_RANGE = {
     "scg": lambda cam, features: w.scg(cam, features, foreground=0.60137, background=0.30137),
     "scg_confseg": lambda cam, features: with_own_thresholds(cam, features),
     "sem": lambda cam, features: w.sem(cam, features, num_seeds=5),
+    "pc1": w.pc1,
+    "ncut": w.ncut,
     "gppl": lambda cam, features: w.gppl(cam),
     "confseg": lambda cam, features: w.confseg(cam).confident,
     "pseudo_label": lambda cam, features: w.pseudo_label(w.gppl(cam), foreground=0.50137),
@@ -131,6 +133,7 @@ OF_FEATURES = {
     "scg": w.scg,
     "scg_released": w.scg_released,
     "sem": lambda cam, f: w.sem(cam, f, num_seeds=4),
+    "ncut": w.ncut,
 }
 
 

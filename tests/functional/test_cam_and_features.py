@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from wsolrefine import label_spreading, scg, scg_released, sem
+from wsolrefine import label_spreading, ncut, pc1, scg, scg_released, sem
 
 CAM, FEATURES = torch.rand(2, 7, 5), torch.rand(2, 8, 7, 5)
 OTHERS = torch.ones(3, 8, 7, 5)
@@ -65,7 +65,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("function", [label_spreading, scg, scg_released, sem])
+@pytest.mark.parametrize("function", [label_spreading, ncut, pc1, scg, scg_released, sem])
 @pytest.mark.parametrize(("change", "error", "message"), WRONG)
 def test_a_wrong_cam_or_wrong_features(function, change, error, message):
     with pytest.raises(error, match=f"^{re.escape(message)}$"):

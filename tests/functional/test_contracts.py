@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
@@ -27,6 +28,7 @@ class Case:
         owners: per tensor, what one bad value in it spoils: "map", "image", or None for no rule.
         gradient: indices of the tensors that the result is differentiable in.
         traced: nothing depends on values, so torch.compile and torch.export pass.
+        waits: the CPU waits for the GPU, as in an eigendecomposition.
         mask: inputs are boolean.
         logarithms: indices of the tensors in which infinity is a value: certain or impossible.
     """
@@ -38,6 +40,7 @@ class Case:
     owners: tuple
     gradient: tuple = ()
     traced: bool = True
+    waits: bool = False
     mask: bool = False
     logarithms: tuple = ()
 
@@ -50,6 +53,10 @@ class Case:
                 values = values @ values.mT + torch.eye(2, dtype=torch.float64)
             tensors.append((values > 0.5 if self.mask else values.to(dtype)).to(device))
         return tuple(tensors)
+
+
+def on_4_by_5(function, cam, *layers, **options):
+    return function(cam, list(layers), size=(4, 5), **options)
 
 
 W = wsolrefine
@@ -192,6 +199,23 @@ CASES = [
             (0, 1, 2),
         )
         for name, shape in (("label_spreading", GRID), ("label_spreading_k", MAPS))
+    ),
+    *(
+        Case(
+            f"{function.__name__}_{name}",
+            # Features in [0, 1] have large cosines.
+            partial(on_4_by_5, function, **options),
+            (shape, *layers),
+            ("cam", "features[0]", "features[1]")[: 1 + len(layers)],
+            ("map", "image", "image")[: 1 + len(layers)],
+            waits=True,
+        )
+        for function, options in ((W.pc1, {}), (W.ncut, {"threshold": 0.75}))
+        for name, shape, layers in (
+            ("layer", GRID, (LAYER,)),
+            ("layers_k", MAPS, (LAYER, COARSE)),
+            ("wide_k", (2, 7, 6), ((40, 4, 5),)),
+        )
     ),
     *(
         Case(
@@ -566,7 +590,7 @@ def test_a_gpu_gives_the_same(case):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@traced_cases
+@pytest.mark.parametrize("case", [case for case in TRACED if not case.waits], **IDS)
 def test_never_waits_for_a_gpu(case):
     inputs = [tensor.cuda() for tensor in case.inputs()]
     case.call(*inputs)  # libraries may synchronise once, when they start

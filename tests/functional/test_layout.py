@@ -5,7 +5,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from wsolrefine import scg, scg_released, sem, tokens_to_map
+from wsolrefine import ncut, pc1, scg, scg_released, sem, tokens_to_map
 from wsolrefine._layout import layout_error, same_image
 
 SIDES = st.integers(32, 1500)
@@ -80,7 +80,7 @@ def test_unusual_features_that_are_right(channels, features, cam):
 
 
 @pytest.mark.parametrize("cam", [(7, 7), (1, 2), (224, 224)])
-@pytest.mark.parametrize("function", [scg, scg_released, sem])
+@pytest.mark.parametrize("function", [scg, scg_released, sem, pc1, ncut])
 def test_pooled_features_are_refused(function, cam):
     """Their one cell would be the whole map, and after a min-max that is zero."""
     pooled, features = torch.rand(2, 16, 1, 1), torch.rand(2, 16, 7, 7)
@@ -108,7 +108,7 @@ def test_pooled_features_are_refused(function, cam):
         (57, 81, 48, (8, 11)),
     ],
 )
-@pytest.mark.parametrize("function", [scg, scg_released, sem])
+@pytest.mark.parametrize("function", [scg, scg_released, sem, pc1, ncut])
 def test_channels_last_are_refused(function, height, width, channels, cam):
     features = torch.rand(2, height, width, channels)
     with pytest.raises(ValueError, match=r"^features: expected .*channels last: use tokens_to_map"):
@@ -180,7 +180,7 @@ def test_height_and_width_swapped_are_refused(height, width, fine, coarse, round
         ((375, 500), (16, 12)),
     ],
 )
-@pytest.mark.parametrize("function", [scg, scg_released, sem])
+@pytest.mark.parametrize("function", [scg, scg_released, sem, pc1, ncut])
 def test_the_message_names_the_transposed_features(function, cam, features):
     wrong = torch.rand(2, 64, *features)
     with pytest.raises(ValueError, match=r"height and width swapped: use features.mT$"):

@@ -24,7 +24,7 @@ def inputs(dtype=torch.float64, classes=2, seed=0):
     return cam.to(dtype), [layer.to(dtype) for layer in layers], images(2).to(dtype)
 
 
-def test_the_start_map_is_the_sum_of_cam_and_half_the_layer_cams():
+def test_the_start_map_is_the_cam_with_the_mean_of_the_layer_cams():
     cam = torch.tensor([[[[1.0, 0.0, 0.5, 0.0]]]])
     first, second = (
         torch.tensor([[[[0.0, 1.0, 1.0, 0.0]]]]),

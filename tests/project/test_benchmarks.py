@@ -82,7 +82,7 @@ def test_make_cub(run, folder, tmp_path, capsys):
 @pytest.fixture
 def few_rows(monkeypatch):
     """Measure a few rows only; return their names."""
-    names = ["cam", "scg", "scg, 14x14", "layer_cam, 14x14"]
+    names = ["cam", "balanced", "scg, 14x14", "layer_cam, 14x14"]
 
     def few(network, rows_of=quality.rows_of):
         every = rows_of(network)

@@ -19,7 +19,7 @@ UPRIGHT, AS_STORED = (
 # enumeration its members; NAME.METHOD is a method that is called with tensors.
 SIGNATURES = {
     "wsolrefine": {
-        "ClassActivation": "(logits, labels, cam, features, layer_cams=None)",
+        "ClassActivation": "(logits, labels, cam, features, layer_cams)",
         "Classifier": "(model, preprocess, class_names, name, logits=None, call=None)",
         "ConfSeg": "(confident, foreground, background)",
         "Gaussian": "(mean, covariance)",
@@ -40,10 +40,11 @@ SIGNATURES = {
         " interpolation='bilinear')",
         "attentive_erasing": "(probability, *, threshold=0.5, drop=0.5, size=(0.1, 0.5),"
         " generator=None)",
+        "bagcams": "(activation, scores, *, to_map=None)",
         "box_iou": "(boxes1, boxes2, *, inclusive=False)",
         "capture": "(model, *layers)",
         "class_activation": "(model, images, *, labels=None, top=1, layers=None, to_map=None, "
-        "logits=None, call=None, layer_cams=False)",
+        "logits=None, call=None, layer_cams=0)",
         "coarse_to_fine": "(maps, image, *, threshold=0.5, scales=(4, 2, 1), kernel_size=11)",
         "component_boxes": "(mask)",
         "confseg": "(cam)",
@@ -68,8 +69,10 @@ SIGNATURES = {
         "localize": "(model, images, labels=None, *, top=1, size=None, **options)",
         "minmax": "(maps)",
         "multiply_maps": "(maps, *, powers=None)",
+        "ncut": "(cam, features, *, threshold=0.2, size=None)",
         "outline": "(mask)",
         "pamr": "(maps, image, *, iterations=10, dilations=(1, 2, 4, 8, 12, 24))",
+        "pc1": "(cam, features, *, size=None)",
         "pseudo_boundary": "(mask_probability, image, *, threshold=0.5, low=100.0, high=200.0,"
         " tolerance=5.0)",
         "pseudo_label": "(cam, *, foreground=0.5, background=0.004, ignore_index=255)",

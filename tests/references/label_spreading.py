@@ -19,13 +19,13 @@ def _pool(values, size):
     return out
 
 
-def _on_grid(layer, size):
+def on_grid(layer, size):
     finest = (min(layer.shape[1], size[0]), min(layer.shape[2], size[1]))
     layer = np.stack([_pool(channel, finest) for channel in layer])
     return np.stack([resize(channel, size) for channel in layer])
 
 
-def _centered(maps):
+def centered(maps):
     """Subtract the mean of each (h, w); what is zero up to rounding is zero."""
     out = maps - maps.mean(axis=(1, 2), keepdims=True)
     rounding = 8 * np.finfo(maps.dtype).eps * np.abs(maps).max(axis=(1, 2), keepdims=True)
@@ -36,7 +36,7 @@ def feature_affinity(layers, size, power):
     """List of (C, h, w) -> (N, N)."""
     vectors = []
     for layer in layers:
-        x = _centered(_on_grid(layer, size)).reshape(len(layer), -1)
+        x = centered(on_grid(layer, size)).reshape(len(layer), -1)
         deviation = np.sqrt((x**2).mean(axis=1, keepdims=True))
         if x.any():
             x = x / (deviation + 1e-3 * deviation.mean())
@@ -52,7 +52,7 @@ def label_spreading(cam, layers, image, alpha, size):
     """(H, W), list of (C, h, w), (3, H', W') or None -> (h, w) on the grid."""
     affinity = feature_affinity(layers, size, 3)
     if image is not None:
-        c = _centered(_on_grid(image, size)).reshape(len(image), -1)
+        c = centered(on_grid(image, size)).reshape(len(image), -1)
         length = np.sqrt((c**2).sum(axis=0).mean())
         c = c / length if length > 0 else c
         apart = ((c[:, :, None] - c[:, None, :]) ** 2).sum(axis=0)

@@ -63,6 +63,7 @@ class Function:
 CAM, FEATURES, MAPS = {"cam": "B [K] H W"}, {"features": "layers: B C h w"}, {"maps": "... H W"}
 MASK, IMAGE = {"mask": "mask: B [K] H W"}, {"image": "unit: B 3 H W"}
 ORDERS = {"orders": st.sampled_from([(1,), (2,), (1, 2), (3, 1), [2]])}
+GRIDS = st.sampled_from([None, (2, 3), (1, 1)])
 SEEDS = {"foreground": FRACTION, "background": FRACTION}
 RELEASED = {
     "first_threshold": FRACTION, "second_threshold": FRACTION, "second_weight": FRACTION,
@@ -144,6 +145,13 @@ CORE = [
         {"alpha": st.floats(0, 0.999), "size": st.sampled_from([None, (2, 3)])},
         unit="always",
         gradient=("cam", "features", "image"),
+    ),
+    Function(w.pc1, CAM | FEATURES, {"size": GRIDS}, unit="always"),
+    Function(
+        w.ncut,
+        CAM | FEATURES,
+        {"threshold": st.sampled_from([-0.5, 0.0, 0.2]), "size": GRIDS},
+        unit="always",
     ),
     Function(
         w.pamr,
@@ -252,7 +260,7 @@ OF_MODELS = [
             unit="always",
             dtypes=(torch.float32, torch.float64),
         )
-        for function in (w.grad_cam, w.layer_cam)
+        for function in (w.grad_cam, w.layer_cam, w.bagcams)
     ),
     Function(
         partial(w.class_activation, MODEL, layers=LAYERS),

@@ -126,9 +126,10 @@ def refined(method, cam, features, image):
         grid = features[0].shape[2:]
         share = min(1, (cells / (grid[0] * grid[1])) ** 0.5)
         size = tuple(max(1, int(share * length + 1e-9)) for length in grid)
-        dilations = (1, 2, 4, 8, 12) if method == "fast" else (1, 2, 4, 8, 12, 24)
         spread = label_spreading(cam, features, image, size=size)
-        drawn = pamr(scg(cam, features), shrunk(image, side), dilations=dilations)
+        drawn = pamr(
+            scg(cam, features), shrunk(image, side), iterations=5, dilations=(1, 2, 4, 8, 12)
+        )
         return multiply_maps([spread, drawn], powers=[1, 0.5])
     if method == "conv_crf":
         maps = enlarged(scg(cam, features), tuple(image.shape[2:]))
@@ -148,18 +149,20 @@ def shrunk(image, side):
 def seen(model, layers, image, label, method):
     """Run the model once for one class of one image; return its CAM, or start map, and features."""
     found = class_activation(model, image, labels=label, layers=layers)
-    if method not in ("balanced", "accurate"):
+    count = {"balanced": 1, "accurate": 2}.get(method, 0)
+    if not count:
         return found.cam, found.features
     image = image.clone().requires_grad_()
     with torch.enable_grad(), capture(model, *layers.features) as outputs:
         scores = model(image)[:, label]
     total = found.cam
-    size = found.features[0].shape[2:]
+    names = layers.features[-count:]
+    size = found.features[-len(names)].shape[2:]
     total = enlarged(total, size) if total.shape[2:] < size else total
-    for name in layers.features:
+    for name in names:
         to_map = functools.partial(lay_out, image_size=tuple(image.shape[2:]))
         cam = layer_cam(outputs[name], scores, to_map=to_map)[:, None]
-        total = total + 0.5 * enlarged(cam, total.shape[2:])
+        total = total + enlarged(cam, total.shape[2:]) / len(names)
     return minmax(total), found.features
 
 

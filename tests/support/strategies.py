@@ -93,3 +93,15 @@ def scenes(draw, *, max_layers=3, with_maps=True, dtype=torch.float64):
     if draw(st.integers(0, 5)) == 0:  # resizing keeps zero exactly, other constants up to rounding
         cam = torch.full_like(cam, 0.0 if other else draw(st.sampled_from([0.0, 0.25, 1.0])))
     return Scene(cam, layers)
+
+
+def object_scene():
+    """A CAM, features and mask: the CAM sees a corner of an object, the rest has other features."""
+    features = 0.1 * torch.randn(1, 8, 12, 12, generator=generator(0))
+    features[:, 1] += 1
+    features[:, :2, 3:9, 3:9] += torch.tensor([1.0, -1.0]).view(1, 2, 1, 1)
+    cam = torch.zeros(1, 12, 12)
+    cam[:, 4:6, 4:6] = 1
+    inside = torch.zeros(12, 12, dtype=torch.bool)
+    inside[3:9, 3:9] = True
+    return cam, features, inside

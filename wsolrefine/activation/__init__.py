@@ -1,5 +1,6 @@
 """What comes from a model: its layers, their outputs, and class activation maps."""
 
+from wsolrefine.activation.bagcams import bagcams
 from wsolrefine.activation.cams import gap_cam, grad_cam, layer_cam
 from wsolrefine.activation.forward import ClassActivation, class_activation
 from wsolrefine.activation.hooks import capture
@@ -8,6 +9,7 @@ from wsolrefine.activation.layers import Layers, find_layers, find_stages
 __all__ = [
     "ClassActivation",
     "Layers",
+    "bagcams",
     "capture",
     "class_activation",
     "find_layers",

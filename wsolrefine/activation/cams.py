@@ -61,7 +61,7 @@ def gap_cam(features: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     single = labels.ndim == 1
     features, weight, labels = map(for_autograd, (features, weight, labels))
     rows = working(weight)[labels[:, None] if single else labels]  # (B, K, C)
-    return _normalize(_weighted(rows, features), features, single)
+    return in_unit_range(_weighted(rows, features), features, single)
 
 
 @outside_autocast
@@ -103,9 +103,9 @@ def grad_cam(
         Localization", ICCV 2017, Eqs. 1-2.
 
     """
-    values, gradients = _gradients(activation, scores, to_map)
+    values, gradients = score_gradients(activation, scores, to_map)
     weights = torch.stack([working(gradient).mean((-2, -1)) for gradient in gradients], 1)
-    return _normalize(_weighted(weights, values), values, scores.ndim == 1)
+    return in_unit_range(_weighted(weights, values), values, scores.ndim == 1)
 
 
 @outside_autocast
@@ -145,7 +145,7 @@ def layer_cam(
         IEEE Transactions on Image Processing 2021, Eqs. 4-6.
 
     """
-    values, gradients = _gradients(activation, scores, to_map)
+    values, gradients = score_gradients(activation, scores, to_map)
     return _layer_cam(values, gradients, scores.ndim == 1)
 
 
@@ -161,13 +161,15 @@ def layer_cams_of(
         ValueError: the scores have no graph.
 
     """
+    if not activations:
+        return []
     if not scores.requires_grad:
         raise ValueError(
             "model: expected logits with a gradient, which LayerCAM needs (refine='fast' and "
             "'scg' do without), got logits without a graph"
         )
     values = [move(one.detach()) for move, one in zip(to_maps, activations, strict=True)]
-    pixels = max(maps.shape[-2] * maps.shape[-1] for maps in values)  # see _gradients
+    pixels = max(maps.shape[-2] * maps.shape[-1] for maps in values)  # see score_gradients
     gradients: list[list[Tensor]] = [[] for _ in activations]
     for column in scores.unbind(1):
         found = torch.autograd.grad(
@@ -185,12 +187,12 @@ def layer_cams_of(
 
 def _layer_cam(values: Tensor, gradients: Sequence[Tensor], single: bool) -> Tensor:
     """Return the LayerCAMs of maps ``(B, C, h, w)`` from the gradients of each class."""
-    pixels = _peak_one(values)
-    maps = [(_peak_one(gradient).relu() * pixels).sum(1) for gradient in gradients]
-    return _normalize(torch.stack(maps, 1), values, single)
+    pixels = peak_one(values)
+    maps = [(peak_one(gradient).relu() * pixels).sum(1) for gradient in gradients]
+    return in_unit_range(torch.stack(maps, 1), values, single)
 
 
-def _peak_one(maps: Tensor) -> Tensor:
+def peak_one(maps: Tensor) -> Tensor:
     """Divide maps ``(B, C, h, w)`` by their largest magnitude, so that no product overflows.
 
     The min-max cancels the scale. Where a value is not finite, it becomes NaN, and not a zero that
@@ -201,7 +203,7 @@ def _peak_one(maps: Tensor) -> Tensor:
     return values / peak.where(peak != 0, 1.0)
 
 
-def _gradients(
+def score_gradients(
     activation: Tensor, scores: Tensor, to_map: Callable[[Tensor], Tensor] | None
 ) -> tuple[Tensor, list[Tensor]]:
     """Return activation and the gradients of the scores of each class, as maps.
@@ -256,7 +258,7 @@ def _weighted(weights: Tensor, maps: Tensor) -> Tensor:
     return weights @ pixels
 
 
-def _normalize(maps: Tensor, source: Tensor, single: bool) -> Tensor:
+def in_unit_range(maps: Tensor, source: Tensor, single: bool) -> Tensor:
     """Turn raw (B, K, h*w) maps into maps in [0, 1]; zero where the source is not finite."""
     maps = minmax(maps.reshape(*maps.shape[:2], *source.shape[-2:]).relu())
     # ReLU turns minus infinity into an ordinary zero, so the source is what is checked.

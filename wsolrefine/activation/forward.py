@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors, check_values
-from wsolrefine._options import check_call, check_flag, check_function, check_logits, kind_of
+from wsolrefine._options import check_call, check_count, check_function, check_logits, kind_of
 from wsolrefine.activation.calling import Call, call_model
 from wsolrefine.activation.cams import gap_cam, grad_cam, layer_cams_of
 from wsolrefine.activation.closest import closest
@@ -37,14 +37,14 @@ from wsolrefine.functional.tokens import tokens_to_map
 class ClassActivation(NamedTuple):
     """Logits, labels, CAMs and features of a batch, ready for :func:`wsolrefine.scg`.
 
-    The LayerCAMs are None unless they were asked for.
+    The LayerCAMs are those that were asked for, of the last layers of the features.
     """
 
     logits: Tensor
     labels: Tensor
     cam: Tensor
     features: list[Tensor]
-    layer_cams: list[Tensor] | None = None
+    layer_cams: list[Tensor]
 
 
 def class_activation(
@@ -57,7 +57,7 @@ def class_activation(
     to_map: Callable[[Tensor], Tensor] | None = None,
     logits: Logits | None = None,
     call: Call | None = None,
-    layer_cams: bool = False,
+    layer_cams: int = 0,
 ) -> ClassActivation:
     """Run a classifier once and return its logits, CAMs and features.
 
@@ -78,14 +78,14 @@ def class_activation(
             None infers the layout from the shape, see :func:`find_layers`.
         logits: how to read the model's output, see :func:`find_layers`.
         call: how the model is called, see :func:`find_layers`.
-        layer_cams: also return a :func:`wsolrefine.layer_cam` at each layer of the features, by one
-            backward pass for each of the K classes.
+        layer_cams: at how many of the last layers of the features to take a
+            :func:`wsolrefine.layer_cam`, by one backward pass for each of the K classes.
 
     Returns:
         ``ClassActivation(logits, labels, cam, features, layer_cams)``: logits
         ``(B, num_classes)``; labels ``(B, K)``; cam ``(B, K, h, w)`` in [0, 1], features, a list of
-        ``(B, C, h, w)``, and layer_cams, None or a list of ``(B, K, h, w)`` in [0, 1], in the dtype
-        of the images. No output has a graph. An image whose activations hold NaN or inf gives zero
+        ``(B, C, h, w)``, and layer_cams, a list of ``(B, K, h, w)`` in [0, 1], in the dtype of the
+        images. No output has a graph. An image whose activations hold NaN or inf gives zero
         CAMs and leaves the others untouched. A LayerCAM is zero where the score does not depend on
         the layer, as on the final patch tokens of a class-token transformer.
 
@@ -118,7 +118,7 @@ def class_activation(
     check_function("to_map", to_map)
     check_logits(logits)
     check_call(call)
-    layer_cams = check_flag("layer_cams", layer_cams)
+    layer_cams = check_count("layer_cams", layer_cams, low=0)
     if layers is None:
         layers = find_layers(model, images, to_map=to_map, logits=logits, call=call)
     layers = _checked_layers(layers)
@@ -128,7 +128,8 @@ def class_activation(
         return laid_out(name, tensor, size, to_map)
 
     with torch.inference_mode(False), evaluation(model):
-        run = _Run(model, images, layers, logits, call, layer_cams)
+        differentiated = _last(layers.features, layer_cams)
+        run = _Run(model, images, layers, logits, call, differentiated)
         if has_nan(run.logits):  # if only of an image, it gets a zero CAM
             check_weights(model)
         labels = for_autograd(choose_labels(run.logits.detach(), labels, top))
@@ -143,13 +144,22 @@ def class_activation(
             read(name, tensor).to(images.dtype)
             for name, tensor in zip(layers.features, run.features, strict=True)
         ]
-        shallow = None
-        if layer_cams:
-            reads = [partial(read, name) for name in layers.features]
-            activations = [run.graph[name] for name in layers.features]
-            found = layer_cams_of(activations, scores, reads)
-            shallow = [maps.to(images.dtype) for maps in found]
-    return ClassActivation(run.logits.detach(), labels, cam.to(images.dtype), features, shallow)
+        found = layer_cams_of(
+            [run.graph[name] for name in differentiated],
+            scores,
+            [partial(read, name) for name in differentiated],
+        )
+        finer = [maps.to(images.dtype) for maps in found]
+    return ClassActivation(run.logits.detach(), labels, cam.to(images.dtype), features, finer)
+
+
+def _last(features: Sequence[str], count: int) -> Sequence[str]:
+    if count > len(features):
+        raise ValueError(
+            f"layer_cams: expected at most {len(features)} as there are layers of features, "
+            f"got {count}"
+        )
+    return features[len(features) - count :]
 
 
 def _checked_layers(layers: Any) -> Layers:
@@ -206,7 +216,7 @@ class _Run:
     """One forward pass: outputs of the named layers, and inputs of the CAM layer and the head.
 
     Gradients are off until the first layer whose gradient is needed: that of Grad-CAM, and with
-    ``layer_cams`` those of the features. There the graph starts, so that this works with frozen
+    LayerCAMs those of some features. There the graph starts, so that this works with frozen
     weights and under ``no_grad``, and the layers before cost no memory.
     """
 
@@ -217,7 +227,7 @@ class _Run:
         layers: Layers,
         logits: Logits | None,
         call: Call | None,
-        layer_cams: bool,
+        differentiated: Sequence[str],
     ) -> None:
         features, cam, head = layers
         self._found: dict[str, Tensor] = {}
@@ -226,10 +236,10 @@ class _Run:
         hooks = [(name, self._keep(name)) for name in features] + heads.hooks
         if head is not None:
             hooks += [(cam, self._watch_cam), (head, self._watch_head)]
-        differentiated = [*(features if layer_cams else ()), *((cam,) if head is None else ())]
-        if differentiated:
+        starts = dict.fromkeys([*differentiated, *((cam,) if head is None else ())])
+        if starts:
             check_differentiable(model)
-        hooks += [(name, start.hook(name)) for name in dict.fromkeys(differentiated)]
+        hooks += [(name, start.hook(name)) for name in starts]
         try:
             with torch.no_grad(), hooked(model, hooks):
                 output = call_model(model, images, call)

@@ -86,7 +86,6 @@ def uncompiled(model: nn.Module) -> Iterator[None]:
 
 def _is_compiled(model: nn.Module) -> bool:
     return any(
-        "_orig_mod" in module._modules
-        or getattr(module, "_compiled_call_impl", None) is not None
+        "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None
         for module in model.modules()
     )

@@ -11,12 +11,7 @@ from torch import Tensor
 
 from wsolrefine.functional._numeric import unit_range, unit_rounding
 
-
-def reduced_grid(layers: Sequence[Tensor], cells: int) -> tuple[int, int]:
-    """Return the largest grid of the layers, reduced in proportion to at most so many cells."""
-    height, width = largest_grid(layers)
-    scale = min(1.0, sqrt(cells / (height * width)))
-    return max(1, int(height * scale + 1e-9)), max(1, int(width * scale + 1e-9))
+_CELLS = 28 * 28  # the most of a grid that is chosen
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -74,3 +69,13 @@ def _interpolated(maps: Tensor, size: tuple[int, int]) -> Tensor:
 def largest_grid(maps: Sequence[Tensor]) -> tuple[int, int]:
     """Return the smallest (H, W) that no map exceeds."""
     return max(m.shape[-2] for m in maps), max(m.shape[-1] for m in maps)
+
+
+def limited_grid(maps: Sequence[Tensor], cells: int = _CELLS) -> tuple[int, int]:
+    """Return the largest grid of the maps, reduced in proportion to at most so many cells.
+
+    For functions whose time or memory grows with the square of the cells or faster.
+    """
+    height, width = largest_grid(maps)
+    scale = min(1.0, sqrt(cells / (height * width)))
+    return max(1, int(height * scale + 1e-9)), max(1, int(width * scale + 1e-9))

@@ -90,12 +90,16 @@ def centered_on(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """
     values = working(maps)
     peak = largest(values, (1, 2, 3))
-    values = values / peak.where(peak != 0, 1.0)  # NaN where it is not finite
-    finest = (min(maps.shape[-2], size[0]), min(maps.shape[-1], size[1]))
-    values = resize(F.adaptive_avg_pool2d(values, finest), size)
+    values = on_grid(values / peak.where(peak != 0, 1.0), size)  # NaN where it is not finite
     centered = values - values.mean((-2, -1), keepdim=True)
     # At a position at the mean, rounding alone would make a direction.
     return centered.masked_fill(centered.abs() <= rounding(values), 0.0)  # NaN stays
+
+
+def on_grid(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize maps ``(B, C, H, W)`` bilinearly, after averaging over cells where they are finer."""
+    finest = (min(maps.shape[-2], size[0]), min(maps.shape[-1], size[1]))
+    return resize(F.adaptive_avg_pool2d(maps, finest), size)
 
 
 def rms_normalized(maps: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_features, check_tensors
 from wsolrefine._options import check_number, check_size
-from wsolrefine.functional._grid import reduced_grid, resize
+from wsolrefine.functional._grid import limited_grid, resize
 from wsolrefine.functional._numeric import (
     are_finite,
     images_at_once,
@@ -22,7 +22,6 @@ from wsolrefine.functional._numeric import (
 )
 from wsolrefine.functional.affinity import centered_on, feature_affinity, rms_normalized
 
-_CELLS = 28 * 28  # of the grid that is chosen: time and memory grow with their square
 _MOST_SPREADING = 0.999  # 220 steps; the limit of 1 has no solution
 _TOLERANCE = 1e-4  # relative error of the solution
 _PRIOR = 0.3  # background inside the image, beside that of its border, which is 1 more
@@ -90,7 +89,7 @@ def label_spreading(
     if image is not None:
         check_tensors(cam=(cam, "B [K] H W"), image=(image, "B C H' W'"))
     alpha = check_number("alpha", alpha, low=0, high=_MOST_SPREADING)
-    size = reduced_grid(layers, _CELLS) if size is None else check_size("size", size)
+    size = limited_grid(layers) if size is None else check_size("size", size)
 
     start = unit_range(resize(unit_range(cam.relu()), size))
     start = (start if cam.ndim == 4 else start[:, None]).flatten(2)  # (B, K, N)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsolrefine.functional._grid import largest_grid, reduced_grid, resize
+from wsolrefine.functional._grid import largest_grid, limited_grid, resize
 from wsolrefine.functional._numeric import working
 from wsolrefine.functional.boxes import largest_box
 from wsolrefine.functional.fusion import multiply_maps
@@ -18,7 +18,6 @@ from wsolrefine.functional.pamr import pamr
 from wsolrefine.functional.scg import scg
 
 # All constants were chosen on tuning photographs and validation scenes together.
-_LAYER_CAM_WEIGHT = 0.5  # of each LayerCAM in the start map, beside 1 of the CAM
 _POWERS = (1.0, 0.5)  # of label spreading and of PAMR in their product
 _PAMR_SIDE = 112  # longer side in pixels of the image that PAMR works on
 _CROPS = ((0.15, 0.15), (0.5, 0.5))  # threshold of the box, margin as a share of it
@@ -26,9 +25,9 @@ _LEAST_CROP = 2 / 7  # of a side of the image
 
 
 def start_map(cam: Tensor, layer_cams: Sequence[Tensor]) -> Tensor:
-    """Return the CAM with LayerCAMs of finer layers added, which show where the evidence is.
+    """Add the mean of LayerCAMs to the CAM: finer layers show where the evidence is.
 
-    ``minmax(cam + 0.5 * sum of layer_cams)``, on the largest of their grids.
+    ``minmax(cam + mean of layer_cams)``, on the largest of their grids.
 
     Args:
         cam: in [0, 1], ``(B, K, h, w)``.
@@ -41,7 +40,7 @@ def start_map(cam: Tensor, layer_cams: Sequence[Tensor]) -> Tensor:
     size = largest_grid([cam, *layer_cams])
     total = resize(working(cam), size)
     for one in layer_cams:
-        total = total + _LAYER_CAM_WEIGHT * resize(working(one), size)
+        total = total + resize(working(one), size) / len(layer_cams)
     return minmax(total).to(cam.dtype)
 
 
@@ -60,8 +59,8 @@ def fast(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
         Maps in [0, 1], ``(B, K, h, w)``, 56 pixels on the longer side.
 
     """
-    spread = label_spreading(cam, features, images, size=reduced_grid(features, 400))
-    drawn = pamr(scg(cam, features), _shrink(images, 56), dilations=(1, 2, 4, 8, 12))
+    spread = label_spreading(cam, features, images, size=limited_grid(features, 400))
+    drawn = _drawn(scg(cam, features), images, _PAMR_SIDE // 2)
     return multiply_maps([spread, drawn], powers=_POWERS)
 
 
@@ -82,9 +81,8 @@ def balanced(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
         Maps in [0, 1], ``(B, K, h, w)``, 112 pixels on the longer side.
 
     """
-    colors = _shrink(images, _PAMR_SIDE)
     spread = label_spreading(cam, features, images)
-    drawn = pamr(scg(cam, features), colors)
+    drawn = _drawn(scg(cam, features), images, _PAMR_SIDE)
     return multiply_maps([spread, drawn], powers=_POWERS)
 
 
@@ -114,6 +112,11 @@ def accurate(maps: Tensor, images: Tensor, see: Callable[[Tensor], Tensor]) -> T
             one[y0:y1, x0:x1] += resize(map[None], (y1 - y0, x1 - x0))[0]
     seen = whole.amax((-2, -1), keepdim=True) > 0
     return minmax(total).where(seen, 0.0).to(maps.dtype)
+
+
+def _drawn(maps: Tensor, images: Tensor, side: int) -> Tensor:
+    """Draw maps to the edges of the images; more iterations or longer distances gained nothing."""
+    return pamr(maps, _shrink(images, side), iterations=5, dilations=(1, 2, 4, 8, 12))
 
 
 def _around(boxes: Tensor, margin: float, size: tuple[int, int]) -> list[tuple[int, ...]]:

@@ -266,17 +266,18 @@ class Localizer(nn.Module):
 
     def _see(self, images: Tensor, labels: Tensor | int | None, top: int) -> ClassMaps:
         """Run the model once and refine."""
+        layers = self._layers(images)
         found = class_activation(
             self.model,
             images,
             labels=labels,
             top=top,
-            layers=self._layers(images),
-            layer_cams=self._layer_cams,
+            layers=layers,
+            layer_cams=min(self._layer_cams, len(layers.features)),
             **self._reading(),
         )
         self._check_names(found.logits)
-        start = found.cam if found.layer_cams is None else start_map(found.cam, found.layer_cams)
+        start = start_map(found.cam, found.layer_cams) if found.layer_cams else found.cam
         maps = refined(self.refine, start, found.features, images)
         return ClassMaps(found.logits, found.labels, maps)
 

@@ -30,15 +30,15 @@ class Method(NamedTuple):
     Attributes:
         refine: the refinement.
         threshold: value above which a pixel of its maps belongs to the object.
-        layer_cams: whether it starts from :func:`wsolrefine.localization.start_map`, which takes a
-            backward pass for each class, instead of the CAM.
+        layer_cams: number of the last layers of the features whose LayerCAMs are added to the CAM,
+            see :func:`wsolrefine.localization.start_map`. They take a backward pass for each class.
         crops: whether the model runs again on crops, see :func:`wsolrefine.localization.accurate`.
 
     """
 
     refine: Refine
     threshold: float
-    layer_cams: bool = False
+    layer_cams: int = 0
     crops: bool = False
 
 
@@ -80,8 +80,8 @@ CRF_THRESHOLD = 0.45
 
 METHODS: dict[str, Method] = {
     "fast": Method(fast, 0.3),
-    "balanced": Method(balanced, 0.3, layer_cams=True),
-    "accurate": Method(balanced, 0.3, layer_cams=True, crops=True),
+    "balanced": Method(balanced, 0.3, layer_cams=1),
+    "accurate": Method(balanced, 0.3, layer_cams=2, crops=True),
     "scg": Method(_scg, 0.35),
     "sem": Method(_sem, 0.4),
     "gppl": Method(_gppl, 0.5),

@@ -103,6 +103,14 @@ CALLS = [
             )
         },
     ),
+    of(
+        w.ncut,
+        {"cam": CAM, "features": FEATURES},
+        {
+            "threshold": Kind(0.25, np.float32(0.25), legal={"zero", "a half"}),
+            "size": kinds.size.or_none(),
+        },
+    ),
     of(w.outline, {"mask": MASK.byte()}),
     of(
         w.pamr,
@@ -112,6 +120,7 @@ CALLS = [
             "dilations": Kind((2, 1), [1], np.array([2, 1]), legal={"tuple", "list"}),
         },
     ),
+    of(w.pc1, {"cam": CAM, "features": FEATURES}, {"size": kinds.size.or_none()}),
     of(
         w.pseudo_boundary,
         {"mask_probability": CAM, "image": IMAGE},

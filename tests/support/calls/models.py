@@ -102,7 +102,7 @@ CALLS = [
             {"activation": ACTIVATION, "scores": ACTIVATION.mean((2, 3))},
             {"to_map": Kind(None, lambda maps: maps, legal={"None"}, either={"function", "type"})},
         )
-        for function in (w.grad_cam, w.layer_cam)
+        for function in (w.grad_cam, w.layer_cam, w.bagcams)
     ),
     of(w.load_classifier, {}, {"spec": Kind("efficientnet-lite0")}),
     of(
