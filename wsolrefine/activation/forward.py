@@ -177,7 +177,8 @@ def _head_weight(model: nn.Module, name: str) -> Tensor:
     if not isinstance(head, (nn.Linear, nn.Conv2d)):
         kind = type(head).__name__
         raise ValueError(f"layers: expected a head of type Linear or Conv2d, got {kind} {name!r}")
-    if not head.weight.any():
+    # The first row decides quickly for a trained head, which may have millions of weights.
+    if not head.weight[:1].any() and not head.weight.any():
         raise ValueError(
             f"model: expected a trained head, got {name!r}, whose weights are all zero"
         )

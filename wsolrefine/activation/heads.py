@@ -78,11 +78,14 @@ class Heads:
 
     def _note(self, name: str) -> Hook:
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            source, result = first_input(args, kwargs), first_tensor(output)
-            if source is None or result is None:
+            result = first_tensor(output)
+            if result is None:
                 return
             if not _is_vector(result):
                 self._pixels = _pixels(result)
+                return
+            source = first_input(args, kwargs)
+            if source is None:
                 return
             # Copies: an in-place operation may follow.
             source, result = source.detach().flatten(1).clone(), result.detach().flatten(1).clone()
