@@ -275,6 +275,12 @@ def test_each_set_is_in_both_halves():
     assert at_chosen(hits_at(5, 3, 5, 3), facts, None).one.tolist() == [0, 1, 0, 1]
 
 
+def test_a_single_image_has_no_other_half():
+    with pytest.raises(ValueError, match="data: expected several images in a set, or others of"):
+        at_chosen(hits_at(5), facts_of("a"), None)
+    assert at_chosen(hits_at(5), facts_of("a"), hits_at(5)).one.tolist() == [1]
+
+
 def test_the_gray_level_comes_from_other_images_too():
     generator = torch.Generator().manual_seed(1)
     (_, _, here), (_, _, elsewhere) = (random_counts(3, generator) for _ in range(2))
