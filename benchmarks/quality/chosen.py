@@ -36,6 +36,8 @@ def folds(counts: Counts, facts: Facts, elsewhere: Counts | None) -> Iterator[Fo
     odd = torch.zeros_like(everything)
     for source in range(int(facts.sources.max()) + 1):
         odd[(facts.sources == source).nonzero()[1::2, 0]] = True
+    if not odd.any():
+        raise ValueError("data: expected several images in a set, or others of --choose, got one")
     for half in (odd, ~odd):
         yield half, only(counts, ~half)
 

@@ -12,7 +12,7 @@ from benchmarks.scenes import Scenes
 COLUMNS = (
     *("MaxBoxAccV2", "gain in MaxBoxAccV2", "best MaxBoxAccV2", "box accuracy 0.5"),
     *("PxAP", "gain in PxAP", "Peak-IoU", "best Peak-IoU", "Peak-T"),
-    *("precision", "recall", "F", "IoU of the mask", "forwards"),
+    *("precision", "recall", "F", "IoU of the mask", "forwards", "forwards in a batch"),
 )
 """What tables show of their rows; the JSON has more."""
 
@@ -116,7 +116,7 @@ def _shown(row: Mapping[str, Any], column: str) -> str:
         return ""
     if column == "Peak-T":
         return str(value)
-    if column == "forwards":
+    if column.startswith("forwards"):
         return f"{value:.1f}"
     sign = "+" if column.startswith("gain") else ""
     error: float | None = row.get(f"{column} error")

@@ -18,7 +18,7 @@ from benchmarks.quality.rows import method
 from wsolrefine.localization.methods import METHODS
 from wsolrefine.metrics import count_box_hits_half_open, thresholds_of
 
-STEPS = thresholds_of(0.01)
+STEPS = sorted({*thresholds_of(0.02), *(one.threshold for one in METHODS.values())})
 CLOSE = 0.01  # of the best: a threshold that is about as good
 
 
@@ -69,13 +69,12 @@ def best(curves: Tensor, default: float) -> Best:
     equal = (mean == mean.max()).nonzero()[:, 0]
     at = int(equal[len(equal) // 2])
     close = (mean >= mean.max() - CLOSE).nonzero()[:, 0]
-    of_default = min(range(len(STEPS)), key=lambda i: abs(STEPS[i] - default))
     return Best(
         STEPS[at],
         STEPS[int(close[0])],
         STEPS[int(close[-1])],
         curves[:, at].tolist(),
-        curves[:, of_default].tolist(),
+        curves[:, STEPS.index(default)].tolist(),
     )
 
 

@@ -275,6 +275,12 @@ def test_each_set_is_in_both_halves():
     assert at_chosen(hits_at(5, 3, 5, 3), facts, None).one.tolist() == [0, 1, 0, 1]
 
 
+def test_a_single_image_has_no_other_half():
+    with pytest.raises(ValueError, match="data: expected several images in a set, or others of"):
+        at_chosen(hits_at(5), facts_of("a"), None)
+    assert at_chosen(hits_at(5), facts_of("a"), hits_at(5)).one.tolist() == [1]
+
+
 def test_the_gray_level_comes_from_other_images_too():
     generator = torch.Generator().manual_seed(1)
     (_, _, here), (_, _, elsewhere) = (random_counts(3, generator) for _ in range(2))
@@ -290,24 +296,24 @@ def test_the_gray_level_comes_from_other_images_too():
 @pytest.mark.parametrize(
     ("curve", "best", "low", "high"),
     [
-        ([0.1, 0.5, 0.9, 0.5], 0.02, 0.02, 0.02),
-        ([0.895, 0.9, 0.9, 0.9], 0.02, 0.0, 0.03),
-        ([0.7, 0.0, 0.7, 0.0], 0.02, 0.0, 0.02),
+        ([0.1, 0.5, 0.9, 0.5], 2, 2, 2),
+        ([0.895, 0.9, 0.9, 0.9], 2, 0, 3),  # the middle of equal ones
+        ([0.7, 0.0, 0.7, 0.0], 2, 0, 2),
     ],
 )
 def test_the_best_single_threshold(curve, best, low, high):
     curves = torch.zeros(2, len(thresholds.STEPS), dtype=torch.float64)
     curves[0, : len(curve)] = torch.tensor(curve)
     curves[1, : len(curve)] = torch.tensor(curve) + 0.1
-    found = thresholds.best(curves, 0.01)
-    assert (found.threshold, found.low, found.high) == (best, low, high)
+    found = thresholds.best(curves, thresholds.STEPS[1])
+    assert found[:3] == tuple(thresholds.STEPS[at] for at in (best, low, high))
     assert found.default == pytest.approx([curve[1], curve[1] + 0.1])
 
 
 def test_kinds_of_images_have_the_same_weight():
     curves = torch.zeros(2, len(thresholds.STEPS), dtype=torch.float64)
     curves[0, 20], curves[1, 30] = 0.8, 0.9
-    assert thresholds.best(curves, 0.5).threshold == 0.3
+    assert thresholds.best(curves, 0.5).threshold == thresholds.STEPS[30]
 
 
 # Standard errors ----------------------------------------------------------------------------------
