@@ -8,9 +8,9 @@ from torch.testing import assert_close
 
 from tests.support.small_localizers import build, images
 from tests.support.strategies import generator
-from wsolrefine import Localizer, minmax
+from wsolrefine import Localizer
 from wsolrefine.localization import accurate, balanced, fast, start_map
-from wsolrefine.localization.compositions import _around, _enlarged, _shrink
+from wsolrefine.localization.compositions import _around, _shrink, larger, resized
 
 SIZES = st.tuples(st.integers(1, 60), st.integers(1, 60))
 
@@ -31,9 +31,9 @@ def test_the_start_map_is_the_cam_with_the_mean_of_the_layer_cams():
         torch.tensor([[[[0.0, 0.5, 1.0, 0.0]]]]),
     )
     total = torch.tensor([[[[1.0, 0.75, 1.5, 0.0]]]])
-    assert_close(start_map(cam, [first, second]), total / 1.5)
-    assert_close(start_map(cam, []), cam)
-    assert start_map(cam, [torch.rand(1, 1, 8, 8)]).shape == (1, 1, 8, 8)
+    assert_close(start_map(cam, [first, second], (1, 4)), total / 1.5)
+    assert_close(start_map(cam, [], (1, 4)), cam)
+    assert start_map(cam, [torch.rand(1, 1, 8, 8)], (6, 5)).shape == (1, 1, 6, 5)
 
 
 @pytest.mark.parametrize("refine", [fast, balanced])
@@ -79,10 +79,13 @@ def test_a_margin_is_a_share_of_the_box():
     assert _around(box, 0.0, (100, 100)) == [(35, 15, 65, 45)]  # at least 2/7 of the image
 
 
-def test_a_crop_fills_the_image():
-    image = torch.arange(16.0).reshape(1, 4, 4)
-    assert torch.equal(_enlarged(image, (0, 0, 4, 4), (4, 4)), image)
-    assert torch.equal(_enlarged(image, (1, 1, 2, 2), (3, 5)), torch.full((1, 3, 5), 5.0))
+def test_images_are_resized_within_their_range():
+    image = torch.arange(16.0).reshape(1, 1, 4, 4)
+    assert torch.equal(resized(image, (4, 4)), image)
+    assert torch.equal(resized(image[..., 1:2, 1:2], (3, 5)), torch.full((1, 1, 3, 5), 5.0))
+    large = resized(image, (7, 9))
+    assert 0 <= large.min() <= large.max() <= 15
+    assert larger((64, 50)) == (96, 75)
 
 
 def test_images_are_shrunk_and_never_enlarged():
@@ -93,55 +96,89 @@ def test_images_are_shrunk_and_never_enlarged():
     assert _shrink(images(1, (200, 1)), 100).shape == (1, 3, 100, 1)
 
 
-def test_accurate_sees_crops_at_the_size_of_the_images():
-    batch, crops = images(2), []
+def square():
     maps = torch.zeros(2, 64, 64)
     maps[:, 20:40, 24:44] = 1
+    return maps
+
+
+def test_accurate_sees_the_images_larger():
+    batch, shapes = images(2, (64, 50)), []
+
+    def see(images):
+        shapes.append(tuple(images.shape))
+        return torch.zeros(2, 5, 5)
+
+    maps = square()[..., :50]
+    assert_close(accurate(maps, batch, see, crop=False), maps)
+    assert shapes == [(2, 3, 96, 75)]
+
+
+def test_accurate_sees_the_part_around_the_object():
+    batch, crops = images(2), []
 
     def see(images):
         crops.append(images)
         return torch.ones(2, 5, 5)
 
-    found = accurate(maps, batch, see)
-    assert [crop.shape for crop in crops] == [batch.shape] * len(crops)
-    assert len(crops) == 2
+    found = accurate(square(), batch, see, crop=True)
     assert found.shape == (2, 64, 64)
-    assert (found[:, 20:40, 24:44] == 1).all()
-    outside = found.clone()
-    outside[:, 10:50, 14:54] = 0
-    assert not outside.any()  # both crops lie within half the box around it
+    ((crop,),) = [crops]
+    assert_close(crop, resized(batch[..., 17:43, 21:47], (64, 64)))
+    expected = torch.zeros(2, 64, 64)
+    expected[:, 17:43, 21:47] = 0.5
+    expected[square() > 0] = 1
+    assert_close(found, expected)
 
 
-def test_accurate_keeps_a_map_that_is_zero():
+@pytest.mark.parametrize("crop", [False, True])
+def test_accurate_keeps_a_map_that_is_zero(crop):
     maps = torch.zeros(2, 8, 8)
     maps[1, 2, 2] = 1
-    found = accurate(maps, images(2), lambda crops: torch.ones(2, 3, 3))
+    found = accurate(maps, images(2), lambda images: torch.ones(2, 3, 3), crop=crop)
     assert not found[0].any()
     assert found[1].max() == 1
 
 
-def test_accurate_averages_what_it_sees():
-    batch = images(1)
-    maps = minmax(batch[:, 0])
-    found = accurate(maps, batch, lambda crops: minmax(crops[:, 0]))
-    # Seen from near or far, the map is the same up to its range and the resampling.
-    inside = maps > 0.6
-    assert (found[inside] - maps[inside]).abs().mean() < 0.15
+class Sizes(torch.nn.Module):
+    """Notes the sizes of its images, and refuses other ones than its own."""
+
+    def __init__(self, only=None):
+        super().__init__()
+        self.model, self.only, self.sizes = build(), only, set()
+
+    def forward(self, x):
+        assert self.only in (None, tuple(x.shape[2:]))
+        self.sizes.add(tuple(x.shape[2:]))
+        return self.model(x)
 
 
-def test_a_model_of_one_input_size_is_enough():
-    class Fixed(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model, self.sizes = build(), set()
-
-        def forward(self, x):
-            self.sizes.add(tuple(x.shape[1:]))
-            return self.model(x)
-
-    model = Fixed()
+def test_the_model_sees_larger_images_if_it_takes_them():
+    model = Sizes()
     Localizer(model, refine="accurate")(images(2), top=2)
-    assert model.sizes == {(3, 64, 64)}
+    assert model.sizes == {(64, 64), (96, 96)}
+
+
+def test_a_model_of_one_size_sees_crops():
+    model = Sizes(only=(64, 64))
+    localizer, balanced = Localizer(model, refine="accurate"), Localizer(model)
+    found, plain = localizer(images(2), top=2), balanced(images(2), top=2)
+    assert model.sizes == {(64, 64)}
+    assert not torch.equal(found.maps, plain.maps)
+    assert localizer(images(2)).maps.shape == (2, 1, 64, 64)
+
+
+@pytest.mark.parametrize("only", [None, (64, 64)])
+def test_layers_that_are_given_are_used_at_both_sizes(only):
+    layers = Localizer(build())._layers(images(1))
+    wrapped = layers._replace(
+        features=tuple(f"model.{name}" for name in layers.features),
+        cam=f"model.{layers.cam}",
+        head=f"model.{layers.head}",
+    )
+    given = Localizer(Sizes(only), refine="accurate", layers=wrapped)(images(2))
+    found = Localizer(Sizes(only), refine="accurate")(images(2))
+    assert_close(given.maps, found.maps)
 
 
 def test_no_images():

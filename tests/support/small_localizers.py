@@ -47,7 +47,6 @@ FAMILIES = {
     "swin": (zoo.Swin, {}),
     "swin v1": (zoo.SwinV1, {}),
 }
-CROPS = ((0.15, 0.15), (0.5, 0.5))  # threshold, margin
 THRESHOLDS = {
     "fast": 0.3,
     "balanced": 0.3,
@@ -149,20 +148,18 @@ def shrunk(image, side):
 def seen(model, layers, image, label, method):
     """Run the model once for one class of one image; return its CAM, or start map, and features."""
     found = class_activation(model, image, labels=label, layers=layers)
-    count = {"balanced": 1, "accurate": 2}.get(method, 0)
-    if not count:
+    if method not in ("balanced", "accurate"):
         return found.cam, found.features
     image = image.clone().requires_grad_()
     with torch.enable_grad(), capture(model, *layers.features) as outputs:
         scores = model(image)[:, label]
-    total = found.cam
-    names = layers.features[-count:]
-    size = found.features[-len(names)].shape[2:]
-    total = enlarged(total, size) if total.shape[2:] < size else total
+    size = max((layer.shape[2:] for layer in found.features), key=math.prod)
+    total = enlarged(found.cam, size)
+    names = layers.features[-1:]
     for name in names:
         to_map = functools.partial(lay_out, image_size=tuple(image.shape[2:]))
         cam = layer_cam(outputs[name], scores, to_map=to_map)[:, None]
-        total = total + enlarged(cam, total.shape[2:]) / len(names)
+        total = total + enlarged(cam, size) / len(names)
     return minmax(total), found.features
 
 
@@ -177,25 +174,34 @@ def localized(model, layers, image, label, method):
     if method != "accurate":
         return maps
     height, width = image.shape[2:]
-    whole = enlarged(maps, (height, width))
-    total = whole.clone()
-    for threshold, margin in CROPS:
-        x0, y0, x1, y1 = box(largest(whole[0, 0] > threshold).numpy())
+    whole = smooth(maps, (height, width))
+    large = (round(1.5 * height), round(1.5 * width))
+    big = nn.functional.interpolate(image, size=large, mode="bilinear", antialias=True)
+    try:
+        layers = find_layers(model, big)
+    except ValueError:  # the model takes images of one size
+        x0, y0, x1, y1 = box(largest(whole[0, 0] > 0.15).numpy())
         if x1 == x0:
             x0, y0, x1, y1 = 0, 0, width, height
-        (x0, x1), (y0, y1) = (
-            widened(low, high, margin, side)
-            for low, high, side in ((x0, x1, width), (y0, y1, height))
-        )
+        x0, x1 = widened(x0, x1, width)
+        y0, y1 = widened(y0, y1, height)
         crop = nn.functional.interpolate(
             image[..., y0:y1, x0:x1], size=(height, width), mode="bilinear", antialias=True
         )
-        total[..., y0:y1, x0:x1] += enlarged(see(crop), (y1 - y0, x1 - x0))
-    return minmax(total)
+        again = torch.zeros_like(whole)
+        again[..., y0:y1, x0:x1] = enlarged(see(crop), (y1 - y0, x1 - x0))
+    else:
+        maps = refined("balanced", *seen(model, layers, big, label, method), big)
+        again = smooth(maps, (height, width))
+    return minmax(whole + again)
 
 
-def widened(low, high, margin, side):
-    length = max((high - low) * (1 + 2 * margin), side * 2 / 7)
+def smooth(maps, size):
+    return nn.functional.interpolate(maps, size=size, mode="bicubic").clamp(0, 1)
+
+
+def widened(low, high, side):
+    length = max((high - low) * 1.3, side * 2 / 7)
     middle = (low + high) / 2
     return max(0, math.floor(middle - length / 2)), min(side, math.ceil(middle + length / 2))
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsolrefine.functional._grid import largest_grid, limited_grid, resize
+from wsolrefine.functional._grid import limited_grid, resize
 from wsolrefine.functional._numeric import working
 from wsolrefine.functional.boxes import largest_box
 from wsolrefine.functional.fusion import multiply_maps
@@ -20,24 +20,25 @@ from wsolrefine.functional.scg import scg
 # All constants were chosen on tuning photographs and validation scenes together.
 _POWERS = (1.0, 0.5)  # of label spreading and of PAMR in their product
 _PAMR_SIDE = 112  # longer side in pixels of the image that PAMR works on
-_CROPS = ((0.15, 0.15), (0.5, 0.5))  # threshold of the box, margin as a share of it
+_LARGER = 1.5  # times the size of the images, to see them again
+_CROP_THRESHOLD, _CROP_MARGIN = 0.15, 0.15  # of the box; the margin is a share of it
 _LEAST_CROP = 2 / 7  # of a side of the image
 
 
-def start_map(cam: Tensor, layer_cams: Sequence[Tensor]) -> Tensor:
+def start_map(cam: Tensor, layer_cams: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
     """Add the mean of LayerCAMs to the CAM: finer layers show where the evidence is.
 
-    ``minmax(cam + mean of layer_cams)``, on the largest of their grids.
+    ``minmax(cam + mean of layer_cams)``, each resized to one grid first.
 
     Args:
         cam: in [0, 1], ``(B, K, h, w)``.
         layer_cams: each in [0, 1], ``(B, K, h, w)`` on any grid.
+        size: (height, width) of the grid, usually that of the finest features.
 
     Returns:
-        Maps in [0, 1], ``(B, K, h, w)``.
+        Maps in [0, 1], ``(B, K, *size)``.
 
     """
-    size = largest_grid([cam, *layer_cams])
     total = resize(working(cam), size)
     for one in layer_cams:
         total = total + resize(working(one), size) / len(layer_cams)
@@ -86,32 +87,57 @@ def balanced(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
     return multiply_maps([spread, drawn], powers=_POWERS)
 
 
-def accurate(maps: Tensor, images: Tensor, see: Callable[[Tensor], Tensor]) -> Tensor:
-    """Look again at crops around the object that the maps show, and average what they give.
+def accurate(
+    maps: Tensor, images: Tensor, see: Callable[[Tensor], Tensor], *, crop: bool
+) -> Tensor:
+    """Average the maps of images with those of the same images seen larger.
 
-    Around the box of each map at a few thresholds the image is cropped, with a margin, enlarged to
-    the size of the image, and seen again; the map of a crop is pasted where it was, zero outside.
+    The images are seen again at 1.5 times their size. With ``crop``, for a model of one input size,
+    the part around the object that a map shows is enlarged to the size of the image instead; its
+    map is pasted where it was, zero outside.
 
     Args:
         maps: in [0, 1], ``(B, h, w)``, what ``see`` gives for the images.
         images: ``(B, 3, H, W)`` as the model gets them.
-        see: images ``(B, 3, H, W)`` to maps ``(B, h, w)`` on any grid, of the same classes.
+        see: images to maps ``(B, h, w)`` on any grid, of the same classes.
+        crop: whether crops are seen instead of larger images.
 
     Returns:
         Maps in [0, 1], ``(B, H, W)``. A map that is zero stays zero.
 
     """
     size = (images.shape[-2], images.shape[-1])
-    whole = resize(working(maps), size)
-    total = whole.clone()
-    for threshold, margin in _CROPS:
-        boxes = _around(largest_box(whole > threshold), margin, size)
-        crops = [_enlarged(image, box, size) for image, box in zip(images, boxes, strict=True)]
-        found = see(torch.stack(crops)) if crops else whole
-        for one, map, (x0, y0, x1, y1) in zip(total, working(found), boxes, strict=True):
-            one[y0:y1, x0:x1] += resize(map[None], (y1 - y0, x1 - x0))[0]
+    whole = _smooth(maps, size)
+    if crop:
+        boxes = _around(largest_box(whole > _CROP_THRESHOLD), _CROP_MARGIN, size)
+        parts = [
+            image[None, :, y0:y1, x0:x1]
+            for image, (x0, y0, x1, y1) in zip(images, boxes, strict=True)
+        ]
+        again = torch.zeros_like(whole)
+        found = working(see(torch.cat([resized(part, size) for part in parts])))
+        for one, map, (x0, y0, x1, y1) in zip(again, found, boxes, strict=True):
+            one[y0:y1, x0:x1] = resize(map[None], (y1 - y0, x1 - x0))[0]
+    else:
+        again = _smooth(see(resized(images, larger(size))), size)
     seen = whole.amax((-2, -1), keepdim=True) > 0
-    return minmax(total).where(seen, 0.0).to(maps.dtype)
+    return minmax(whole + again).where(seen, 0.0).to(maps.dtype)
+
+
+def larger(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the size at which :func:`accurate` sees an image of this size again."""
+    return round(_LARGER * size[0]), round(_LARGER * size[1])
+
+
+def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize images ``(B, C, H, W)``, bilinear, so that no value leaves the range they have."""
+    return F.interpolate(working(images), size=size, mode="bilinear", antialias=True).to(images)
+
+
+def _smooth(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize maps ``(B, h, w)`` bicubically; bilinear resizing would flatten their peaks."""
+    values = working(maps)[:, None]
+    return F.interpolate(values, size=size, mode="bicubic")[:, 0].clamp(0, 1)
 
 
 def _drawn(maps: Tensor, images: Tensor, side: int) -> Tensor:
@@ -133,13 +159,6 @@ def _around(boxes: Tensor, margin: float, size: tuple[int, int]) -> list[tuple[i
     high = (center + sides / 2).minimum(limits)
     found: list[list[int]] = torch.cat([low.floor(), high.ceil()], -1).long().tolist()
     return [tuple(box) for box in found]
-
-
-def _enlarged(image: Tensor, box: Sequence[int], size: tuple[int, int]) -> Tensor:
-    """Return the part of an image ``(C, H, W)`` in a box, resized to ``size``."""
-    x0, y0, x1, y1 = box
-    part = image[None, :, y0:y1, x0:x1]
-    return F.interpolate(working(part), size=size, mode="bilinear", antialias=True)[0].to(image)
 
 
 def _shrink(images: Tensor, side: int) -> Tensor:

@@ -25,10 +25,11 @@ from wsolrefine.activation.layers import Layers, find_layers
 from wsolrefine.activation.names import check_names
 from wsolrefine.activation.outputs import Logits
 from wsolrefine.data.images import UPRIGHT, ImagePolicy, read_image
+from wsolrefine.functional._grid import largest_grid
 from wsolrefine.functional._numeric import working
 from wsolrefine.functional.boxes import union_box
 from wsolrefine.localization.class_maps import ClassMaps, probabilities
-from wsolrefine.localization.compositions import accurate, start_map
+from wsolrefine.localization.compositions import accurate, larger, resized, start_map
 from wsolrefine.localization.inputs import in_batches, preprocessed
 from wsolrefine.localization.masks import (
     Parts,
@@ -142,7 +143,7 @@ class Localizer(nn.Module):
             kind += ", which is a localizer already" if isinstance(model, Localizer) else ""
             raise TypeError(f"model: expected an nn.Module or a Classifier, got {kind}")
         self.method, chosen = method_of(refine)
-        self.refine, self._layer_cams, self._crops = chosen.refine, chosen.layer_cams, chosen.crops
+        self.refine, self._layer_cams, self._again = chosen.refine, chosen.layer_cams, chosen.again
         self.threshold = chosen.threshold if threshold is None else threshold
         check_threshold(self.threshold)
         self.parts: Parts = check_parts(parts)
@@ -158,6 +159,7 @@ class Localizer(nn.Module):
             layers = check_names(self.model, layers)
         self._given = layers
         self._found: dict[tuple[int, ...], Layers] = {}
+        self._taken: dict[tuple[int, ...], bool] = {}
 
     @overload
     def forward(
@@ -254,14 +256,13 @@ class Localizer(nn.Module):
         """
         logits, labels, maps = self._see(images, labels, top)
         self.num_classes = logits.shape[1]
-        if self._crops:
-            maps = torch.stack(
-                [
-                    accurate(maps[:, place], images, partial(self._see_class, labels[:, place]))
-                    for place in range(labels.shape[1])
-                ],
-                1,
-            )
+        if self._again and len(images):
+            crop = not self._takes_larger(images)
+            each = [
+                accurate(maps[:, k], images, partial(self._see_class, labels[:, k]), crop=crop)
+                for k in range(labels.shape[1])
+            ]
+            maps = torch.stack(each, 1)
         return ClassMaps(logits, labels, maps)
 
     def _see(self, images: Tensor, labels: Tensor | int | None, top: int) -> ClassMaps:
@@ -277,13 +278,32 @@ class Localizer(nn.Module):
             **self._reading(),
         )
         self._check_names(found.logits)
-        start = start_map(found.cam, found.layer_cams) if found.layer_cams else found.cam
-        maps = refined(self.refine, start, found.features, images)
+        cam = found.cam
+        if found.layer_cams:
+            cam = start_map(cam, found.layer_cams, largest_grid(found.features))
+        maps = refined(self.refine, cam, found.features, images)
         return ClassMaps(found.logits, found.labels, maps)
 
     def _see_class(self, labels: Tensor, images: Tensor) -> Tensor:
         """Return the map ``(B, h, w)`` of one class ``(B,)`` for each image."""
         return self._see(images, labels, 1).maps[:, 0]
+
+    def _takes_larger(self, images: Tensor) -> bool:
+        """Return whether the model takes larger images too, tried once for each size."""
+        size = larger((images.shape[-2], images.shape[-1]))
+        key = (images.shape[1], *size)
+        if key not in self._taken:
+            given = self._given.features if isinstance(self._given, Layers) else self._given
+            try:
+                found = find_layers(
+                    self.model, resized(images[:1], size), layers=given, **self._reading()
+                )
+            except ValueError:  # that is what it raises if the model raises on its noise
+                self._taken[key] = False
+            else:
+                self._taken[key] = True
+                self._found.setdefault(key, found)
+        return self._taken[key]
 
     def _layers(self, images: Tensor) -> Layers:
         """Return the layers for images of this size, found when they are first needed."""

@@ -32,14 +32,15 @@ class Method(NamedTuple):
         threshold: value above which a pixel of its maps belongs to the object.
         layer_cams: number of the last layers of the features whose LayerCAMs are added to the CAM,
             see :func:`wsolrefine.localization.start_map`. They take a backward pass for each class.
-        crops: whether the model runs again on crops, see :func:`wsolrefine.localization.accurate`.
+        again: whether the model sees the images twice, see
+            :func:`wsolrefine.localization.accurate`.
 
     """
 
     refine: Refine
     threshold: float
     layer_cams: int = 0
-    crops: bool = False
+    again: bool = False
 
 
 def _cam(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
@@ -81,7 +82,7 @@ CRF_THRESHOLD = 0.45
 METHODS: dict[str, Method] = {
     "fast": Method(fast, 0.3),
     "balanced": Method(balanced, 0.3, layer_cams=1),
-    "accurate": Method(balanced, 0.3, layer_cams=2, crops=True),
+    "accurate": Method(balanced, 0.3, layer_cams=1, again=True),
     "scg": Method(_scg, 0.35),
     "sem": Method(_sem, 0.4),
     "gppl": Method(_gppl, 0.5),
