@@ -36,12 +36,12 @@ def draw_failures() -> None:
 
 def _draw(name: str, photographs: Iterable[Image.Image]) -> None:
     classifier = p.classifier()[0]
-    cam, scg = w.Localizer(classifier, refine="cam"), w.Localizer(classifier)
+    cam, refined = w.Localizer(classifier, refine="cam"), w.Localizer(classifier)
     panels: list[p.Panel] = []
-    titles = ("photograph", "class activation map", "refined by scg", "box (dashed: of the CAM)")
+    titles = ("photograph", "class activation map", "refined (balanced)", "box (dashed: of the CAM)")
     for row, image in enumerate(photographs):
         image.thumbnail((740, 740))
-        found = scg(image)
+        found = refined(image)
         before = cam(image, found.labels)
         pixels = np.asarray(image)
         width = max(2, max(image.size) // 110)
