@@ -44,7 +44,7 @@ def results_of(
         reference: the row that the others are compared with.
 
     """
-    weights = bootstrap.draw(measured.facts)
+    weights = bootstrap.draw(measured.facts.groups, measured.facts.sources)
     draws: dict[str, dict[str, Tensor]] = {}
     rows: list[dict[str, Any]] = []
     # The reference comes first: the others are compared with it.
