@@ -38,7 +38,7 @@ def draw(groups: Sequence[str], sources: Tensor, *, draws: int = DRAWS, seed: in
 
 
 def means(values: Tensor, weights: Tensor) -> Tensor:
-    """Return the mean of values ``(N,)`` in each draw; all draws are without weight of none."""
+    """Return the mean of values ``(N,)`` in each draw, NaN if it holds none of them."""
     return weights @ values.double() / weights.sum(1)
 
 

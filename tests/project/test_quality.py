@@ -369,7 +369,7 @@ def test_gains_are_paired():
     assert ours["sizes"]["under 0.1"] == 1
     assert ours["sizes"]["over 0.7"] == pytest.approx(2 / 12, abs=0.02)
     assert "PxAP" not in ours
-    assert sum(results.numbers(facts).values()) == 40
+    assert sum(results.size_counts(facts).values()) == 40
 
 
 def test_a_table_has_gains_sizes_and_a_column_for_each_set():

@@ -105,6 +105,8 @@ def accurate(
     """
     size = (images.shape[-2], images.shape[-1])
     whole = _smooth(maps, size)
+    if not len(images):
+        return whole.to(maps.dtype)
     if crop:
         boxes = _around(largest_box(whole > _CROP_THRESHOLD), _CROP_MARGIN, size)
         parts = [
