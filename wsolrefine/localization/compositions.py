@@ -91,7 +91,8 @@ def accurate(
 
     The images are seen again at 1.5 times their size. With ``crop``, for a model of one input size,
     the part around the object that a map shows is enlarged to the size of the image instead; its
-    map is pasted where it was, zero outside.
+    map is pasted where it was, zero outside. ``Localizer(refine="accurate")`` makes both maps with
+    :func:`wsolrefine.localization.balanced`.
 
     Args:
         maps: in [0, 1], ``(B, h, w)``, what ``see`` gives for the images.
