@@ -50,6 +50,12 @@ def without_gradients():
     return grad_cam(outputs["layer4"], scores)
 
 
+def without_a_graph():
+    model = resnet().requires_grad_(False)
+    model.layer4.forward = torch.no_grad()(model.layer4.forward)
+    return localize(model, images())
+
+
 def with_head_of_zeros():
     model = zoo.seeded(zoo.ViT)
     nn.init.zeros_(model.head.weight)
@@ -70,6 +76,7 @@ FROM_A_MODEL = [
     without_gradients,
     lambda: Localizer(Localizer(resnet())),
     lambda: Localizer(resnet(), refine="scgg"),
+    without_a_graph,
     lambda: Localizer(resnet(), refine=lambda cam, *others: cam[:, 0])(images()),
 ]
 FROM_INPUTS = [
@@ -216,7 +223,7 @@ def test_thresholds_and_boxes_in_cells(localizer, photograph):
     found = localizer(photograph)
     areas = [found.at(value).masks.sum() for value in (0.0, 0.35, 0.6, 0.9)]
     assert areas == sorted(areas, reverse=True)
-    assert found.coarse.shape[2:] == (28, 28)
+    assert found.coarse.shape[2:] == (112, 112)
     assert found.maps.shape[2:] == (60, 90)
 
 
@@ -251,7 +258,7 @@ def test_exif_orientation_and_deep_gray(tmp_path, localizer, photograph):
 def test_small_maps_of_many_classes():
     localizer = Localizer(resnet())
     pixels = images()
-    assert localizer.class_maps(pixels, top=10).maps.shape == (2, 10, 28, 28)
+    assert localizer.class_maps(pixels, top=10).maps.shape == (2, 10, 112, 112)
     assert localizer(pixels, top=10, size=(56, 56)).masks.shape == (2, 10, 56, 56)
     apart = [localizer(image[None]).coarse for image in pixels]
     torch.testing.assert_close(torch.cat(apart), localizer(pixels).coarse, atol=1e-4, rtol=0)
