@@ -1,4 +1,7 @@
-"""What every benchmark records, and how it is written: origin, machine, JSON, Markdown tables."""
+"""What every benchmark records, and how it is written: origin, machine, JSON, Markdown tables.
+
+And how many steps of it are done.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,6 +80,12 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write a record, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+
+
+def show_progress(text: str, done: int, total: int) -> None:
+    """Print how much is done, over what was printed before."""
+    end = "\n" if done == total else ""
+    print(f"\r{text}: {done}/{total}", end=end, file=sys.stderr, flush=True)
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -14,17 +14,9 @@ import argparse
 from pathlib import Path
 
 from benchmarks.common import RESULTS, origin
-from benchmarks.quality.data_sets import HELP, check_disjoint, open_data
-from benchmarks.quality.images import Photographs
+from benchmarks.quality.data_sets import Options, add_options, open_options
 from benchmarks.quality.run import Run
 from wsolrefine.models import DEFAULT_CLASSIFIER
-
-
-class Options(argparse.Namespace):
-    """The options, with the data sets opened."""
-
-    sets: list[Photographs]
-    choosing: list[Photographs]
 
 
 def parsed() -> Options:
@@ -33,13 +25,11 @@ def parsed() -> Options:
     parser.add_argument(
         "--scenes", type=int, default=249, help="number of test scenes, and of validation scenes"
     )
-    for name, text in (
-        ("--data", "measure on these images instead of scenes"),
-        ("--choose", "choose thresholds on these, which --data must not hold"),
-    ):
-        parser.add_argument(
-            name, nargs="+", action="extend", default=[], metavar="SPEC", help=f"{text}: {HELP}"
-        )
+    add_options(
+        parser,
+        data="measure on these images instead of scenes",
+        choose="choose thresholds on these, which --data must not hold",
+    )
     parser.add_argument(
         "--runs", type=int, default=5, help="least number of times that a row is timed; 0 tries"
     )
@@ -61,11 +51,7 @@ def parsed() -> Options:
         parser.error("--data: expected no --search, --thresholds or --pictures with it")
     if options.choose and not (options.data or options.thresholds):
         parser.error("--choose: expected --data or --thresholds with it")
-    try:
-        options.sets, options.choosing = open_data(options.data), open_data(options.choose)
-        check_disjoint(options.choosing, options.sets)
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
+    open_options(parser, options)
     return options
 
 

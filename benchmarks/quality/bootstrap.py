@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.quality.counts import Facts
-
 DRAWS = 1000
 
 
-def draw(facts: Facts, *, draws: int = DRAWS, seed: int = 0) -> Tensor:
+def draw(groups: Sequence[str], sources: Tensor, *, draws: int = DRAWS, seed: int = 0) -> Tensor:
     """Return how often each image is drawn, ``(draws, N)``.
 
     Groups are drawn, not images: those that share an object are not independent. Each set keeps
     its number of groups.
+
+    Args:
+        groups: of each of N images.
+        sources: the number of the set that each is from, ``(N,)``.
+        draws: number of draws.
+        seed: of the draws.
+
     """
     chance = np.random.default_rng(seed)
-    weights = torch.zeros(draws, len(facts.groups), dtype=torch.float64)
-    for source in range(int(facts.sources.max()) + 1):
-        members = (facts.sources == source).nonzero()[:, 0].tolist()
-        names = sorted({facts.groups[i] for i in members})
+    weights = torch.zeros(draws, len(groups), dtype=torch.float64)
+    for source in sorted({*sources.tolist()}):
+        members = (sources == source).nonzero()[:, 0].tolist()
+        names = sorted({groups[i] for i in members})
         number = len(names)
         drawn = chance.multinomial(number, np.full(number, 1 / number), draws)
         column = {name: place for place, name in enumerate(names)}
-        places = [column[facts.groups[i]] for i in members]
+        places = [column[groups[i]] for i in members]
         weights[:, members] = torch.from_numpy(drawn[:, places]).double()
     return weights
 
 
 def means(values: Tensor, weights: Tensor) -> Tensor:
-    """Return the mean of values ``(N,)`` in each draw; all draws are without weight of none."""
+    """Return the mean of values ``(N,)`` in each draw, NaN if it holds none of them."""
     return weights @ values.double() / weights.sum(1)
 
 

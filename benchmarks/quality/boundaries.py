@@ -8,7 +8,6 @@ On the scenes of benchmarks.quality, against the outlines of their true masks.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.common import RESULTS, origin
+from benchmarks.common import RESULTS, origin, show_progress
 from benchmarks.quality.images import Composites
 from benchmarks.quality.measure import prepared
 from benchmarks.quality.network import Network, batches, labels_of
@@ -101,8 +100,7 @@ def main() -> None:
             for edges, tolerance in (("contour of ", 0.0), ("pseudo_boundary of ", 5.0)):
                 results = measure(some, at, found, tolerance)
                 rows.append({"method": f"{edges}{name}{crf}", **results})
-                print(f"\r{len(rows)}/12 rows", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+                show_progress("rows", len(rows), 12)
     seconds = time.perf_counter() - start
     command, splits = f"boundaries --scenes {options.scenes}", splits_of({"test": scenes})
     record = record_of(command, rows, splits, options.seed, seconds=seconds, begun=begun)

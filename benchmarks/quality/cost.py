@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from benchmarks.common import show_progress
 from benchmarks.quality.images import Sample
 from benchmarks.quality.network import Batch, Network
 from benchmarks.quality.rows import Row
@@ -39,8 +39,6 @@ def forwards(
 
         times = time_in_turn({"forward": forward, name: run}, runs, "cpu")
         found[name] = median_ratio(times[name], times["forward"])
-        done = f"cost in batches of {len(samples)}: {len(found)}/{len(rows)} rows"
-        print(f"\r{done}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+        show_progress(f"cost of rows in batches of {len(samples)}", len(found), len(rows))
     torch.set_num_threads(threads)
     return found

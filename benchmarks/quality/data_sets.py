@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 from collections.abc import Sequence
 from itertools import takewhile
@@ -19,6 +20,38 @@ HELP = (
     "the lists of a split, and the images in images/; cub and ilsvrc: READER:FOLDER@SPLIT. "
     "FOLDER may hold wildcards"
 )
+
+
+class Options(argparse.Namespace):
+    """The options, with the data sets opened."""
+
+    sets: list[Photographs]
+    choosing: list[Photographs]
+
+
+def add_options(
+    parser: argparse.ArgumentParser, *, data: str, choose: str, required: bool = False
+) -> None:
+    """Add ``--data`` and ``--choose``, with what each is for."""
+    for name, text in (("--data", data), ("--choose", choose)):
+        parser.add_argument(
+            name,
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="SPEC",
+            required=required and name == "--data",
+            help=f"{text}: {HELP}",
+        )
+
+
+def open_options(parser: argparse.ArgumentParser, options: Options) -> None:
+    """Open the data sets of ``--data`` and of ``--choose``, or stop with a message."""
+    try:
+        options.sets, options.choosing = open_data(options.data), open_data(options.choose)
+        check_disjoint(options.choosing, options.sets)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
 
 
 class Spec(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -25,6 +26,11 @@ class Sample(NamedTuple):
     size: tuple[int, int]  # height and width that the boxes refer to
     mask: Tensor | None  # (SIDE, SIDE) integers
     group: str  # images of one group are not independent of each other
+
+    def scaled_boxes(self) -> Tensor:
+        """Return the boxes in pixels of a map of SIDE."""
+        height, width = self.size
+        return self.boxes * torch.tensor([SIDE / width, SIDE / height] * 2)
 
 
 class Images(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
@@ -13,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.common import show_progress
 from benchmarks.quality.images import Images, Sample
 from benchmarks.quality.measure import SIDE
 from wsolrefine import class_activation, find_layers, find_stages, load_classifier
@@ -100,7 +100,7 @@ def labels_of(network: Network, images: Images) -> Labels:
             scores = network.model(network.classifier.preprocess(sample.alone)[None])
         predicted.append(int(scores.argmax(1)))
         given.append(sample.label)
-        _show(f"classes of {images.name}", index + 1, len(images))
+        show_progress(f"classes of {images.name}", index + 1, len(images))
     labels = [label for label in given if label is not None]
     if len(labels) < len(given):
         return Labels(torch.tensor(predicted), False, None)
@@ -115,12 +115,7 @@ def batches(network: Network, images: Images, labels: Tensor) -> Iterator[Batch]
         stop = min(start + BATCH, len(images))
         samples = [images[index] for index in range(start, stop)]
         yield network.batch(samples, labels[start:stop])
-        _show(images.name, stop, len(images))
-
-
-def _show(text: str, done: int, total: int) -> None:
-    end = "\n" if done == total else ""
-    print(f"\r{text}: {done}/{total}", end=end, file=sys.stderr, flush=True)
+        show_progress(images.name, stop, len(images))
 
 
 def small(sample: Sample) -> Tensor:

@@ -5,31 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from torch import Tensor
 
 from benchmarks.common import table
+from benchmarks.quality import bootstrap
 from wsolrefine import box_iou, instance_labels, largest_box, union_box
 
 IOU = 0.5
 THRESHOLDS = tuple(step / 100 for step in range(15, 70, 5))
 PROMINENCES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
-DRAWS = 1000
 BASELINE = "each component"
-
-Counts = npt.NDArray[np.int64]
-"""Of each image the numbers of matched, found and true boxes, ``(N, 3)``."""
 
 
 class Photograph(NamedTuple):
-    """The map of a class, ``(1, H, W)``, and the true boxes in its pixels."""
+    """The map of a class, and what is true of it."""
 
-    map: Tensor
-    boxes: Tensor
+    map: Tensor  # (1, SIDE, SIDE)
+    boxes: Tensor  # in pixels of the map
+    source: int = 0  # the number of the set that it is from
 
 
 def _solid(boxes: Tensor) -> Tensor:
@@ -62,39 +58,34 @@ ROWS: dict[str, Callable[[Tensor, float], Tensor]] = {
 """What is a box: a map and a threshold to boxes ``(n, 4)``."""
 
 
-def count(boxes: Callable[[Tensor], Tensor], photographs: Sequence[Photograph]) -> Counts:
-    """Match the boxes of each map with the true ones, one to one, as many as possible."""
+def count(boxes: Callable[[Tensor], Tensor], photographs: Sequence[Photograph]) -> Tensor:
+    """Match the boxes of each map with the true ones, one to one, as many as possible.
+
+    Returns:
+        The numbers of matched, found and true boxes of each photograph, ``(N, 3)``.
+
+    """
     counts = []
-    for map, true in photographs:
+    for map, true, _ in photographs:
         found = boxes(map)
         fits = csr_array((box_iou(found, true) >= IOU).numpy())
         matched = maximum_bipartite_matching(fits, perm_type="column") if len(found) else ()
         counts.append((sum(mate >= 0 for mate in matched), len(found), len(true)))
-    return np.array(counts, dtype=np.int64).reshape(-1, 3)
+    return torch.tensor(counts, dtype=torch.float64).reshape(-1, 3)
 
 
-def scores(counts: Counts) -> tuple[float, float, float]:
-    """Return recall, precision and F1 of all images together, in percent."""
-    matched, found, true = counts.sum(-2).T
-    return (
-        100 * matched / np.maximum(true, 1),
-        100 * matched / np.maximum(found, 1),
-        200 * matched / np.maximum(found + true, 1),
-    )
-
-
-def errors(counts: Counts, baseline: Counts) -> tuple[float, float]:
-    """Return the standard errors of F1 and of its difference to a baseline, over images."""
-    drawn = np.random.default_rng(0).integers(len(counts), size=(DRAWS, len(counts)))
-    own, other = scores(counts[drawn])[2], scores(baseline[drawn])[2]
-    return float(np.std(own)), float(np.std(own - other))
+def scores(sums: Tensor) -> Tensor:
+    """Return recall, precision and F1 in percent, ``(3, ...)``, of sums of counts ``(..., 3)``."""
+    matched, found, true = sums.unbind(-1)
+    parts = (matched / true.clamp_min(1), matched / found.clamp_min(1))
+    return 100 * torch.stack([*parts, 2 * matched / (found + true).clamp_min(1)])
 
 
 def choose(row: str, photographs: Sequence[Photograph]) -> float:
     """Return the threshold of the best F1."""
 
     def f1(threshold: float) -> float:
-        return scores(count(lambda map: ROWS[row](map, threshold), photographs))[2]
+        return scores(count(lambda map: ROWS[row](map, threshold), photographs).sum(0))[2].item()
 
     return max(THRESHOLDS, key=f1)
 
@@ -107,23 +98,21 @@ def measure(
         row: count(lambda map, row=row, at=at: ROWS[row](map, at), photographs)  # type: ignore[misc]
         for row, at in thresholds.items()
     }
-    results: list[dict[str, str | float]] = []
-    for row, of_row in counts.items():
-        names = ("recall", "precision", "F1")
-        values = dict(zip(names, map(float, scores(of_row)), strict=True))
-        error, of_difference = errors(of_row, counts[BASELINE])
-        difference = float(scores(of_row)[2] - scores(counts[BASELINE])[2])
-        results.append(
-            {
-                "row": row,
-                "threshold": thresholds[row],
-                **values,
-                "F1 error": error,
-                "difference": difference,
-                "difference error": of_difference,
-            }
-        )
-    return results
+    each = [str(number) for number in range(len(photographs))]
+    weights = bootstrap.draw(each, torch.tensor([one.source for one in photographs]))
+    found = {row: scores(of_row.sum(0)) for row, of_row in counts.items()}
+    draws = {row: scores(weights @ of_row)[2] for row, of_row in counts.items()}
+    return [
+        {
+            "row": row,
+            "threshold": thresholds[row],
+            **dict(zip(("recall", "precision", "F1"), values.tolist(), strict=True)),
+            "F1 error": bootstrap.error(draws[row]),
+            "difference": (values[2] - found[BASELINE][2]).item(),
+            "difference error": bootstrap.error(draws[row] - draws[BASELINE]),
+        }
+        for row, values in found.items()
+    ]
 
 
 def render(results: Sequence[dict[str, Any]]) -> str:
@@ -152,6 +141,6 @@ def search(photographs: Sequence[Photograph]) -> str:
             def boxes(map: Tensor, at: float = threshold, least: float = prominence) -> Tensor:
                 return _labeled(instance_labels(map, threshold=at, min_prominence=least))
 
-            cells.append(f"{scores(count(boxes, photographs))[2]:.1f}")
+            cells.append(f"{scores(count(boxes, photographs).sum(0))[2]:.1f}")
         lines.append([f"{threshold:.2f}", *cells])
     return table(["threshold", *(f"prominence {value:g}" for value in PROMINENCES)], lines)

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from benchmarks.quality.counts import Tables
-from benchmarks.quality.images import Composites, Sample
-from benchmarks.quality.measure import SIDE, STEPS, prepared
+from benchmarks.quality.images import Composites
+from benchmarks.quality.measure import STEPS, prepared
 from benchmarks.quality.network import Network, batches, small
 from benchmarks.quality.rows import Row
 from wsolrefine import box_iou
@@ -69,7 +68,7 @@ def draw_cases(
         name: [score_map_boxes(map, threshold[name])[0].float() for map in some]
         for name, some in maps.items()
     }
-    truth = [_scaled(scenes[index]) for index in range(len(scenes))]
+    truth = [scenes[index].scaled_boxes()[0] for index in range(len(scenes))]
     fit = [
         box_iou(box[None], true[None]).item()
         for box, true in zip(boxes[DEFAULT], truth, strict=True)
@@ -103,9 +102,3 @@ def _cases(scenes: Composites, fit: Sequence[float]) -> dict[str, list[int]]:
     middle = max(0, len(order) - SHOWN) // 2
     typical = order[middle : middle + SHOWN]
     return {"best": order[:SHOWN], "typical": typical, "worst": order[::-1][:SHOWN]}
-
-
-def _scaled(sample: Sample) -> Tensor:
-    """Return the true box in pixels of a map of SIDE."""
-    height, width = sample.size
-    return sample.boxes[0] * torch.tensor([SIDE / width, SIDE / height] * 2)

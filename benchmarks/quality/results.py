@@ -44,7 +44,7 @@ def results_of(
         reference: the row that the others are compared with.
 
     """
-    weights = bootstrap.draw(measured.facts)
+    weights = bootstrap.draw(measured.facts.groups, measured.facts.sources)
     draws: dict[str, dict[str, Tensor]] = {}
     rows: list[dict[str, Any]] = []
     # The reference comes first: the others are compared with it.
@@ -99,6 +99,6 @@ def _mean(values: Tensor) -> float | None:
     return values.mean().item() if len(values) else None
 
 
-def numbers(facts: Facts) -> Mapping[str, int]:
+def size_counts(facts: Facts) -> Mapping[str, int]:
     """Return the number of images with an object of each size."""
     return {name: int(some.sum()) for name, some in of_sizes(facts.shares).items()}

@@ -16,7 +16,7 @@ from benchmarks.quality.images import Composites, Images, Photographs
 from benchmarks.quality.network import BATCH, Labels, Network, labels_of
 from benchmarks.quality.pictures import draw_cases, draw_curves
 from benchmarks.quality.report import record_of, render, save, splits_of
-from benchmarks.quality.results import numbers, results_of
+from benchmarks.quality.results import results_of, size_counts
 from benchmarks.quality.rows import main_rows, reference, rows_of
 from benchmarks.quality.search import search
 from benchmarks.quality.thresholds import search_thresholds
@@ -131,7 +131,7 @@ class Run:
             seconds=time.perf_counter() - self.start,
             begun=self.begun,
             model=model,
-            sizes=numbers(measured.facts),
+            sizes=size_counts(measured.facts),
             main=main_rows(self.network),
             about=[*about, _explained(reference(self.network))],
         )

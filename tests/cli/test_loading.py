@@ -35,7 +35,7 @@ def broken(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "module"),
     [
-        (["demo"], "wsolrefine.cli.demo.stages"),
+        (["demo"], "wsolrefine.cli.demo.photograph"),
         (["refine", "x.png"], "wsolrefine.cli.refine.loop"),
         (["evaluate", "-d", "cub", "--root", ".", "--maps", "."], "wsolrefine.cli.evaluate.counts"),
     ],

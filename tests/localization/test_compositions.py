@@ -181,6 +181,13 @@ def test_layers_that_are_given_are_used_at_both_sizes(only):
     assert_close(given.maps, found.maps)
 
 
+@pytest.mark.parametrize("crop", [False, True])
+def test_accurate_of_no_images(crop):
+    maps = torch.zeros(0, 8, 8, dtype=torch.bfloat16)
+    found = accurate(maps, images(2)[:0], lambda images: torch.zeros(0, 3, 3), crop=crop)
+    assert (found.shape, found.dtype) == ((0, 64, 64), torch.bfloat16)
+
+
 def test_no_images():
     found = Localizer(build(), refine="accurate", layers=Localizer(build())._layers(images(1)))
     assert found(images(2)[:0], torch.zeros(0, dtype=torch.int64)).boxes.shape == (0, 1, 4)

@@ -23,8 +23,8 @@ from tests.support.small_localizers import (
     tensors,
 )
 from tests.support.strategies import SEEDS
-from wsolrefine import Localization, Localizer, Preprocess
-from wsolrefine.localization.masks import masks_and_boxes
+from wsolrefine import Localization, Localizer, Preprocess, union_box
+from wsolrefine.localization.masks import objects_of
 from wsolrefine.localization.result import ROWS
 from wsolrefine.viz import sheets
 
@@ -269,6 +269,6 @@ def test_without_matplotlib_or_pillow_it_is_shown_as_text(monkeypatch, missing):
 
 def test_the_boxes_are_those_of_the_masks():
     found = find(images(3, seed=4), top=3)
-    masks, boxes = masks_and_boxes(found.coarse, (SIDE, SIDE), found.threshold, found.parts)
+    masks = objects_of(found.coarse, (SIDE, SIDE), found.threshold, found.parts) > 0
     assert torch.equal(masks, found.masks)
-    assert torch.equal(boxes, found.boxes)
+    assert torch.equal(union_box(masks), found.boxes)

@@ -15,7 +15,7 @@ from tests.support import photographs
 from tests.support.command import run_command
 from tests.support.small_localizers import build, enlarged, kept, objects, photograph
 from tests.support.strategies import SEEDS, generator
-from wsolrefine import Classifier, Localizer, Preprocess
+from wsolrefine import Classifier, Localizer, Preprocess, union_box
 from wsolrefine._options import check_size
 from wsolrefine.localization import masks as module
 from wsolrefine.localization.masks import (
@@ -23,11 +23,15 @@ from wsolrefine.localization.masks import (
     enlarge,
     label_objects,
     mask_size,
-    masks_and_boxes,
     objects_of,
 )
 
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
+
+
+def masks_and_boxes(maps, size, threshold, parts):
+    masks = objects_of(maps, size, threshold, parts) > 0
+    return masks, union_box(masks)
 
 
 @st.composite

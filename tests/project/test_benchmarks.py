@@ -8,10 +8,9 @@ import sys
 from datetime import date
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 import wsolrefine
 from benchmarks import common
@@ -212,33 +211,36 @@ def test_search(run, folder, capsys, monkeypatch):
 
 @pytest.fixture
 def pairs(tmp_path):
-    """A data set of two photographs: the same animal once, and twice beside each other."""
-    with Image.open(photographs.FOLDER / "chelsea.png") as image:
-        cat = image.resize((90, 60))
-    both = Image.new("RGB", (180, 60))
-    for x in (0, 90):
-        both.paste(cat, (x, 0))
-    (tmp_path / "pairs/images").mkdir(parents=True)
-    cat.save(tmp_path / "pairs/images/one.png")
-    both.save(tmp_path / "pairs/images/two.png")
+    """Two data sets of two photographs: an animal once, and twice beside each other."""
     lists = {
         "image_ids": ["one.png", "two.png"],
         "class_labels": ["one.png,0", "two.png,0"],
         "image_sizes": ["one.png,90,60", "two.png,180,60"],
         "localization": ["one.png,0,0,79,59", "two.png,0,0,79,59", "two.png,90,0,169,59"],
     }
-    for name, lines in lists.items():
-        (tmp_path / f"pairs/{name}.txt").write_text("\n".join(lines))
-    return f"wsolevaluation:{tmp_path / 'pairs'}"
+    with Image.open(photographs.FOLDER / "chelsea.png") as image:
+        cat = image.resize((90, 60))
+    for split, one in (("test", cat), ("tune", ImageOps.mirror(cat))):
+        both = Image.new("RGB", (180, 60))
+        for x in (0, 90):
+            both.paste(one, (x, 0))
+        folder = tmp_path / "pairs" / split
+        (folder / "images").mkdir(parents=True)
+        one.save(folder / "images/one.png")
+        both.save(folder / "images/two.png")
+        for name, lines in lists.items():
+            (folder / f"{name}.txt").write_text("\n".join(lines))
+    return [f"wsolevaluation:{tmp_path / 'pairs' / split}" for split in ("test", "tune")]
 
 
 def test_instances(run, pairs, tmp_path, capsys):
-    file = tmp_path / "instances.json"
-    run("benchmarks.quality.instances", "--data", pairs, "--methods", "scg", "--json", file)
+    file, (test, tune) = tmp_path / "instances.json", pairs
+    run("benchmarks.quality.instances", "--data", test, "--methods", "scg", "--json", file)
     record = json.loads(file.read_text())
     assert_complete(record)
     assert_about_this_machine(record)
-    assert record["data"][0].endswith("/pairs")
+    assert (record["data"], record["choose"]) == ({"pairs/test": 2}, {})
+    assert record["command"].endswith("/pairs/test --methods scg")
     assert str(tmp_path.parent) not in file.read_text()
     assert [*record["results"]["scg"]] == ["several boxes", "one box"]
     for results in record["results"]["scg"].values():
@@ -249,12 +251,16 @@ def test_instances(run, pairs, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "scg, 1 images with several boxes" in printed
     assert printed.count(f"| {objects.BASELINE} ") == 2
-    run("benchmarks.quality.instances", "--data", pairs, "--choose", pairs, "--methods", "cam")
+    run("benchmarks.quality.instances", "--data", test, "--choose", tune, "--methods", "cam")
     assert "cam, 1 images with one box" in capsys.readouterr().out
-    run("benchmarks.quality.instances", "--data", pairs, "--search", "--methods", "cam")
+    run("benchmarks.quality.instances", "--data", test, "--search", "--methods", "cam")
     assert "| prominence 0.3 " in capsys.readouterr().out
-    with pytest.raises(SystemExit, match=r"^--data: expected wsolevaluation:FOLDER, got elsewhere"):
-        run("benchmarks.quality.instances", "--data", "elsewhere")
+    for arguments in (["elsewhere"], [test, "--choose", test]):
+        with pytest.raises(SystemExit, match="2"):
+            run("benchmarks.quality.instances", "--data", *arguments)
+    message = capsys.readouterr().err
+    assert "error: data: expected READER:FOLDER" in message
+    assert "error: choose: expected other images than those measured" in message
 
 
 def test_boxes_are_matched_one_to_one():
@@ -265,18 +271,15 @@ def test_boxes_are_matched_one_to_one():
     def counted(found, true):
         boxes = torch.tensor(found).reshape(-1, 4)
         photograph = objects.Photograph(map, torch.tensor(true))
-        return objects.count(lambda _: boxes, [photograph]).tolist()
+        return objects.count(lambda _: boxes, [photograph])[0].tolist()
 
-    assert counted([left, right], [left, right]) == [[2, 2, 2]]
-    assert counted([left, near], [left]) == [[1, 2, 1]]  # a true box counts once
-    assert counted([both], [left, right]) == [[1, 1, 2]]  # at IoU 0.5, but only one of them
-    assert counted([near, left], [left, right]) == [[1, 2, 2]]
-    assert counted([], [left]) == [[0, 0, 1]]
-    counts = np.array([[1, 2, 4], [2, 2, 4]])
-    recall, precision, f1 = objects.scores(counts)
-    assert (recall, precision, f1) == (100 * 3 / 8, 75, 50)
-    assert objects.errors(counts, counts)[1] == 0
-    assert objects.errors(np.repeat(counts[:1], 5, 0), counts[[0] * 5])[0] < 1e-9
+    assert counted([left, right], [left, right]) == [2, 2, 2]
+    assert counted([left, near], [left]) == [1, 2, 1]  # a true box counts once
+    assert counted([both], [left, right]) == [1, 1, 2]  # at IoU 0.5, but only one of them
+    assert counted([near, left], [left, right]) == [1, 2, 2]
+    assert counted([], [left]) == [0, 0, 1]
+    sums = torch.tensor([[3.0, 4, 8], [0, 0, 0]], dtype=torch.float64)
+    assert objects.scores(sums).T.tolist() == [[100 * 3 / 8, 75, 50], [0, 0, 0]]
     assert none.shape == objects.ROWS["instances"](map, 0.5).shape
     for row, boxes in objects.ROWS.items():
         assert boxes(map, 0.5).shape == (0, 4), row

@@ -321,26 +321,26 @@ def test_kinds_of_images_have_the_same_weight():
 
 def test_the_standard_error_of_a_mean():
     values = torch.from_numpy(np.random.default_rng(0).random(400))
-    weights = bootstrap.draw(facts_of(*map(str, range(400))))
+    weights = bootstrap.draw([*map(str, range(400))], torch.zeros(400))
     found = bootstrap.error(bootstrap.means(values, weights))
     assert found == pytest.approx(values.std().item() / 400**0.5, rel=0.1)
 
 
 def test_groups_are_drawn_as_a_whole():
     values = torch.from_numpy(np.random.default_rng(0).random(50)).repeat_interleave(8)
-    facts = facts_of(*(str(i // 8) for i in range(400)))
-    found = bootstrap.error(bootstrap.means(values, bootstrap.draw(facts)))
+    weights = bootstrap.draw([str(i // 8) for i in range(400)], torch.zeros(400))
+    found = bootstrap.error(bootstrap.means(values, weights))
     # Eight copies say no more than one.
     assert found == pytest.approx(values[::8].std().item() / 50**0.5, rel=0.1)
 
 
 def test_each_set_keeps_its_size():
-    facts = facts_of(*"abcdef", sources=[0, 0, 0, 0, 1, 1])
-    weights = bootstrap.draw(facts, draws=50)
+    sources = torch.tensor([0, 0, 0, 0, 2, 2])
+    weights = bootstrap.draw("abcdef", sources, draws=50)
     assert (weights[:, :4].sum(1) == 4).all()
     assert (weights[:, 4:].sum(1) == 2).all()
     assert weights.unique().tolist()[:3] == [0, 1, 2]
-    assert torch.equal(weights, bootstrap.draw(facts, draws=50))
+    assert torch.equal(weights, bootstrap.draw("abcdef", sources, draws=50))
 
 
 def test_pxap_of_draws_is_that_of_the_library():
@@ -369,7 +369,7 @@ def test_gains_are_paired():
     assert ours["sizes"]["under 0.1"] == 1
     assert ours["sizes"]["over 0.7"] == pytest.approx(2 / 12, abs=0.02)
     assert "PxAP" not in ours
-    assert sum(results.numbers(facts).values()) == 40
+    assert sum(results.size_counts(facts).values()) == 40
 
 
 def test_a_table_has_gains_sizes_and_a_column_for_each_set():

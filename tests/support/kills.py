@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import torch
 
-import wsolrefine.cli.demo.stages
+import wsolrefine.cli.demo.photograph
 import wsolrefine.cli.evaluate.pipeline
 import wsolrefine.cli.refine.loop
 import wsolrefine.cli.train.pipeline
@@ -27,7 +27,7 @@ from wsolrefine._command import stop_at_once
 from wsolrefine.cli import app
 
 COMMANDS = (
-    wsolrefine.cli.demo.stages,
+    wsolrefine.cli.demo.photograph,
     wsolrefine.cli.evaluate.pipeline,
     wsolrefine.cli.refine.loop,
     wsolrefine.cli.train.pipeline,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -108,90 +108,6 @@ def grad_cam(
     return in_unit_range(_weighted(weights, values), values, scores.ndim == 1)
 
 
-@outside_autocast
-def layer_cam(
-    activation: Tensor, scores: Tensor, *, to_map: Callable[[Tensor], Tensor] | None = None
-) -> Tensor:
-    """Return the LayerCAM of class scores at any layer, shallow ones included.
-
-    ``map[i] = ReLU(sum over c of ReLU(gradient[c, i]) * activation[c, i])``, then min-max rescaled.
-    Unlike :func:`wsolrefine.grad_cam`, which has one weight per channel, each position has its own,
-    so fine layers show where the evidence is. One backward pass per class, down to ``activation``
-    only; the graph is kept and no ``.grad`` is written. For several layers call it once for each.
-
-    Args:
-        activation: see :func:`wsolrefine.grad_cam`.
-        scores: see :func:`wsolrefine.grad_cam`.
-        to_map: see :func:`wsolrefine.grad_cam`.
-
-    Returns:
-        Maps in [0, 1], ``(B, h, w)`` or ``(B, K, h, w)``, without a graph. Zero for an image whose
-        activation or gradient is not finite, and where there is no evidence for the class.
-
-    Raises:
-        TypeError: an input is not a floating-point tensor.
-        ValueError: shapes disagree, or ``scores`` was not computed from ``activation`` with
-            gradients on. With frozen weights, set ``images.requires_grad_()`` first.
-
-    Example:
-        >>> import torch
-        >>> activation = torch.tensor([[[[1.0, 0.0, 0.0]], [[1.0, 2.0, 4.0]]]], requires_grad=True)
-        >>> channels = activation.square().mean((2, 3))
-        >>> layer_cam(activation, channels[:, 1] - channels[:, 0])
-        tensor([[[0.0000, 0.2000, 1.0000]]])
-
-    Reference:
-        Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization",
-        IEEE Transactions on Image Processing 2021, Eqs. 4-6.
-
-    """
-    values, gradients = score_gradients(activation, scores, to_map)
-    return _layer_cam(values, gradients, scores.ndim == 1)
-
-
-@outside_autocast
-def layer_cams_of(
-    activations: Sequence[Tensor], scores: Tensor, to_maps: Sequence[Callable[[Tensor], Tensor]]
-) -> list[Tensor]:
-    """Return the LayerCAMs ``(B, K, h, w)`` of scores ``(B, K)`` at several layers.
-
-    One backward pass per class for all layers. Zero at a layer that the scores do not depend on.
-
-    Raises:
-        ValueError: the scores have no graph.
-
-    """
-    if not activations:
-        return []
-    if not scores.requires_grad:
-        raise ValueError(
-            "model: expected logits with a gradient, which LayerCAM needs (refine='fast' and "
-            "'scg' do without), got logits without a graph"
-        )
-    values = [move(one.detach()) for move, one in zip(to_maps, activations, strict=True)]
-    pixels = max(maps.shape[-2] * maps.shape[-1] for maps in values)  # see score_gradients
-    gradients: list[list[Tensor]] = [[] for _ in activations]
-    for column in scores.unbind(1):
-        found = torch.autograd.grad(
-            column,
-            activations,
-            torch.full_like(column, pixels),
-            retain_graph=True,
-            allow_unused=True,
-            materialize_grads=True,
-        )
-        for one, gradient, move in zip(gradients, found, to_maps, strict=True):
-            one.append(move(gradient))
-    return [_layer_cam(*pair, single=False) for pair in zip(values, gradients, strict=True)]
-
-
-def _layer_cam(values: Tensor, gradients: Sequence[Tensor], single: bool) -> Tensor:
-    """Return the LayerCAMs of maps ``(B, C, h, w)`` from the gradients of each class."""
-    pixels = peak_one(values)
-    maps = [(peak_one(gradient).relu() * pixels).sum(1) for gradient in gradients]
-    return in_unit_range(torch.stack(maps, 1), values, single)
-
-
 def peak_one(maps: Tensor) -> Tensor:
     """Divide maps ``(B, C, h, w)`` by their largest magnitude, so that no product overflows.
 
@@ -230,13 +146,7 @@ def score_gradients(
 
     pixels = values.shape[-2] * values.shape[-1]
     gradients = []
-    with torch.enable_grad():
-        columns = (scores[:, None] if scores.ndim == 1 else scores).unbind(1)
-    for column in columns:
-        start = torch.full_like(column, pixels)
-        (gradient,) = torch.autograd.grad(
-            column, activation, start, retain_graph=True, allow_unused=True
-        )
+    for (gradient,) in gradients_of(scores, [activation], pixels):
         if gradient is None:
             raise ValueError(
                 "scores: expected scores computed from activation with gradients on, "
@@ -244,6 +154,17 @@ def score_gradients(
             )
         gradients.append(move(gradient))
     return values, gradients
+
+
+def gradients_of(
+    scores: Tensor, activations: Sequence[Tensor], factor: int
+) -> Iterator[tuple[Tensor | None, ...]]:
+    """Yield the gradients of the scores of each class, times a factor; None where there is none."""
+    with torch.enable_grad():
+        columns = (scores[:, None] if scores.ndim == 1 else scores).unbind(1)
+    for column in columns:
+        start = torch.full_like(column, factor)
+        yield torch.autograd.grad(column, activations, start, retain_graph=True, allow_unused=True)
 
 
 def _weighted(weights: Tensor, maps: Tensor) -> Tensor:

@@ -11,25 +11,18 @@ from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors, check_values
 from wsolrefine._options import check_call, check_count, check_function, check_logits, kind_of
-from wsolrefine.activation.calling import Call, call_model
-from wsolrefine.activation.cams import gap_cam, grad_cam, layer_cams_of
+from wsolrefine.activation.calling import Call
+from wsolrefine.activation.cams import gap_cam, grad_cam
 from wsolrefine.activation.closest import closest
 from wsolrefine.activation.finite import check_weights, has_nan
-from wsolrefine.activation.gradient import GraphStart, check_differentiable, is_in_place
-from wsolrefine.activation.heads import Heads, classes_of
-from wsolrefine.activation.hooks import (
-    Hook,
-    first_input,
-    first_tensor,
-    hooked,
-    output_tensor,
-    submodule,
-)
+from wsolrefine.activation.hooks import submodule
 from wsolrefine.activation.labels import as_labels, choose_labels
+from wsolrefine.activation.layer_cam import layer_cams_of
 from wsolrefine.activation.layers import Layers, find_layers
 from wsolrefine.activation.layout import laid_out, lay_out
 from wsolrefine.activation.modes import evaluation
-from wsolrefine.activation.outputs import Logits, logits_of
+from wsolrefine.activation.outputs import Logits
+from wsolrefine.activation.run import Run
 from wsolrefine.functional._numeric import for_autograd, working
 from wsolrefine.functional.tokens import tokens_to_map
 
@@ -37,7 +30,14 @@ from wsolrefine.functional.tokens import tokens_to_map
 class ClassActivation(NamedTuple):
     """Logits, labels, CAMs and features of a batch, ready for :func:`wsolrefine.scg`.
 
-    The LayerCAMs are those that were asked for, of the last layers of the features.
+    Attributes:
+        logits: ``(B, num_classes)``.
+        labels: class indices, int64, ``(B, K)``.
+        cam: in [0, 1], ``(B, K, h, w)``.
+        features: of each layer, ``(B, C, h, w)``.
+        layer_cams: in [0, 1], ``(B, K, h, w)``, of as many of the last layers of the features as
+            were asked for.
+
     """
 
     logits: Tensor
@@ -72,14 +72,15 @@ def class_activation(
         labels: classes to map, int64, ``(B,)`` or ``(B, K)``; or one class for all
             images; None takes the ``top`` best ones.
         top: number of classes per image when ``labels`` is None.
-        layers: which layers to use; None calls :func:`find_layers`, which runs the model on 18 more
-            images. For many batches of one size, call it once yourself.
+        layers: which layers to use; None calls :func:`find_layers`, which runs the model on some
+            20 images of noise. For many batches of one size, call it once yourself.
         to_map: rearranges a layer's output to ``(B, C, h, w)``, both for features and for the CAM;
             None infers the layout from the shape, see :func:`find_layers`.
         logits: how to read the model's output, see :func:`find_layers`.
         call: how the model is called, see :func:`find_layers`.
         layer_cams: at how many of the last layers of the features to take a
-            :func:`wsolrefine.layer_cam`, by one backward pass for each of the K classes.
+            :func:`wsolrefine.layer_cam`; with any, one more backward pass for each of the K
+            classes, down to the first of these layers.
 
     Returns:
         ``ClassActivation(logits, labels, cam, features, layer_cams)``: logits
@@ -90,13 +91,14 @@ def class_activation(
         the layer, as on the final patch tokens of a class-token transformer.
 
     Raises:
-        TypeError: ``images`` is not a floating-point tensor, ``labels`` are not int64, or
-            ``logits`` or ``call`` is of another kind.
+        TypeError: ``images`` is not a floating-point tensor, ``labels`` are not int64,
+            ``layer_cams`` is no integer, or ``logits`` or ``call`` is of another kind.
         ValueError: shapes or devices disagree, a label or ``top`` is out of range, both are given,
-            a layer is unknown, did not run or has no grid, the head does not read the mean of
-            ``cam`` or has only zero weights, weights hold NaN or infinity, several outputs can be
-            logits, or Grad-CAM or a LayerCAM needs weights that were made under ``inference_mode``
-            or a score that has no gradient.
+            ``layer_cams`` is negative or above the number of layers of features, a layer is
+            unknown, did not run or has no grid, the head does not read the mean of ``cam`` or has
+            only zero weights, weights hold NaN or infinity, several outputs can be logits, or
+            Grad-CAM or a LayerCAM needs weights that were made under ``inference_mode`` or a score
+            that has no gradient.
 
     Example:
         >>> import torch
@@ -109,7 +111,8 @@ def class_activation(
 
     Reference:
         Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016; Selvaraju
-        et al., "Grad-CAM", ICCV 2017.
+        et al., "Grad-CAM", ICCV 2017; Jiang et al., "LayerCAM", IEEE Transactions on Image
+        Processing 2021.
 
     """
     check_tensors(images=(images, "B C H W"))
@@ -129,7 +132,7 @@ def class_activation(
 
     with torch.inference_mode(False), evaluation(model):
         differentiated = _last(layers.features, layer_cams)
-        run = _Run(model, images, layers, logits, call, differentiated)
+        run = Run(model, images, layers, logits, call, differentiated)
         if has_nan(run.logits):  # if only of an image, it gets a zero CAM
             check_weights(model)
         labels = for_autograd(choose_labels(run.logits.detach(), labels, top))
@@ -186,7 +189,7 @@ def _head_weight(model: nn.Module, name: str) -> Tensor:
 
 
 def _averaged(
-    run: _Run, layers: Layers, to_map: Callable[[Tensor], Tensor] | None, size: tuple[int, int]
+    run: Run, layers: Layers, to_map: Callable[[Tensor], Tensor] | None, size: tuple[int, int]
 ) -> Tensor:
     """Return the map whose mean the head read: the CAM layer's output, its ReLU, or its input."""
 
@@ -211,78 +214,3 @@ def _averaged(
             f"(head=None takes Grad-CAM), got {layers.head!r}"
         )
     return maps
-
-
-class _Run:
-    """One forward pass: outputs of the named layers, and inputs of the CAM layer and the head.
-
-    Gradients are off until the first layer whose gradient is needed: that of Grad-CAM, and with
-    LayerCAMs those of some features. There the graph starts, so that this works with frozen
-    weights and under ``no_grad``, and the layers before cost no memory.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        images: Tensor,
-        layers: Layers,
-        logits: Logits | None,
-        call: Call | None,
-        differentiated: Sequence[str],
-    ) -> None:
-        features, cam, head = layers
-        self._found: dict[str, Tensor] = {}
-        self.cam_input: Tensor | None = None
-        start, heads = GraphStart(), Heads(model)
-        hooks = [(name, self._keep(name)) for name in features] + heads.hooks
-        if head is not None:
-            hooks += [(cam, self._watch_cam), (head, self._watch_head)]
-        starts = dict.fromkeys([*differentiated, *((cam,) if head is None else ())])
-        if starts:
-            check_differentiable(model)
-        hooks += [(name, start.hook(name)) for name in starts]
-        try:
-            with torch.no_grad(), hooked(model, hooks):
-                output = call_model(model, images, call)
-        except RuntimeError as error:
-            if not start.tensors or not is_in_place(error):
-                raise
-            raise ValueError(
-                "layers: expected a layer for gradients that autograd can start at (the model "
-                f"changes tensors in place after it), got {next(iter(start.tensors))!r}: {error}"
-            ) from error
-        self.logits = logits_of(output, len(images), logits, heads, classes_of(model))
-        self.graph = start.tensors
-        if head is None and cam in self.graph:
-            self._found["cam"] = self.graph[cam]
-        self.features = [self._get(f"features {name}", name) for name in features]
-        self.cam = self._get("cam", cam)
-        # The head's input; not used without a head.
-        self.pooled = self.cam if head is None else self._get("pooled", head)
-
-    def _get(self, key: str, name: str) -> Tensor:
-        if key not in self._found:
-            raise _did_not_run(name)
-        return self._found[key]
-
-    def _keep(self, name: str) -> Hook:
-        def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            # A copy: an in-place operation may follow.
-            self._found[f"features {name}"] = output_tensor(name, output).detach().clone()
-
-        return hook
-
-    def _watch_cam(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        tensor, source = first_tensor(output), first_input(args, kwargs)
-        self.cam_input = None if source is None else source.detach()
-        if tensor is not None:
-            self._found["cam"] = tensor.detach()
-
-    def _watch_head(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        source = first_input(args, kwargs)
-        if source is not None:
-            self._found["pooled"] = source.detach().flatten(1)
-
-
-def _did_not_run(name: str) -> ValueError:
-    return ValueError(f"layers: expected a layer that the model runs, got {name!r}")

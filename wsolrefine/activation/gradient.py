@@ -1,4 +1,7 @@
-"""The layer for Grad-CAM: the last map of the image through which the logits are computed."""
+"""Where gradients of the logits start, and the layer for Grad-CAM.
+
+That is the last map of the image through which the logits are computed.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ class GraphStart:
     """
 
     def __init__(self) -> None:
-        self.tensors: dict[str, Tensor] = {}
+        self.tensors: dict[str, Tensor] = {}  # in running order
 
     def hook(self, name: str) -> Hook:
         """Return the hook for the layer of that name, to be used under ``no_grad``."""

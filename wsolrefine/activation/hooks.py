@@ -61,7 +61,7 @@ def capture(model: nn.Module, *layers: str) -> Iterator[dict[str, Tensor]]:
 
 def submodule(model: nn.Module, name: str) -> nn.Module:
     """Return the module of that name, or raise and suggest the closest name."""
-    with suppress(AttributeError, TypeError):
+    with suppress(AttributeError, TypeError):  # quick, where a walk through all modules is not
         return model.get_submodule(name)
     return _named(dict(model.named_modules(remove_duplicate=False)), name)
 

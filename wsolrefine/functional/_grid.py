@@ -71,6 +71,13 @@ def largest_grid(maps: Sequence[Tensor]) -> tuple[int, int]:
     return max(m.shape[-2] for m in maps), max(m.shape[-1] for m in maps)
 
 
+def limited_size(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Return a (height, width), reduced in proportion to at most ``side`` on the longer side."""
+    height, width = size
+    scale = min(1.0, side / max(width, height))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
 def limited_grid(maps: Sequence[Tensor], cells: int = _CELLS) -> tuple[int, int]:
     """Return the largest grid of the maps, reduced in proportion to at most so many cells.
 

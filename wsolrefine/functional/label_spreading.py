@@ -24,7 +24,7 @@ from wsolrefine.functional.affinity import centered_on, feature_affinity, rms_no
 
 _MOST_SPREADING = 0.999  # 220 steps; the limit of 1 has no solution
 _TOLERANCE = 1e-4  # relative error of the solution
-_PRIOR = 0.3  # background inside the image, beside that of its border, which is 1 more
+_PRIOR = 0.3  # of background inside the image; on its border it is 1 more
 
 
 @outside_autocast
@@ -134,9 +134,9 @@ def _affinity(layers: Sequence[Tensor], image: Tensor | None, size: tuple[int, i
 def _spread(affinity: Tensor, seeds: Tensor, alpha: float) -> Tensor:
     """Solve ``(I - alpha S) x = seeds``, where the eigenvalues of S are in [-1, 1].
 
-    Golub and Van Loan, "Matrix Computations", 4th ed., Sec. 11.2.8: of all polynomials of a degree,
-    this one has the smallest error.
-    The seeds ``(B, K, N)`` are rows, because few columns make a slow product.
+    Chebyshev iteration, Golub and Van Loan, "Matrix Computations", 4th ed., Sec. 11.2.8: of all
+    polynomials of a degree, this one has the smallest error. The seeds ``(B, K, N)`` are rows,
+    because few columns make a slow product.
     """
     if alpha <= _TOLERANCE / 2:
         return seeds  # within the tolerance

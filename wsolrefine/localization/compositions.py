@@ -1,4 +1,4 @@
-"""Refinements that are composed of several functions: fast, balanced and accurate."""
+"""Refinements that are composed of several functions: ``fast``, ``balanced``, ``accurate``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsolrefine.functional._grid import limited_grid, resize
+from wsolrefine.functional._grid import limited_grid, limited_size, resize
 from wsolrefine.functional._numeric import working
 from wsolrefine.functional.boxes import largest_box
 from wsolrefine.functional.fusion import multiply_maps
@@ -20,6 +20,7 @@ from wsolrefine.functional.scg import scg
 # All constants were chosen on tuning photographs and validation scenes together.
 _POWERS = (1.0, 0.5)  # of label spreading and of PAMR in their product
 _PAMR_SIDE = 112  # longer side in pixels of the image that PAMR works on
+_FAST_CELLS, _FAST_SIDE = 400, 56  # of the grid of label spreading, and of the image of PAMR
 _LARGER = 1.5  # times the size of the images, to see them again
 _CROP_THRESHOLD, _CROP_MARGIN = 0.15, 0.15  # of the box; the margin is a share of it
 _LEAST_CROP = 2 / 7  # of a side of the image
@@ -60,9 +61,7 @@ def fast(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
         Maps in [0, 1], ``(B, K, h, w)``, 56 pixels on the longer side.
 
     """
-    spread = label_spreading(cam, features, images, size=limited_grid(features, 400))
-    drawn = _drawn(scg(cam, features), images, _PAMR_SIDE // 2)
-    return multiply_maps([spread, drawn], powers=_POWERS)
+    return _product(cam, features, images, _FAST_SIDE, size=limited_grid(features, _FAST_CELLS))
 
 
 def balanced(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
@@ -82,9 +81,7 @@ def balanced(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
         Maps in [0, 1], ``(B, K, h, w)``, 112 pixels on the longer side.
 
     """
-    spread = label_spreading(cam, features, images)
-    drawn = _drawn(scg(cam, features), images, _PAMR_SIDE)
-    return multiply_maps([spread, drawn], powers=_POWERS)
+    return _product(cam, features, images, _PAMR_SIDE)
 
 
 def accurate(
@@ -94,7 +91,8 @@ def accurate(
 
     The images are seen again at 1.5 times their size. With ``crop``, for a model of one input size,
     the part around the object that a map shows is enlarged to the size of the image instead; its
-    map is pasted where it was, zero outside.
+    map is pasted where it was, zero outside. ``Localizer(refine="accurate")`` makes both maps with
+    :func:`wsolrefine.localization.balanced`.
 
     Args:
         maps: in [0, 1], ``(B, h, w)``, what ``see`` gives for the images.
@@ -108,6 +106,8 @@ def accurate(
     """
     size = (images.shape[-2], images.shape[-1])
     whole = _smooth(maps, size)
+    if not len(images):
+        return whole.to(maps.dtype)
     if crop:
         boxes = _around(largest_box(whole > _CROP_THRESHOLD), _CROP_MARGIN, size)
         parts = [
@@ -115,13 +115,13 @@ def accurate(
             for image, (x0, y0, x1, y1) in zip(images, boxes, strict=True)
         ]
         again = torch.zeros_like(whole)
-        found = working(see(torch.cat([resized(part, size) for part in parts])))
-        for one, map, (x0, y0, x1, y1) in zip(again, found, boxes, strict=True):
-            one[y0:y1, x0:x1] = resize(map[None], (y1 - y0, x1 - x0))[0]
+        of_parts = working(see(torch.cat([resized(part, size) for part in parts])))
+        for pasted, map, (x0, y0, x1, y1) in zip(again, of_parts, boxes, strict=True):
+            pasted[y0:y1, x0:x1] = resize(map[None], (y1 - y0, x1 - x0))[0]
     else:
         again = _smooth(see(resized(images, larger(size))), size)
-    seen = whole.amax((-2, -1), keepdim=True) > 0
-    return minmax(whole + again).where(seen, 0.0).to(maps.dtype)
+    found = whole.amax((-2, -1), keepdim=True) > 0
+    return minmax(whole + again).where(found, 0.0).to(maps.dtype)
 
 
 def larger(size: tuple[int, int]) -> tuple[int, int]:
@@ -140,9 +140,20 @@ def _smooth(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(values, size=size, mode="bicubic")[:, 0].clamp(0, 1)
 
 
-def _drawn(maps: Tensor, images: Tensor, side: int) -> Tensor:
-    """Draw maps to the edges of the images; more iterations or longer distances gained nothing."""
-    return pamr(maps, _shrink(images, side), iterations=5, dilations=(1, 2, 4, 8, 12))
+def _product(
+    cam: Tensor,
+    features: Sequence[Tensor],
+    images: Tensor,
+    side: int,
+    size: tuple[int, int] | None = None,
+) -> Tensor:
+    """Multiply label spreading on a grid by SCG, drawn to the edges of images of a longer side."""
+    spread = label_spreading(cam, features, images, size=size)
+    # More iterations or longer distances gained nothing.
+    drawn = pamr(
+        scg(cam, features), _shrink(images, side), iterations=5, dilations=(1, 2, 4, 8, 12)
+    )
+    return multiply_maps([spread, drawn], powers=_POWERS)
 
 
 def _around(boxes: Tensor, margin: float, size: tuple[int, int]) -> list[tuple[int, ...]]:
@@ -163,9 +174,6 @@ def _around(boxes: Tensor, margin: float, size: tuple[int, int]) -> list[tuple[i
 
 def _shrink(images: Tensor, side: int) -> Tensor:
     """Return images of at most ``side`` pixels on the longer side, averaged where they shrink."""
-    height, width = images.shape[-2:]
-    scale = min(1.0, side / max(height, width))
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    if size == (height, width):
-        return images
-    return F.interpolate(working(images), size=size, mode="bilinear", antialias=True).to(images)
+    given = (images.shape[-2], images.shape[-1])
+    size = limited_size(given, side)
+    return images if size == given else resized(images, size)

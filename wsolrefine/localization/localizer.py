@@ -49,11 +49,14 @@ if TYPE_CHECKING:
 class Localizer(nn.Module):
     """A model and a refinement: images to classes, heatmaps, masks and boxes.
 
-    The model runs in evaluation mode and is left as it was. Gradients are computed where a method
-    needs them: ``balanced`` and ``accurate`` go back to the layers of the features, Grad-CAM, where
-    the head is not linear in averaged features, to its own layer. Layers are found once
-    for each size of images. A localizer is a module: ``to(device)`` moves the model, pickle and
-    ``torch.save`` take it with its layers, and it works under ``inference_mode`` and autocast.
+    The model runs in evaluation mode and is left as it was. It runs once, or with ``accurate`` once
+    more for each class, see :func:`wsolrefine.localization.accurate`. Gradients are computed where
+    they are needed: ``balanced`` and ``accurate`` go back to the last layer of the features, and
+    Grad-CAM, which is taken unless a linear head averages features, to its own layer. Layers are
+    found once for each size of images.
+
+    A localizer is a module: ``to(device)`` moves the model, pickle and ``torch.save`` take it with
+    its layers, and it works under ``inference_mode`` and autocast.
 
     Several threads may use one localizer, or localizers of one model, at the same time, and each
     gets what it would get alone; the model is back in its own mode when the last one is done. Do
@@ -66,10 +69,9 @@ class Localizer(nn.Module):
             a :class:`wsolrefine.Classifier`, which brings preprocessing and names of classes.
         refine: name of a method (``fast``, ``balanced``, ``accurate``, or ``scg``, ``sem``,
             ``gppl``, ``confseg``, ``conv_crf``, ``cam``), the function of that name, or a function
-            of your own,
-            ``(cam, features, images) -> maps``: CAM ``(B, K, h, w)`` in [0, 1], features, a list
-            of ``(B, C, h, w)``, the images as the model gets them; maps ``(B, K, h, w)`` in [0, 1]
-            on any grid.
+            of your own, ``(cam, features, images) -> maps``: CAM ``(B, K, h, w)`` in [0, 1],
+            features, a list of ``(B, C, h, w)`` from fine to coarse, the images as the model gets
+            them; maps ``(B, K, h, w)`` in [0, 1] on any grid.
         threshold: value of a map in [0, 1) above which a pixel belongs to the object; None: that of
             the method (0.5 for a function of your own).
         parts: what one object is: ``"largest"``, the largest component of a mask; ``"all"``, the

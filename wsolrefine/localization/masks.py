@@ -1,4 +1,4 @@
-"""From maps to masks and boxes."""
+"""From maps to the masks of objects."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wsolrefine._options import check_choice, check_number
-from wsolrefine.functional._grid import resize
+from wsolrefine.functional._grid import limited_size, resize
 from wsolrefine.functional._numeric import working
-from wsolrefine.functional.boxes import union_box
 from wsolrefine.functional.components import largest_component
 from wsolrefine.functional.instances import instance_labels
 
@@ -61,19 +60,9 @@ def objects_of(maps: Tensor, size: tuple[int, int], threshold: float, parts: Par
     return enlarge_labels(label_objects(enlarge(maps, mask_size(size)), threshold, parts), size)
 
 
-def masks_and_boxes(
-    maps: Tensor, size: tuple[int, int], threshold: float, parts: Parts
-) -> tuple[Tensor, Tensor]:
-    """Return masks ``(B, K, *size)`` of maps on any grid, and the boxes around them."""
-    masks = objects_of(maps, size, threshold, parts) > 0
-    return masks, union_box(masks)
-
-
 def mask_size(size: tuple[int, int]) -> tuple[int, int]:
     """Return the (height, width) at which the mask of an image of this size is binarized."""
-    height, width = size
-    scale = min(1.0, MASK_SIDE / max(width, height))
-    return max(1, round(height * scale)), max(1, round(width * scale))
+    return limited_size(size, MASK_SIDE)
 
 
 def check_threshold(threshold: Any) -> float:
@@ -82,6 +71,6 @@ def check_threshold(threshold: Any) -> float:
 
 
 def check_parts(parts: Any) -> Parts:
-    """Return which components are kept, or raise."""
-    kept: Parts = check_choice("parts", parts, get_args(Parts))
-    return kept
+    """Return what one object is, or raise."""
+    checked: Parts = check_choice("parts", parts, get_args(Parts))
+    return checked

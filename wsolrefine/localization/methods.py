@@ -17,7 +17,7 @@ from wsolrefine.functional.conv_crf import coarse_to_fine, conv_crf
 from wsolrefine.functional.gppl import gppl
 from wsolrefine.functional.scg import scg
 from wsolrefine.functional.sem import seeds_for_grid, sem
-from wsolrefine.localization.compositions import balanced, fast
+from wsolrefine.localization.compositions import accurate, balanced, fast
 
 Refine = Callable[[Tensor, Sequence[Tensor], Tensor], Tensor]
 """CAM ``(B, K, h, w)`` in [0, 1], features, a list of ``(B, C, h, w)`` from fine to coarse, and the
@@ -30,9 +30,10 @@ class Method(NamedTuple):
     Attributes:
         refine: the refinement.
         threshold: value above which a pixel of its maps belongs to the object.
-        layer_cams: number of the last layers of the features whose LayerCAMs are added to the CAM,
-            see :func:`wsolrefine.localization.start_map`. They take a backward pass for each class.
-        again: whether the model sees the images twice, see
+        layer_cams: at how many of the last layers of the features LayerCAMs are taken, whose mean
+            is added to the CAM, see :func:`wsolrefine.localization.start_map`. They take a backward
+            pass for each class.
+        again: whether the model sees the images a second time, see
             :func:`wsolrefine.localization.accurate`.
 
     """
@@ -90,10 +91,9 @@ METHODS: dict[str, Method] = {
     "conv_crf": Method(_conv_crf, 0.5),
     "cam": Method(_cam, 0.5),
 }
-"""Refinements by name. The thresholds are about the best single value of each on the validation
-scenes of ``python -m benchmarks.quality --thresholds``; for SCG, 0.34 to 0.54 are equally good
-there, and on the demo's photographs, whose objects are larger, the lower end is. That of
-``conv_crf`` is where its two labels are equally probable."""
+"""Refinements by name. Each threshold is about the best single value on images that no result is
+measured on: ``python -m benchmarks.quality --thresholds``, validation scenes and tuning
+photographs. That of ``conv_crf`` is where its two labels are equally probable."""
 
 DEFAULT = "balanced"
 
@@ -103,9 +103,10 @@ CAM_ALONE = ("gppl", "confseg", "cam")
 OWN_THRESHOLD = 0.5
 """Of a refinement of the user's own, which has none in the table."""
 
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
+_FUNCTIONS: dict[str, Callable[..., Any]] = {  # the public ones, which may take other arguments
     "fast": fast,
     "balanced": balanced,
+    "accurate": accurate,
     "scg": scg,
     "sem": sem,
     "gppl": gppl,

@@ -85,7 +85,13 @@ CALLS = [
     of(
         w.class_activation,
         {"model": MODEL, "images": IMAGES},
-        READING | {"labels": LABELS, "top": TOP, "layers": Kind(None, LAYERS, tuple(LAYERS), legal={"None"})},
+        READING
+        | {
+            "labels": LABELS,
+            "top": TOP,
+            "layers": Kind(None, LAYERS, tuple(LAYERS), legal={"None"}),
+            "layer_cams": Kind(0, np.int64(1), legal={"zero"}),
+        },
         logits="logits|model",
     ),
     of(

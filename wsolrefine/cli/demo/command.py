@@ -26,9 +26,8 @@ PHOTOGRAPHS = (
     "rocket.jpg",  # hard: the towers resemble one another more than they resemble the rocket
     "hubble_deep_field.jpg",  # hard: no object
 )
-RECORDS = "demo.json"
-FILES = (RECORDS, "demo.png")
-TITLES = ("photograph", "CAM", "scg", "fast", "balanced", "accurate", "box: balanced, dashed CAM")
+RECORDS, SHEET = "demo.json", "demo.png"
+FILES = (RECORDS, SHEET)
 
 
 def demo(
@@ -79,7 +78,7 @@ def demo(
     from wsolrefine.cli.journal import check_names, writing
 
     check_names(out, RECORDS, FILES)
-    from wsolrefine.cli.demo.stages import localizers, run_methods
+    from wsolrefine.cli.demo.photograph import METHODS_SHOWN, localizers, run_methods
     from wsolrefine.cli.files import FolderInUse, replacing
     from wsolrefine.cli.loading import load_localizer
     from wsolrefine.viz import contact_sheet
@@ -93,11 +92,12 @@ def demo(
     with console.status("Refining"):
         refined = [run_methods(methods, path) for path in paths]
     rows, records = zip(*refined, strict=True)
+    titles = ("photograph", *METHODS_SHOWN, f"box: {DEFAULT}, dashed cam")
     captions = [f"{r['class']}, {r['confidence']:.0%} ({r['image']})" for r in records]
     try:
         with writing(out, RECORDS, FILES):
-            with replacing(out / "demo.png") as temporary:
-                contact_sheet(rows, TITLES, temporary, captions=captions)
+            with replacing(out / SHEET) as temporary:
+                contact_sheet(rows, titles, temporary, captions=captions)
             with replacing(out / RECORDS) as temporary:
                 content = {
                     "boxes": "x0 y0 x1 y1 in pixels, half-open",
@@ -111,7 +111,7 @@ def demo(
     except OSError as error:
         stop(f"cannot write to {out}: {error.strerror or error}", 1)
     _report(console, records)
-    console.print(f"Done in {time.perf_counter() - start:.1f} s:", printable(out / "demo.png"))
+    console.print(f"Done in {time.perf_counter() - start:.1f} s:", printable(out / SHEET))
 
 
 def _photographs() -> list[Path]:

@@ -14,6 +14,7 @@ from wsolrefine.localization.methods import DEFAULT
 from wsolrefine.viz import draw_boxes, overlay
 
 METHODS_SHOWN = ("cam", "scg", "fast", "balanced", "accurate")
+"""In the order of the columns."""
 
 
 def localizers(first: Localizer, path: Path, threshold: float | None) -> dict[str, Localizer]:
