@@ -15,7 +15,7 @@ from wsolrefine.activation.calling import Call, call_model
 from wsolrefine.activation.cams import gap_cam, grad_cam, layer_cams_of
 from wsolrefine.activation.closest import closest
 from wsolrefine.activation.finite import check_weights, has_nan
-from wsolrefine.activation.gradient import GraphStart, check_differentiable, is_in_place
+from wsolrefine.activation.gradient import GraphStart, check_differentiable, is_refused, refused
 from wsolrefine.activation.heads import Heads, classes_of
 from wsolrefine.activation.hooks import (
     Hook,
@@ -144,11 +144,16 @@ def class_activation(
             read(name, tensor).to(images.dtype)
             for name, tensor in zip(layers.features, run.features, strict=True)
         ]
-        found = layer_cams_of(
-            [run.graph[name] for name in differentiated],
-            scores,
-            [partial(read, name) for name in differentiated],
-        )
+        try:
+            found = layer_cams_of(
+                [run.graph[name] for name in differentiated],
+                scores,
+                [partial(read, name) for name in differentiated],
+            )
+        except RuntimeError as error:
+            if not is_refused(error):
+                raise
+            raise refused(differentiated[0], error) from error
         finer = [maps.to(images.dtype) for maps in found]
     return ClassActivation(run.logits.detach(), labels, cam.to(images.dtype), features, finer)
 
@@ -245,12 +250,9 @@ class _Run:
             with torch.no_grad(), hooked(model, hooks):
                 output = call_model(model, images, call)
         except RuntimeError as error:
-            if not start.tensors or not is_in_place(error):
+            if not start.tensors or not is_refused(error):
                 raise
-            raise ValueError(
-                "layers: expected a layer for gradients that autograd can start at (the model "
-                f"changes tensors in place after it), got {next(iter(start.tensors))!r}: {error}"
-            ) from error
+            raise refused(next(iter(start.tensors)), error) from error
         self.logits = logits_of(output, len(images), logits, heads, classes_of(model))
         self.graph = start.tensors
         if head is None and cam in self.graph:
