@@ -17,7 +17,7 @@ from wsolrefine.functional.conv_crf import coarse_to_fine, conv_crf
 from wsolrefine.functional.gppl import gppl
 from wsolrefine.functional.scg import scg
 from wsolrefine.functional.sem import seeds_for_grid, sem
-from wsolrefine.localization.compositions import balanced, fast
+from wsolrefine.localization.compositions import accurate, balanced, fast
 
 Refine = Callable[[Tensor, Sequence[Tensor], Tensor], Tensor]
 """CAM ``(B, K, h, w)`` in [0, 1], features, a list of ``(B, C, h, w)`` from fine to coarse, and the
@@ -106,6 +106,7 @@ OWN_THRESHOLD = 0.5
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "fast": fast,
     "balanced": balanced,
+    "accurate": accurate,
     "scg": scg,
     "sem": sem,
     "gppl": gppl,
