@@ -9,6 +9,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_dense, check_labels, check_tensors
 from wsolrefine._options import check_function
+from wsolrefine.activation.graph import exact_batch_norm
 from wsolrefine.functional._numeric import (
     balance,
     for_autograd,
@@ -171,17 +172,18 @@ def layer_cams_of(
     values = [move(one.detach()) for move, one in zip(to_maps, activations, strict=True)]
     pixels = max(maps.shape[-2] * maps.shape[-1] for maps in values)  # see score_gradients
     gradients: list[list[Tensor]] = [[] for _ in activations]
-    for column in scores.unbind(1):
-        found = torch.autograd.grad(
-            column,
-            activations,
-            torch.full_like(column, pixels),
-            retain_graph=True,
-            allow_unused=True,
-            materialize_grads=True,
-        )
-        for one, gradient, move in zip(gradients, found, to_maps, strict=True):
-            one.append(move(gradient))
+    with exact_batch_norm(scores):
+        for column in scores.unbind(1):
+            found = torch.autograd.grad(
+                column,
+                activations,
+                torch.full_like(column, pixels),
+                retain_graph=True,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+            for one, gradient, move in zip(gradients, found, to_maps, strict=True):
+                one.append(move(gradient))
     return [_layer_cam(*pair, single=False) for pair in zip(values, gradients, strict=True)]
 
 
@@ -232,17 +234,18 @@ def score_gradients(
     gradients = []
     with torch.enable_grad():
         columns = (scores[:, None] if scores.ndim == 1 else scores).unbind(1)
-    for column in columns:
-        start = torch.full_like(column, pixels)
-        (gradient,) = torch.autograd.grad(
-            column, activation, start, retain_graph=True, allow_unused=True
-        )
-        if gradient is None:
-            raise ValueError(
-                "scores: expected scores computed from activation with gradients on, "
-                "got scores that do not depend on it"
+    with exact_batch_norm(scores):
+        for column in columns:
+            start = torch.full_like(column, pixels)
+            (gradient,) = torch.autograd.grad(
+                column, activation, start, retain_graph=True, allow_unused=True
             )
-        gradients.append(move(gradient))
+            if gradient is None:
+                raise ValueError(
+                    "scores: expected scores computed from activation with gradients on, "
+                    "got scores that do not depend on it"
+                )
+            gradients.append(move(gradient))
     return values, gradients
 
 
