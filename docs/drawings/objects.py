@@ -38,7 +38,7 @@ def _draw(name: str, photographs: Iterable[Image.Image]) -> None:
     classifier = p.classifier()[0]
     cam, refined = w.Localizer(classifier, refine="cam"), w.Localizer(classifier)
     panels: list[p.Panel] = []
-    titles = ("photograph", "class activation map", "refined (balanced)", "box (dashed: of the CAM)")
+    titles = ("photograph", "class activation map", "refined (balanced)", "box (dashed: CAM)")
     for row, image in enumerate(photographs):
         image.thumbnail((740, 740))
         found = refined(image)

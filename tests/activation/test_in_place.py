@@ -115,3 +115,33 @@ def test_a_layer_behind_which_a_view_is_changed_in_place_is_passed_over():
     assert class_activation(model, IMAGES).cam.any()
     with pytest.raises(ValueError, match=r"^layers: expected a layer for gradients .* got 'last'"):
         class_activation(model, IMAGES, layers=Layers(("last",), "last", None))
+
+
+class After(nn.Module):
+    """What follows on the layer of the features runs without gradients only; the head averages."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 2, 2), nn.Conv2d(8, 8, 2, 2)
+        self.change, self.fc = change, nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.fc(self.last(self.change(self.first(x))).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda maps: maps.sigmoid().mul_(maps),  # refused in the backward pass only
+        lambda maps: torch.from_numpy(maps.numpy()),
+        lambda maps: maps * torch.heaviside(maps, maps),
+    ],
+    ids=["backward", "numpy", "derivative"],
+)
+def test_a_layer_cam_that_autograd_refuses(change):
+    model = seeded(After, change)
+    layers = find_layers(model, IMAGES)
+    assert layers == Layers(("first",), "last", "fc")
+    assert class_activation(model, IMAGES, layers=layers).cam.any()
+    with pytest.raises(ValueError, match=r"^layers: expected a layer for gradients .* got 'first'"):
+        class_activation(model, IMAGES, layers=layers, layer_cams=1)

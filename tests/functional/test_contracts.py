@@ -455,6 +455,20 @@ def test_single_precision_is_close_to_double(case):
 
 
 @floating_cases
+@pytest.mark.parametrize("other", [torch.float64, torch.bfloat16], ids=str)
+def test_the_default_dtype_has_no_part_in_it(case, other):
+    args = case.inputs(dtype=torch.float32)
+    expected = case.call(*args)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(other)
+    try:
+        out = case.call(*args)
+    finally:
+        torch.set_default_dtype(before)
+    assert_close(out, expected, rtol=0, atol=0)
+
+
+@floating_cases
 def test_autocast_changes_nothing(case):
     """Autocast would round the products in between to half precision."""
     inputs = case.inputs(dtype=torch.float32)

@@ -168,6 +168,49 @@ def test_a_model_of_one_size_sees_crops():
     assert localizer(images(2)).maps.shape == (2, 1, 64, 64)
 
 
+class Converts(torch.nn.Module):
+    """Of one input size, and in a precision of its own, which an error would be put down to."""
+
+    def __init__(self):
+        super().__init__()
+        self.model, self.sizes = build().double(), set()
+
+    def forward(self, x):
+        if x.shape[2:] != (64, 64):
+            raise RuntimeError("a tensor of another size")
+        return self.model(x.double()).float()
+
+
+def test_a_model_of_one_size_that_converts_its_images_sees_crops():
+    found = Localizer(Converts(), refine="accurate")(images(2))
+    assert_close(found.maps, Localizer(Sizes((64, 64)), refine="accurate")(images(2)).maps)
+
+
+class Full(torch.nn.Module):
+    """Has no memory for images larger than its own, until there is some."""
+
+    def __init__(self):
+        super().__init__()
+        self.model, self.full = build(), True
+
+    def forward(self, x):
+        if self.full and x.shape[2:] != (64, 64):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return self.model(x)
+
+
+def test_too_little_memory_is_no_size_that_the_model_does_not_take():
+    model = Full()
+    localizer = Localizer(model, refine="accurate")
+    with pytest.raises(ValueError, match="CUDA out of memory"):
+        localizer(images(2))
+    model.full = False
+    assert torch.equal(
+        localizer(images(2)).maps, Localizer(model, refine="accurate")(images(2)).maps
+    )
+    assert list(localizer._taken.values()) == [True]
+
+
 @pytest.mark.parametrize("only", [None, (64, 64)])
 def test_layers_that_are_given_are_used_at_both_sizes(only):
     layers = Localizer(build())._layers(images(1))

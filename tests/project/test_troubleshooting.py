@@ -50,16 +50,35 @@ def without_gradients():
     return grad_cam(outputs["layer4"], scores)
 
 
-def without_a_graph():
-    model = resnet().requires_grad_(False)
-    model.layer4.forward = torch.no_grad()(model.layer4.forward)
-    return localize(model, images())
-
-
 def with_head_of_zeros():
     model = zoo.seeded(zoo.ViT)
     nn.init.zeros_(model.head.weight)
     return localize(model, images())
+
+
+class Average(nn.Sequential):
+    """Averages what two layers return, with a change between them, and classifies it."""
+
+    def __init__(self, change):
+        super().__init__(nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 8, 2, 2), nn.Linear(8, 3))
+        self.change = change
+
+    def forward(self, x):
+        first, last, head = self
+        return head(last(self.change(first(x))).mean((2, 3)))
+
+
+class Frozen(nn.Module):
+    """All but the head runs without gradients."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone, self.head = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 3)
+
+    def forward(self, x):
+        with torch.no_grad():
+            x = self.backbone(x)
+        return self.head(x.mean((2, 3)))
 
 
 def empty_file(folder):
@@ -76,7 +95,8 @@ FROM_A_MODEL = [
     without_gradients,
     lambda: Localizer(Localizer(resnet())),
     lambda: Localizer(resnet(), refine="scgg"),
-    without_a_graph,
+    lambda: localize(Frozen(), images()),
+    lambda: localize(Average(lambda x: x.sigmoid().mul_(x)), images()),
     lambda: Localizer(resnet(), refine=lambda cam, *others: cam[:, 0])(images()),
 ]
 FROM_INPUTS = [

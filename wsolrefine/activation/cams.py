@@ -9,6 +9,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_dense, check_labels, check_tensors
 from wsolrefine._options import check_function
+from wsolrefine.activation.graph import exact_batch_norm
 from wsolrefine.functional._numeric import (
     balance,
     for_autograd,
@@ -162,9 +163,12 @@ def gradients_of(
     """Yield the gradients of the scores of each class, times a factor; None where there is none."""
     with torch.enable_grad():
         columns = (scores[:, None] if scores.ndim == 1 else scores).unbind(1)
-    for column in columns:
-        start = torch.full_like(column, factor)
-        yield torch.autograd.grad(column, activations, start, retain_graph=True, allow_unused=True)
+    with exact_batch_norm(scores):
+        for column in columns:
+            start = torch.full_like(column, factor)
+            yield torch.autograd.grad(
+                column, activations, start, retain_graph=True, allow_unused=True
+            )
 
 
 def _weighted(weights: Tensor, maps: Tensor) -> Tensor:

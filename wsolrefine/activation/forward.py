@@ -15,6 +15,7 @@ from wsolrefine.activation.calling import Call
 from wsolrefine.activation.cams import gap_cam, grad_cam
 from wsolrefine.activation.closest import closest
 from wsolrefine.activation.finite import check_weights, has_nan
+from wsolrefine.activation.gradient import is_refused, refused
 from wsolrefine.activation.hooks import submodule
 from wsolrefine.activation.labels import as_labels, choose_labels
 from wsolrefine.activation.layer_cam import layer_cams_of
@@ -147,11 +148,16 @@ def class_activation(
             read(name, tensor).to(images.dtype)
             for name, tensor in zip(layers.features, run.features, strict=True)
         ]
-        found = layer_cams_of(
-            [run.graph[name] for name in differentiated],
-            scores,
-            [partial(read, name) for name in differentiated],
-        )
+        try:
+            found = layer_cams_of(
+                [run.graph[name] for name in differentiated],
+                scores,
+                [partial(read, name) for name in differentiated],
+            )
+        except RuntimeError as error:
+            if not is_refused(error):
+                raise
+            raise refused(differentiated[0], error) from error
         finer = [maps.to(images.dtype) for maps in found]
     return ClassActivation(run.logits.detach(), labels, cam.to(images.dtype), features, finer)
 

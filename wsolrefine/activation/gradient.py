@@ -45,9 +45,18 @@ class GraphStart:
         return start
 
 
-def is_in_place(error: RuntimeError) -> bool:
-    """Return whether autograd refuses an in-place operation, as on a view of an earlier tensor."""
-    return re.search(r"\bin-?place\b", str(error)) is not None
+def is_refused(error: RuntimeError) -> bool:
+    """Return whether an operation is refused because of a graph: in place, without derivative."""
+    words = r"\bin-?place\b|\brequires? grad\b|\bderivative\b"
+    return re.search(words, str(error)) is not None
+
+
+def refused(name: str, error: RuntimeError) -> ValueError:
+    """Return the error that names the first layer for whose gradient autograd refused."""
+    return ValueError(
+        "layers: expected a layer for gradients that autograd can start at (the model changes "
+        f"tensors in place after it, or takes them out of autograd), got {name!r}: {error}"
+    )
 
 
 def check_differentiable(model: nn.Module) -> None:
@@ -116,7 +125,7 @@ def _starts_a_graph(probe: Probe, name: str) -> bool:
             return False
         (gradient,) = torch.autograd.grad(score, start.tensors[name], allow_unused=True)
     except RuntimeError as error:
-        if is_in_place(error):
+        if is_refused(error):
             return False
         raise
     return _is_seen(probe, gradient)

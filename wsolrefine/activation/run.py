@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wsolrefine.activation.calling import Call, call_model
-from wsolrefine.activation.gradient import GraphStart, check_differentiable, is_in_place
+from wsolrefine.activation.gradient import GraphStart, check_differentiable, is_refused, refused
 from wsolrefine.activation.heads import Heads, classes_of
 from wsolrefine.activation.hooks import Hook, first_input, first_tensor, hooked, output_tensor
 from wsolrefine.activation.layers import Layers
@@ -48,12 +48,9 @@ class Run:
             with torch.no_grad(), hooked(model, hooks):
                 output = call_model(model, images, call)
         except RuntimeError as error:
-            if not start.tensors or not is_in_place(error):
+            if not start.tensors or not is_refused(error):
                 raise
-            raise ValueError(
-                "layers: expected a layer for gradients that autograd can start at (the model "
-                f"changes tensors in place after it), got {next(iter(start.tensors))!r}: {error}"
-            ) from error
+            raise refused(next(iter(start.tensors)), error) from error
         self.logits = logits_of(output, len(images), logits, heads, classes_of(model))
         self.graph = start.tensors
         if head is None and cam in self.graph:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from wsolrefine.activation.calling import call_model
+from wsolrefine.activation.graph import nodes_behind
 from wsolrefine.activation.heads import Heads, classes_of
 from wsolrefine.activation.hooks import Hook, first_tensor, hooked
 from wsolrefine.activation.outputs import logits_of
@@ -48,7 +49,7 @@ def unused_layers(probe: Probe) -> set[str]:
             logits = probed_logits(probe, images)
     except Exception:  # as for weights that were made under inference_mode
         return set()
-    reached = _reached(logits.grad_fn)
+    reached = nodes_behind(logits.grad_fn)
     known = {
         name: any(
             n in reached or (view is not None and view.grad_fn in reached) for n, view in runs
@@ -58,15 +59,3 @@ def unused_layers(probe: Probe) -> set[str]:
     if not any(known.get(name, False) for name in probe.outputs):
         return set()
     return {name for name, used in known.items() if not used}
-
-
-def _reached(node: Node | None) -> set[Node]:
-    """Return all nodes that a graph leads to from this one."""
-    found: set[Node] = set()
-    waiting = [node]
-    while waiting:
-        one = waiting.pop()
-        if one is not None and one not in found:
-            found.add(one)
-            waiting += [following for following, _ in one.next_functions]
-    return found

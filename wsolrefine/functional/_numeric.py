@@ -26,7 +26,7 @@ def rescale(values: Tensor, dim: int | tuple[int, ...], *, flat: Tensor | float)
     """Min-max along ``dim``; where the span is at most ``flat``, or not finite, return zero."""
     low, high = values.amin(dim, keepdim=True), values.amax(dim, keepdim=True)
     # The span of large values of both signs would overflow. Halving them is exact.
-    half = 1 - 0.5 * (torch.maximum(high, -low).detach() > 1)
+    half = 1 - 0.5 * (torch.maximum(high, -low).detach() > 1).to(values.dtype)
     low, span = low * half, high * half - low * half
     signal = (span > flat * half) & (span < torch.inf)  # false for NaN
     # A safe divisor before the division keeps NaN out of the backward pass.

@@ -300,7 +300,9 @@ class Localizer(nn.Module):
                 found = find_layers(
                     self.model, resized(images[:1], size), layers=given, **self._reading()
                 )
-            except ValueError:  # that is what it raises if the model raises on its noise
+            except (TypeError, ValueError) as error:  # what it raises if the model raises
+                if isinstance(error.__cause__, torch.cuda.OutOfMemoryError):
+                    raise  # the size may well be taken when there is more memory
                 self._taken[key] = False
             else:
                 self._taken[key] = True
