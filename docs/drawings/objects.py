@@ -30,7 +30,7 @@ def draw_objects() -> None:
 
 
 def draw_failures() -> None:
-    names = (p.CUP, "rocket.jpg", "hubble_deep_field.jpg")
+    names = ("astronaut.png", "hubble_deep_field.jpg")
     _draw("failures", [Image.fromarray(p.photograph(name)) for name in names])
 
 
@@ -50,4 +50,4 @@ def _draw(name: str, photographs: Iterable[Image.Image]) -> None:
         maps = [overlay(pixels, each.maps[0, 0]) for each in (before, found)]
         for title, shown in zip(titles, (pixels, *maps, boxed), strict=True):
             panels.append(p.picture(title if row == 0 else "", shown))
-    p.save(name, panels, columns=4, ratio=0.62)
+    p.save(name, panels, columns=4, ratio=0.62, most=46_000)

@@ -47,17 +47,7 @@ FAMILIES = {
     "swin": (zoo.Swin, {}),
     "swin v1": (zoo.SwinV1, {}),
 }
-THRESHOLDS = {
-    "fast": 0.3,
-    "balanced": 0.3,
-    "accurate": 0.3,
-    "scg": 0.35,
-    "sem": 0.4,
-    "gppl": 0.5,
-    "confseg": 0.75,
-    "conv_crf": 0.5,
-    "cam": 0.5,
-}
+THRESHOLDS = {"fast": 0.44, "balanced": 0.42, "accurate": 0.42, "scg": 0.32, "sem": 0.35, "gppl": 0.34, "confseg": 0.55, "conv_crf": 0.5, "cam": 0.32}
 
 
 def build(name="plain"):
