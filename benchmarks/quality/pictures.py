@@ -87,7 +87,7 @@ def draw_cases(
             [f"IoU {fit[i]:.2f}" for i in cases],
             folder / f"quality_{name}.webp",
             captions=[f"true (white), cam (dashed), {DEFAULT} (green)", "cam", DEFAULT],
-            cell=1.1,
+            cell=1.0,
         )
 
 

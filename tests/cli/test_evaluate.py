@@ -819,7 +819,7 @@ def test_maps_of_the_predicted_class_on_request(evaluate, own_model):
     model, labels, lists = own_model
     arguments = [
         *("-d", "wsolevaluation", "--metadata", lists, "--root", photographs.FOLDER),
-        *("--model", "own_evaluated:build"),
+        *("--model", "own_evaluated:build", "--method", "scg"),
     ]
     found = evaluate(*arguments, "--labels", "predicted")[1]
     hits = right = 0

@@ -702,7 +702,7 @@ def test_boxes_are_in_pixels_of_the_photograph():
     for parameter in model.parameters():
         parameter.data.fill_(1)
     preprocess = Preprocess((64, 64), mean=(0, 0, 0), std=(1, 1, 1))
-    localizer = Localizer(model, refine="cam", preprocess=preprocess)
+    localizer = Localizer(model, refine="cam", threshold=0.5, preprocess=preprocess)
     image = Image.new("RGB", (640, 320))
     image.paste((255, 255, 255), (160, 80, 400, 240))
     assert_close(localizer(image).boxes[0, 0], torch.tensor([160.0, 80, 400, 240]), rtol=0, atol=1)
@@ -1010,7 +1010,7 @@ def test_what_is_no_model_or_no_function_is_named():
 
 def test_a_short_repr_tells_the_choices():
     localizer = Localizer(seeded(ResNet), refine="sem", parts="all")
-    assert "sem, threshold=0.4, parts='all'" in repr(localizer)
+    assert "sem, threshold=0.35, parts='all'" in repr(localizer)
 
 
 def test_scores_are_in_full_precision_under_autocast():

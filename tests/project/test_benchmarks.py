@@ -245,7 +245,9 @@ def test_instances(run, pairs, tmp_path, capsys):
     assert [*record["results"]["scg"]] == ["several boxes", "one box"]
     for results in record["results"]["scg"].values():
         assert [result["row"] for result in results] == [*objects.ROWS]
-        assert {result["threshold"] for result in results} == {0.35}
+        assert {result["threshold"] for result in results} == {
+            wsolrefine.localization.methods.METHODS["scg"].threshold
+        }
         (baseline,) = [r for r in results if r["row"] == objects.BASELINE]
         assert baseline["difference"] == baseline["difference error"] == 0
     printed = capsys.readouterr().out

@@ -47,7 +47,17 @@ FAMILIES = {
     "swin": (zoo.Swin, {}),
     "swin v1": (zoo.SwinV1, {}),
 }
-THRESHOLDS = {"fast": 0.44, "balanced": 0.42, "accurate": 0.42, "scg": 0.32, "sem": 0.35, "gppl": 0.34, "confseg": 0.55, "conv_crf": 0.5, "cam": 0.32}
+THRESHOLDS = {
+    "fast": 0.44,
+    "balanced": 0.38,
+    "accurate": 0.38,
+    "scg": 0.32,
+    "sem": 0.35,
+    "gppl": 0.34,
+    "confseg": 0.55,
+    "conv_crf": 0.5,
+    "cam": 0.32,
+}
 
 
 def build(name="plain"):

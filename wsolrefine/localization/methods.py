@@ -82,8 +82,8 @@ CRF_THRESHOLD = 0.45
 
 METHODS: dict[str, Method] = {
     "fast": Method(fast, 0.44),
-    "balanced": Method(balanced, 0.42, layer_cams=1),
-    "accurate": Method(balanced, 0.42, layer_cams=1, again=True),
+    "balanced": Method(balanced, 0.38, layer_cams=1),
+    "accurate": Method(balanced, 0.38, layer_cams=1, again=True),
     "scg": Method(_scg, 0.32),
     "sem": Method(_sem, 0.35),
     "gppl": Method(_gppl, 0.34),
@@ -127,7 +127,7 @@ def method_of(refine: str | Callable[..., Tensor]) -> tuple[str, Method]:
 
     Example:
         >>> method_of("scg")[0], method_of(sem)[1].threshold
-        ('scg', 0.4)
+        ('scg', 0.35)
 
     """
     if isinstance(refine, str):
