@@ -49,8 +49,8 @@ def start_map(cam: Tensor, layer_cams: Sequence[Tensor], size: tuple[int, int]) 
 def fast(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
     """Multiply label spreading by SCG that PAMR has drawn to the edges, both on small grids.
 
-    Like :func:`wsolrefine.localization.balanced`, at little more than the cost of the model: label
-    spreading on 400 cells, PAMR at 56 pixels, and from the CAM alone, without gradients.
+    Like :func:`wsolrefine.localization.balanced` at less cost: label spreading on 400 cells, PAMR
+    at 56 pixels, and from the CAM alone, without gradients.
 
     Args:
         cam: in [0, 1], ``(B, K, h, w)``.

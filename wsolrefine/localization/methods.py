@@ -91,9 +91,9 @@ METHODS: dict[str, Method] = {
     "conv_crf": Method(_conv_crf, 0.5),
     "cam": Method(_cam, 0.32),
 }
-"""Refinements by name. Each threshold is about the best single value on images that no result is
-measured on: ``python -m benchmarks.quality --thresholds``, validation scenes and tuning
-photographs. That of ``conv_crf`` is where its two labels are equally probable."""
+"""Refinements by name. The thresholds are preliminary: about the best single value on a part of the
+validation scenes and tuning photographs, until ``python -m benchmarks.quality --thresholds`` has
+run on all of them. That of ``conv_crf`` is where its two labels are equally probable."""
 
 DEFAULT = "balanced"
 
