@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from tests.support.small_localizers import build, images
 from tests.support.strategies import generator
-from wsolrefine import Localizer
+from wsolrefine import Localizer, minmax, pamr
 from wsolrefine.localization import accurate, balanced, fast, start_map
 from wsolrefine.localization.compositions import _around, _shrink, larger, resized
 
@@ -24,7 +24,7 @@ def inputs(dtype=torch.float64, classes=2, seed=0):
     return cam.to(dtype), [layer.to(dtype) for layer in layers], images(2).to(dtype)
 
 
-def test_the_start_map_is_the_cam_with_the_mean_of_the_layer_cams():
+def test_the_start_map_is_the_cam_with_the_mean_of_finer_maps():
     cam = torch.tensor([[[[1.0, 0.0, 0.5, 0.0]]]])
     first, second = (
         torch.tensor([[[[0.0, 1.0, 1.0, 0.0]]]]),
@@ -102,6 +102,10 @@ def square():
     return maps
 
 
+def drawn(maps, batch):
+    return minmax(pamr(maps, batch, iterations=5, dilations=(1, 2, 4, 8, 12)))
+
+
 def test_accurate_sees_the_images_larger():
     batch, shapes = images(2, (64, 50)), []
 
@@ -110,7 +114,7 @@ def test_accurate_sees_the_images_larger():
         return torch.zeros(2, 5, 5)
 
     maps = square()[..., :50]
-    assert_close(accurate(maps, batch, see, crop=False), maps)
+    assert_close(accurate(maps, batch, see, crop=False), drawn(maps, batch))
     assert shapes == [(2, 3, 96, 75)]
 
 
@@ -128,7 +132,15 @@ def test_accurate_sees_the_part_around_the_object():
     expected = torch.zeros(2, 64, 64)
     expected[:, 17:43, 21:47] = 0.5
     expected[square() > 0] = 1
-    assert_close(found, expected)
+    assert_close(found, drawn(expected, batch))
+
+
+def test_accurate_draws_maps_to_the_edges_of_small_images():
+    batch = images(2, (320, 200))
+    found = accurate(square(), batch, lambda images: torch.zeros(2, 5, 5), crop=False)
+    assert found.shape == (2, 224, 140)
+    none = accurate(square()[:0], batch[:0], lambda images: torch.zeros(0, 5, 5), crop=False)
+    assert none.shape == (0, 224, 140)
 
 
 @pytest.mark.parametrize("crop", [False, True])

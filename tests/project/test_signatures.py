@@ -19,7 +19,7 @@ UPRIGHT, AS_STORED = (
 # enumeration its members; NAME.METHOD is a method that is called with tensors.
 SIGNATURES = {
     "wsolrefine": {
-        "ClassActivation": "(logits, labels, cam, features, layer_cams)",
+        "ClassActivation": "(logits, labels, cam, features, layer_cams, bagcams)",
         "Classifier": "(model, preprocess, class_names, name, logits=None, call=None)",
         "ConfSeg": "(confident, foreground, background)",
         "Gaussian": "(mean, covariance)",
@@ -44,7 +44,7 @@ SIGNATURES = {
         "box_iou": "(boxes1, boxes2, *, inclusive=False)",
         "capture": "(model, *layers)",
         "class_activation": "(model, images, *, labels=None, top=1, layers=None, to_map=None, "
-        "logits=None, call=None, layer_cams=0)",
+        "logits=None, call=None, layer_cams=0, bagcams=0)",
         "coarse_to_fine": "(maps, image, *, threshold=0.5, scales=(4, 2, 1), kernel_size=11)",
         "component_boxes": "(mask)",
         "confseg": "(cam)",

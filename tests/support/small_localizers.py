@@ -17,6 +17,7 @@ from tests.support.strategies import generator
 from tests.support.zoo import CLASSES, seeded
 from wsolrefine import (
     Localizer,
+    bagcams,
     capture,
     class_activation,
     coarse_to_fine,
@@ -121,7 +122,7 @@ def refined(method, cam, features, image):
         levels[split.foreground], levels[split.background] = 1, 0
         return levels
     if method in ("fast", "balanced"):
-        side, cells = (56, 400) if method == "fast" else (112, 784)
+        side, cells = (56, 400) if method == "fast" else (96, 784)
         grid = features[0].shape[2:]
         share = min(1, (cells / (grid[0] * grid[1])) ** 0.5)
         size = tuple(max(1, int(share * length + 1e-9)) for length in grid)
@@ -155,11 +156,11 @@ def seen(model, layers, image, label, method):
         scores = model(image)[:, label]
     size = max((layer.shape[2:] for layer in found.features), key=math.prod)
     total = enlarged(found.cam, size)
-    names = layers.features[-1:]
-    for name in names:
-        to_map = functools.partial(lay_out, image_size=tuple(image.shape[2:]))
-        cam = layer_cam(outputs[name], scores, to_map=to_map)[:, None]
-        total = total + enlarged(cam, size) / len(names)
+    to_map = functools.partial(lay_out, image_size=tuple(image.shape[2:]))
+    functions = [layer_cam, bagcams] if method == "accurate" else [layer_cam]
+    for function in functions:
+        finer = function(outputs[layers.features[-1]], scores, to_map=to_map)[:, None]
+        total = total + enlarged(finer, size) / len(functions)
     return minmax(total), found.features
 
 
@@ -193,7 +194,9 @@ def localized(model, layers, image, label, method):
     else:
         maps = refined("balanced", *seen(model, layers, big, label, method), big)
         again = smooth(maps, (height, width))
-    return minmax(whole + again)
+    mean = (whole + again) / 2
+    small = shrunk(image, 224)
+    return minmax(pamr(mean, small, iterations=5, dilations=(1, 2, 4, 8, 12)))
 
 
 def smooth(maps, size):

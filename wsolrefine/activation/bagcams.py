@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -58,14 +58,20 @@ def bagcams(
 
     """
     values, gradients = score_gradients(activation, scores, to_map)
+    factor = values.shape[2:].numel()  # what score_gradients multiplies them by
+    return bagcams_of(values, gradients, factor, single=scores.ndim == 1)
+
+
+def bagcams_of(values: Tensor, gradients: Sequence[Tensor], factor: int, *, single: bool) -> Tensor:
+    """Return the BagCAMs of maps ``(B, C, h, w)`` from each class's gradients times a factor."""
     pixels = peak_one(values)
     maps = []
     for gradient in gradients:
         evidence = peak_one(gradient) * pixels
         # What it is a multiple of, beside which the 1 may vanish or be all.
         scale = largest(working(gradient), (1, 2, 3)) * largest(working(values), (1, 2, 3))
-        scale = scale / values.shape[2:].numel()  # the gradients are multiplied by the positions
+        scale = scale / factor
         mean = evidence.mean((2, 3), keepdim=True)
-        factor = 1 / scale.clamp_min(1) + scale.clamp_max(1) * mean
-        maps.append((factor * evidence).relu().sum(1))
-    return in_unit_range(torch.stack(maps, 1), values, scores.ndim == 1)
+        weight = 1 / scale.clamp_min(1) + scale.clamp_max(1) * mean
+        maps.append((weight * evidence).relu().sum(1))
+    return in_unit_range(torch.stack(maps, 1), values, single)

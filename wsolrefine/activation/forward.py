@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,11 +14,11 @@ from wsolrefine._options import check_call, check_count, check_function, check_l
 from wsolrefine.activation.calling import Call
 from wsolrefine.activation.cams import gap_cam, grad_cam
 from wsolrefine.activation.closest import closest
+from wsolrefine.activation.finer import finer_maps
 from wsolrefine.activation.finite import check_weights, has_nan
 from wsolrefine.activation.gradient import is_refused, refused
 from wsolrefine.activation.hooks import submodule
 from wsolrefine.activation.labels import as_labels, choose_labels
-from wsolrefine.activation.layer_cam import layer_cams_of
 from wsolrefine.activation.layers import Layers, find_layers
 from wsolrefine.activation.layout import laid_out, lay_out
 from wsolrefine.activation.modes import evaluation
@@ -38,6 +38,7 @@ class ClassActivation(NamedTuple):
         features: of each layer, ``(B, C, h, w)``.
         layer_cams: in [0, 1], ``(B, K, h, w)``, of as many of the last layers of the features as
             were asked for.
+        bagcams: in [0, 1], ``(B, K, h, w)``, likewise.
 
     """
 
@@ -46,6 +47,7 @@ class ClassActivation(NamedTuple):
     cam: Tensor
     features: list[Tensor]
     layer_cams: list[Tensor]
+    bagcams: list[Tensor]
 
 
 def class_activation(
@@ -59,6 +61,7 @@ def class_activation(
     logits: Logits | None = None,
     call: Call | None = None,
     layer_cams: int = 0,
+    bagcams: int = 0,
 ) -> ClassActivation:
     """Run a classifier once and return its logits, CAMs and features.
 
@@ -80,26 +83,28 @@ def class_activation(
         logits: how to read the model's output, see :func:`find_layers`.
         call: how the model is called, see :func:`find_layers`.
         layer_cams: at how many of the last layers of the features to take a
-            :func:`wsolrefine.layer_cam`; with any, one more backward pass for each of the K
-            classes, down to the first of these layers.
+            :func:`wsolrefine.layer_cam`.
+        bagcams: at how many of them to take :func:`wsolrefine.bagcams`. With any of either, there
+            is one more backward pass for each of the K classes, down to the first of these layers.
 
     Returns:
-        ``ClassActivation(logits, labels, cam, features, layer_cams)``: logits
+        ``ClassActivation(logits, labels, cam, features, layer_cams, bagcams)``: logits
         ``(B, num_classes)``; labels ``(B, K)``; cam ``(B, K, h, w)`` in [0, 1], features, a list of
-        ``(B, C, h, w)``, and layer_cams, a list of ``(B, K, h, w)`` in [0, 1], in the dtype of the
-        images. No output has a graph. An image whose activations hold NaN or inf gives zero
-        CAMs and leaves the others untouched. A LayerCAM is zero where the score does not depend on
-        the layer, as on the final patch tokens of a class-token transformer.
+        ``(B, C, h, w)``, layer_cams and bagcams, lists of ``(B, K, h, w)`` in [0, 1], in the dtype
+        of the images. No output has a graph. An image whose activations hold NaN or inf gives zero
+        CAMs and leaves the others untouched. A LayerCAM or BagCAM is zero where the score does not
+        depend on the layer, as on the final patch tokens of a class-token transformer.
 
     Raises:
         TypeError: ``images`` is not a floating-point tensor, ``labels`` are not int64,
-            ``layer_cams`` is no integer, or ``logits`` or ``call`` is of another kind.
+            ``layer_cams`` or ``bagcams`` is no integer, or ``logits`` or ``call`` is of another
+            kind.
         ValueError: shapes or devices disagree, a label or ``top`` is out of range, both are given,
-            ``layer_cams`` is negative or above the number of layers of features, a layer is
-            unknown, did not run or has no grid, the head does not read the mean of ``cam`` or has
-            only zero weights, weights hold NaN or infinity, several outputs can be logits, or
-            Grad-CAM or a LayerCAM needs weights that were made under ``inference_mode`` or a score
-            that has no gradient.
+            ``layer_cams`` or ``bagcams`` is negative or above the number of layers of features, a
+            layer is unknown, did not run or has no grid, the head does not read the mean of ``cam``
+            or has only zero weights, weights hold NaN or infinity, several outputs can be logits,
+            or Grad-CAM, a LayerCAM or BagCAM needs weights that were made under ``inference_mode``
+            or a score that has no gradient.
 
     Example:
         >>> import torch
@@ -113,7 +118,7 @@ def class_activation(
     Reference:
         Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016; Selvaraju
         et al., "Grad-CAM", ICCV 2017; Jiang et al., "LayerCAM", IEEE Transactions on Image
-        Processing 2021.
+        Processing 2021; Zhu et al., "Bagging Regional Classification Activation Maps", ECCV 2022.
 
     """
     check_tensors(images=(images, "B C H W"))
@@ -122,7 +127,10 @@ def class_activation(
     check_function("to_map", to_map)
     check_logits(logits)
     check_call(call)
-    layer_cams = check_count("layer_cams", layer_cams, low=0)
+    finer = {
+        name: check_count(name, count, low=0)
+        for name, count in (("layer_cams", layer_cams), ("bagcams", bagcams))
+    }
     if layers is None:
         layers = find_layers(model, images, to_map=to_map, logits=logits, call=call)
     layers = _checked_layers(layers)
@@ -132,7 +140,7 @@ def class_activation(
         return laid_out(name, tensor, size, to_map)
 
     with torch.inference_mode(False), evaluation(model):
-        differentiated = _last(layers.features, layer_cams)
+        differentiated = _last(layers.features, finer)
         run = Run(model, images, layers, logits, call, differentiated)
         if has_nan(run.logits):  # if only of an image, it gets a zero CAM
             check_weights(model)
@@ -149,26 +157,29 @@ def class_activation(
             for name, tensor in zip(layers.features, run.features, strict=True)
         ]
         try:
-            found = layer_cams_of(
+            found = finer_maps(
                 [run.graph[name] for name in differentiated],
                 scores,
                 [partial(read, name) for name in differentiated],
+                **finer,
             )
         except RuntimeError as error:
             if not is_refused(error):
                 raise
             raise refused(differentiated[0], error) from error
-        finer = [maps.to(images.dtype) for maps in found]
-    return ClassActivation(run.logits.detach(), labels, cam.to(images.dtype), features, finer)
+        finer_cams = [[one.to(images.dtype) for one in some] for some in found]
+    return ClassActivation(run.logits.detach(), labels, cam.to(images.dtype), features, *finer_cams)
 
 
-def _last(features: Sequence[str], count: int) -> Sequence[str]:
-    if count > len(features):
-        raise ValueError(
-            f"layer_cams: expected at most {len(features)} as there are layers of features, "
-            f"got {count}"
-        )
-    return features[len(features) - count :]
+def _last(features: Sequence[str], counts: Mapping[str, int]) -> Sequence[str]:
+    """Return as many of the last layers as any kind of maps needs."""
+    number = len(features)
+    for name, count in counts.items():
+        if count > number:
+            raise ValueError(
+                f"{name}: expected at most {number} as there are layers of features, got {count}"
+            )
+    return features[number - max(counts.values()) :]
 
 
 def _checked_layers(layers: Any) -> Layers:

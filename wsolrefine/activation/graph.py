@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -35,13 +35,27 @@ def exact_batch_norm(scores: Tensor) -> Iterator[None]:
         if len(scores) == 1 and scores.device.type == "cpu":
             for node in nodes_behind(scores.grad_fn):
                 if "BatchNorm" in node.name():
-                    stack.callback(node.register_prehook(_laid_out).remove)
+                    stack.callback(node.register_prehook(_laid_out(node)).remove)
         yield
 
 
-def _laid_out(gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
-    first = gradients[0]
-    if first is None or first.ndim != 4:
-        return gradients
-    # contiguous() would return the tensor itself, with the strides that mislead.
-    return (first.clone(memory_format=torch.channels_last), *gradients[1:])
+def _laid_out(node: Node) -> Callable[[tuple[Tensor | None, ...]], tuple[Tensor | None, ...]]:
+    plain = _is_plain(getattr(node, "_saved_input", None))
+
+    def hook(gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+        first = gradients[0]
+        if first is None or first.ndim != 4 or (plain and _is_plain(first)):
+            return gradients
+        # contiguous() would return the tensor itself, with the strides that mislead.
+        return (first.clone(memory_format=torch.channels_last), *gradients[1:])
+
+    return hook
+
+
+def _is_plain(maps: Tensor | None) -> bool:
+    """Return whether only channels first fits the strides of ``(1, C, H, W)``."""
+    if maps is None or maps.ndim != 4:
+        return False
+    _, channels, height, width = maps.shape
+    standard = (channels * height * width, height * width, width, 1)
+    return maps.stride() == standard and channels > 1 and height * width > 1

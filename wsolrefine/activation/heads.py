@@ -109,8 +109,9 @@ def _headless(modules: Mapping[str, nn.Module]) -> list[str]:
     """
     found: list[str] = []
     for name, module in modules.items():
-        inside = any(name.startswith(f"{other}.") for other in found)
-        if name and not inside and classes_of(module) == 0:
+        if not name or classes_of(module) != 0:
+            continue
+        if not any(name.startswith(f"{other}.") for other in found):
             found.append(name)
     return found
 

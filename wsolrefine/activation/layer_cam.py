@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from wsolrefine.activation.cams import gradients_of, in_unit_range, peak_one, score_gradients
+from wsolrefine.activation.cams import in_unit_range, peak_one, score_gradients
 from wsolrefine.functional._numeric import outside_autocast
 
 
@@ -49,38 +49,10 @@ def layer_cam(
 
     """
     values, gradients = score_gradients(activation, scores, to_map)
-    return _layer_cam(values, gradients, scores.ndim == 1)
+    return layer_cam_of(values, gradients, single=scores.ndim == 1)
 
 
-@outside_autocast
-def layer_cams_of(
-    activations: Sequence[Tensor], scores: Tensor, to_maps: Sequence[Callable[[Tensor], Tensor]]
-) -> list[Tensor]:
-    """Return the LayerCAMs ``(B, K, h, w)`` of scores ``(B, K)`` at several layers.
-
-    One backward pass per class for all layers. Zero at a layer that the scores do not depend on.
-
-    Raises:
-        ValueError: the scores have no graph.
-
-    """
-    if not activations:
-        return []
-    if not scores.requires_grad:
-        raise ValueError(
-            "model: expected logits with a gradient, which LayerCAM needs (refine='fast' and "
-            "'scg' do without), got logits without a graph"
-        )
-    values = [move(one.detach()) for move, one in zip(to_maps, activations, strict=True)]
-    pixels = max(maps.shape[-2] * maps.shape[-1] for maps in values)  # see score_gradients
-    gradients: list[list[Tensor]] = [[] for _ in activations]
-    for found in gradients_of(scores, activations, pixels):
-        for each, gradient, one, move in zip(gradients, found, activations, to_maps, strict=True):
-            each.append(move(torch.zeros_like(one) if gradient is None else gradient))
-    return [_layer_cam(*pair, single=False) for pair in zip(values, gradients, strict=True)]
-
-
-def _layer_cam(values: Tensor, gradients: Sequence[Tensor], single: bool) -> Tensor:
+def layer_cam_of(values: Tensor, gradients: Sequence[Tensor], *, single: bool) -> Tensor:
     """Return the LayerCAMs of maps ``(B, C, h, w)`` from the gradients of each class."""
     pixels = peak_one(values)
     maps = [(peak_one(gradient).relu() * pixels).sum(1) for gradient in gradients]

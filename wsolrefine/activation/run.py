@@ -20,8 +20,8 @@ class Run:
     """One forward pass: outputs of the named layers, and inputs of the CAM layer and the head.
 
     Gradients are off until the first layer whose gradient is needed: that of Grad-CAM, and with
-    LayerCAMs those of some features. There the graph starts, so that this works with frozen
-    weights and under ``no_grad``, and the layers before cost no memory.
+    LayerCAMs or BagCAMs those of some features. There the graph starts, so that this works with
+    frozen weights and under ``no_grad``, and the layers before cost no memory.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class Run:
         if head is not None:
             hooks += [(cam, self._watch_cam), (head, self._watch_head)]
         starts = dict.fromkeys([*differentiated, *((cam,) if head is None else ())])
-        if starts:
-            check_differentiable(model)
         hooks += [(name, start.hook(name)) for name in starts]
         try:
             with torch.no_grad(), hooked(model, hooks):
                 output = call_model(model, images, call)
         except RuntimeError as error:
+            if start.tensors:
+                check_differentiable(model)  # which takes long, so only now
             if not start.tensors or not is_refused(error):
                 raise
             raise refused(next(iter(start.tensors)), error) from error

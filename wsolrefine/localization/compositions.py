@@ -10,6 +10,7 @@ from torch import Tensor
 
 from wsolrefine.functional._grid import limited_grid, limited_size, resize
 from wsolrefine.functional._numeric import working
+from wsolrefine.functional.affinity import on_grid
 from wsolrefine.functional.boxes import largest_box
 from wsolrefine.functional.fusion import multiply_maps
 from wsolrefine.functional.label_spreading import label_spreading
@@ -19,21 +20,23 @@ from wsolrefine.functional.scg import scg
 
 # All constants were chosen on tuning photographs and validation scenes together.
 _POWERS = (1.0, 0.5)  # of label spreading and of PAMR in their product
-_PAMR_SIDE = 112  # longer side in pixels of the image that PAMR works on
+_ITERATIONS, _DILATIONS = 5, (1, 2, 4, 8, 12)  # of PAMR; more of either gained nothing
+_PAMR_SIDE = 96  # longer side in pixels of the image that PAMR works on
 _FAST_CELLS, _FAST_SIDE = 400, 56  # of the grid of label spreading, and of the image of PAMR
+_ACCURATE_SIDE = 224  # longer side in pixels of the image that the mean of its maps is drawn to
 _LARGER = 1.5  # times the size of the images, to see them again
 _CROP_THRESHOLD, _CROP_MARGIN = 0.15, 0.15  # of the box; the margin is a share of it
 _LEAST_CROP = 2 / 7  # of a side of the image
 
 
-def start_map(cam: Tensor, layer_cams: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """Add the mean of LayerCAMs to the CAM: finer layers show where the evidence is.
+def start_map(cam: Tensor, finer: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """Add the mean of finer maps to the CAM: they show where the evidence is.
 
-    ``minmax(cam + mean of layer_cams)``, each resized to one grid first.
+    ``minmax(cam + mean of finer)``, each resized to one grid first.
 
     Args:
         cam: in [0, 1], ``(B, K, h, w)``.
-        layer_cams: each in [0, 1], ``(B, K, h, w)`` on any grid.
+        finer: LayerCAMs or BagCAMs of finer layers, each in [0, 1], ``(B, K, h, w)`` on any grid.
         size: (height, width) of the grid, usually that of the finest features.
 
     Returns:
@@ -41,8 +44,8 @@ def start_map(cam: Tensor, layer_cams: Sequence[Tensor], size: tuple[int, int]) 
 
     """
     total = resize(working(cam), size)
-    for one in layer_cams:
-        total = total + resize(working(one), size) / len(layer_cams)
+    for one in finer:
+        total = total + resize(working(one), size) / len(finer)
     return minmax(total).to(cam.dtype)
 
 
@@ -68,7 +71,7 @@ def balanced(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
     """Multiply label spreading by SCG that PAMR has drawn to the edges of the image.
 
     ``minmax(W * P^0.5)`` with ``W = label_spreading(cam, features, images)`` and
-    ``P = pamr(scg(cam, features), images)`` at 112 pixels: the first tells object from background,
+    ``P = pamr(scg(cam, features), images)`` at 96 pixels: the first tells object from background,
     the second follows the outline.
 
     Args:
@@ -78,7 +81,7 @@ def balanced(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
         images: ``(B, 3, H, W)`` as the model gets them.
 
     Returns:
-        Maps in [0, 1], ``(B, K, h, w)``, 112 pixels on the longer side.
+        Maps in [0, 1], ``(B, K, h, w)``, 96 pixels on the longer side.
 
     """
     return _product(cam, features, images, _PAMR_SIDE)
@@ -87,11 +90,12 @@ def balanced(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
 def accurate(
     maps: Tensor, images: Tensor, see: Callable[[Tensor], Tensor], *, crop: bool
 ) -> Tensor:
-    """Average the maps of images with those of the same images seen larger.
+    """Average the maps of images with those of the same images seen larger, and draw them to edges.
 
     The images are seen again at 1.5 times their size. With ``crop``, for a model of one input size,
     the part around the object that a map shows is enlarged to the size of the image instead; its
-    map is pasted where it was, zero outside. ``Localizer(refine="accurate")`` makes both maps with
+    map is pasted where it was, zero outside. :func:`wsolrefine.pamr` at 224 pixels draws the mean
+    to the edges of the image. ``Localizer(refine="accurate")`` makes both maps with
     :func:`wsolrefine.localization.balanced`.
 
     Args:
@@ -101,13 +105,14 @@ def accurate(
         crop: whether crops are seen instead of larger images.
 
     Returns:
-        Maps in [0, 1], ``(B, H, W)``. A map that is zero stays zero.
+        Maps in [0, 1], ``(B, h, w)``, 224 pixels on the longer side or those of the image if it
+        has fewer. A map that is zero stays zero.
 
     """
     size = (images.shape[-2], images.shape[-1])
-    whole = _smooth(maps, size)
     if not len(images):
-        return whole.to(maps.dtype)
+        return maps.new_zeros(0, *limited_size(size, _ACCURATE_SIDE))
+    whole = _smooth(maps, size)
     if crop:
         boxes = _around(largest_box(whole > _CROP_THRESHOLD), _CROP_MARGIN, size)
         parts = [
@@ -121,7 +126,8 @@ def accurate(
     else:
         again = _smooth(see(resized(images, larger(size))), size)
     found = whole.amax((-2, -1), keepdim=True) > 0
-    return minmax(whole + again).where(found, 0.0).to(maps.dtype)
+    mean = (whole + again).where(found, 0.0)
+    return minmax(_drawn(mean[:, None], images, _ACCURATE_SIDE)[:, 0]).to(maps.dtype)
 
 
 def larger(size: tuple[int, int]) -> tuple[int, int]:
@@ -149,11 +155,14 @@ def _product(
 ) -> Tensor:
     """Multiply label spreading on a grid by SCG, drawn to the edges of images of a longer side."""
     spread = label_spreading(cam, features, images, size=size)
-    # More iterations or longer distances gained nothing.
-    drawn = pamr(
-        scg(cam, features), _shrink(images, side), iterations=5, dilations=(1, 2, 4, 8, 12)
-    )
-    return multiply_maps([spread, drawn], powers=_POWERS)
+    height, width = limited_grid(features)  # time grows with the square of the cells
+    coarse = [on_grid(f, (min(f.shape[-2], height), min(f.shape[-1], width))) for f in features]
+    return multiply_maps([spread, _drawn(scg(cam, coarse), images, side)], powers=_POWERS)
+
+
+def _drawn(maps: Tensor, images: Tensor, side: int) -> Tensor:
+    """Draw maps to the edges of images of at most ``side`` pixels on the longer side."""
+    return pamr(maps, _shrink(images, side), iterations=_ITERATIONS, dilations=_DILATIONS)
 
 
 def _around(boxes: Tensor, margin: float, size: tuple[int, int]) -> list[tuple[int, ...]]:

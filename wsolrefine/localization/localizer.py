@@ -145,7 +145,8 @@ class Localizer(nn.Module):
             kind += ", which is a localizer already" if isinstance(model, Localizer) else ""
             raise TypeError(f"model: expected an nn.Module or a Classifier, got {kind}")
         self.method, chosen = method_of(refine)
-        self.refine, self._layer_cams, self._again = chosen.refine, chosen.layer_cams, chosen.again
+        self.refine, self._again = chosen.refine, chosen.again
+        self._finer: dict[str, Any] = {"layer_cams": chosen.layer_cams, "bagcams": chosen.bagcams}
         self.threshold = chosen.threshold if threshold is None else threshold
         check_threshold(self.threshold)
         self.parts: Parts = check_parts(parts)
@@ -276,15 +277,20 @@ class Localizer(nn.Module):
             labels=labels,
             top=top,
             layers=layers,
-            layer_cams=min(self._layer_cams, len(layers.features)),
+            **self._finer_of(layers),
             **self._reading(),
         )
         self._check_names(found.logits)
         cam = found.cam
-        if found.layer_cams:
-            cam = start_map(cam, found.layer_cams, largest_grid(found.features))
+        finer = [*found.layer_cams, *found.bagcams]
+        if finer:
+            cam = start_map(cam, finer, largest_grid(found.features))
         maps = refined(self.refine, cam, found.features, images)
         return ClassMaps(found.logits, found.labels, maps)
+
+    def _finer_of(self, layers: Layers) -> dict[str, Any]:
+        """Return how many LayerCAMs and BagCAMs to take, of layers that may be fewer."""
+        return {name: min(count, len(layers.features)) for name, count in self._finer.items()}
 
     def _see_class(self, labels: Tensor, images: Tensor) -> Tensor:
         """Return the map ``(B, h, w)`` of one class ``(B,)`` for each image."""

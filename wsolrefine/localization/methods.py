@@ -30,9 +30,10 @@ class Method(NamedTuple):
     Attributes:
         refine: the refinement.
         threshold: value above which a pixel of its maps belongs to the object.
-        layer_cams: at how many of the last layers of the features LayerCAMs are taken, whose mean
-            is added to the CAM, see :func:`wsolrefine.localization.start_map`. They take a backward
-            pass for each class.
+        layer_cams: at how many of the last layers of the features LayerCAMs are taken; the mean of
+            them and of the BagCAMs is added to the CAM, see
+            :func:`wsolrefine.localization.start_map`. They take a backward pass for each class.
+        bagcams: at how many of the last layers of the features BagCAMs are taken.
         again: whether the model sees the images a second time, see
             :func:`wsolrefine.localization.accurate`.
 
@@ -41,6 +42,7 @@ class Method(NamedTuple):
     refine: Refine
     threshold: float
     layer_cams: int = 0
+    bagcams: int = 0
     again: bool = False
 
 
@@ -83,7 +85,7 @@ CRF_THRESHOLD = 0.45
 METHODS: dict[str, Method] = {
     "fast": Method(fast, 0.44),
     "balanced": Method(balanced, 0.38, layer_cams=1),
-    "accurate": Method(balanced, 0.38, layer_cams=1, again=True),
+    "accurate": Method(balanced, 0.38, layer_cams=1, bagcams=1, again=True),
     "scg": Method(_scg, 0.32),
     "sem": Method(_sem, 0.35),
     "gppl": Method(_gppl, 0.34),

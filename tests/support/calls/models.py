@@ -91,6 +91,7 @@ CALLS = [
             "top": TOP,
             "layers": Kind(None, LAYERS, tuple(LAYERS), legal={"None"}),
             "layer_cams": Kind(0, np.int64(1), legal={"zero"}),
+            "bagcams": Kind(0, np.int64(1), legal={"zero"}),
         },
         logits="logits|model",
     ),

@@ -1,4 +1,4 @@
-"""LayerCAMs beside the CAM: what class_activation adds when they are asked for."""
+"""LayerCAMs and BagCAMs beside the CAM: what class_activation adds when they are asked for."""
 
 from functools import partial
 
@@ -9,18 +9,19 @@ from torch.testing import assert_close
 
 from tests.support.small_localizers import FAMILIES, build, images, layers_of
 from tests.support.zoo import CLASSES
-from wsolrefine import capture, class_activation, find_layers, layer_cam
+from wsolrefine import bagcams, capture, class_activation, find_layers, layer_cam
 from wsolrefine.activation.layout import lay_out
 
 FAMILY = pytest.mark.parametrize("name", FAMILIES)
 IMAGES = images(2, dtype=torch.float64)
+KINDS = {"layer_cams": layer_cam, "bagcams": bagcams}
 
 
 def asked(model, batch=IMAGES, layers=None, **options):
-    """Return what there is with the LayerCAMs of all layers."""
+    """Return what there is with the LayerCAMs and BagCAMs of all layers."""
     layers = find_layers(model, batch) if layers is None else layers
-    count = len(layers.features)
-    return class_activation(model, batch, layers=layers, layer_cams=count, **options)
+    counts = dict.fromkeys(KINDS, len(layers.features))
+    return class_activation(model, batch, layers=layers, **counts, **options)
 
 
 @FAMILY
@@ -31,11 +32,12 @@ def test_they_are_those_of_the_captured_layers(name):
     with capture(model, *layers.features) as outputs:
         logits = model(IMAGES.clone().requires_grad_())
     to_map = partial(lay_out, image_size=(64, 64))
-    for layer, maps in zip(layers.features, found.layer_cams, strict=True):
-        scores = logits.gather(1, found.labels)
-        assert_close(maps, layer_cam(outputs[layer], scores, to_map=to_map))
-        assert not maps.requires_grad
-        assert maps.shape[:2] == (2, 3)
+    scores = logits.gather(1, found.labels)
+    for kind, function in KINDS.items():
+        for layer, maps in zip(layers.features, getattr(found, kind), strict=True):
+            assert_close(maps, function(outputs[layer], scores, to_map=to_map))
+            assert not maps.requires_grad
+            assert maps.shape[:2] == (2, 3)
 
 
 @FAMILY
@@ -43,7 +45,7 @@ def test_everything_else_is_as_without_them(name):
     model, layers = build(name), layers_of(name)
     batch = images(2)
     found, plain = asked(model, batch, layers=layers), class_activation(model, batch, layers=layers)
-    assert plain.layer_cams == []
+    assert plain.layer_cams == plain.bagcams == []
     assert_close(found[:4], plain[:4], rtol=0, atol=0)
     for tensor in (found.logits, found.labels, found.cam, *found.features):
         assert not tensor.requires_grad
@@ -53,8 +55,8 @@ def test_most_of_them_show_something():
     """Otherwise the comparisons above would compare zeros."""
     shown = []
     for name in FAMILIES:
-        maps = asked(build(name).double(), layers=layers_of(name, torch.float64)).layer_cams
-        shown += [bool(one.any()) for one in maps]
+        found = asked(build(name).double(), layers=layers_of(name, torch.float64))
+        shown += [bool(one.any()) for one in (*found.layer_cams, *found.bagcams)]
     assert sum(shown) > 0.8 * len(shown)
 
 
@@ -105,7 +107,8 @@ def test_an_image_that_is_not_finite_leaves_the_others_as_they_are():
     batch = torch.cat([IMAGES[:1] * 1e160, IMAGES[1:]])
     found = asked(model, batch, layers=layers)
     alone = asked(model, batch[1:], layers=layers)
-    for one, other in zip(found.layer_cams, alone.layer_cams, strict=True):
+    every = [*found.layer_cams, *found.bagcams], [*alone.layer_cams, *alone.bagcams]
+    for one, other in zip(*every, strict=True):
         assert not one[0].any()
         assert_close(one[1:], other)
 
@@ -140,8 +143,9 @@ def test_zero_where_the_score_does_not_depend_on_the_layer():
     layers = layers_of("vit", torch.float64)
     last = f"blocks.{len(model.blocks) - 1}"
     found = asked(model, layers=layers._replace(features=("blocks.0", last)))
-    assert found.layer_cams[0].any()
-    assert not found.layer_cams[1].any()
+    for kind in KINDS:
+        assert getattr(found, kind)[0].any()
+        assert not getattr(found, kind)[1].any()
 
 
 class WithoutGraph(nn.Module):
@@ -168,14 +172,25 @@ def test_a_model_without_a_graph_is_refused():
         asked(inference, images(1), layers=layers_of("plain"))
 
 
-def test_they_are_counted_from_the_last_layer():
+@pytest.mark.parametrize("kind", KINDS)
+def test_they_are_counted_from_the_last_layer(kind):
     model, layers = build("resnet").double(), layers_of("resnet", torch.float64)
-    every = asked(model, layers=layers).layer_cams
+    every = getattr(asked(model, layers=layers), kind)
     assert len(every) == 2
-    (last,) = class_activation(model, IMAGES, layers=layers, layer_cams=1).layer_cams
-    assert_close(last, every[1])
+    alone = class_activation(model, IMAGES, layers=layers, **{kind: 1})
+    assert sum(len(getattr(alone, one)) for one in KINDS) == 1
+    assert_close(getattr(alone, kind)[0], every[1])
 
 
+def test_each_kind_has_its_own_number():
+    model, layers = build("resnet").double(), layers_of("resnet", torch.float64)
+    every = asked(model, layers=layers)
+    found = class_activation(model, IMAGES, layers=layers, layer_cams=1, bagcams=2)
+    assert_close(found.layer_cams, every.layer_cams[1:])
+    assert_close(found.bagcams, every.bagcams)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("count", "error", "message"),
     [
@@ -185,6 +200,6 @@ def test_they_are_counted_from_the_last_layer():
         (3, ValueError, "at most 2 as there are layers of features, got 3"),
     ],
 )
-def test_wrong_numbers(count, error, message):
-    with pytest.raises(error, match=f"^layer_cams: expected {message}"):
-        class_activation(build("resnet"), images(1), layers=layers_of("resnet"), layer_cams=count)
+def test_wrong_numbers(kind, count, error, message):
+    with pytest.raises(error, match=f"^{kind}: expected {message}"):
+        class_activation(build("resnet"), images(1), layers=layers_of("resnet"), **{kind: count})
