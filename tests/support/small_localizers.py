@@ -49,15 +49,15 @@ FAMILIES = {
     "swin v1": (zoo.SwinV1, {}),
 }
 THRESHOLDS = {
-    "fast": 0.44,
-    "balanced": 0.38,
-    "accurate": 0.38,
-    "scg": 0.32,
-    "sem": 0.35,
-    "gppl": 0.34,
-    "confseg": 0.55,
+    "fast": 0.4,
+    "balanced": 0.48,
+    "accurate": 0.48,
+    "scg": 0.34,
+    "sem": 0.32,
+    "gppl": 0.35,
+    "confseg": 0.5,
     "conv_crf": 0.5,
-    "cam": 0.32,
+    "cam": 0.28,
 }
 
 
