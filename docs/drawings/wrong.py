@@ -12,7 +12,7 @@ from drawings import panels as p
 from wsolrefine import capture
 from wsolrefine.viz import draw_boxes, overlay
 
-THRESHOLD = 0.35
+THRESHOLD = 0.34
 
 
 def draw_wrong_features() -> None:
