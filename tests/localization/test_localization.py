@@ -95,7 +95,7 @@ def test_the_text_is_short():
     text = repr(find(images(3), top=2))
     assert text == (
         "Localization(labels=(3, 2), scores=(3, 2), maps=(3, 2, 64, 64), masks=(3, 2, 64, 64), "
-        "boxes=(3, 2, 4), coarse=(3, 2, 64, 64), logits=(3, 10), threshold=0.48, "
+        "boxes=(3, 2, 4), coarse=(3, 2, 64, 64), logits=(3, 10), threshold=0.42, "
         "parts='largest', method='balanced')"
     )
     named = Localizer(build(), class_names=["a long name"] * 10)
@@ -194,7 +194,7 @@ def test_a_figure_has_four_images_a_row():
 def test_the_columns(drawn):
     find(top=3).plot()
     ((rows, titles, _),) = drawn
-    assert titles == ("image", "heatmap (balanced)", "mask (> 0.48)", "box")
+    assert titles == ("image", "heatmap (balanced)", "mask (> 0.42)", "box")
     assert {np.shape(cell) for row in rows for cell in row} == {(SIDE, SIDE, 3)}
 
 

@@ -1010,7 +1010,7 @@ def test_what_is_no_model_or_no_function_is_named():
 
 def test_a_short_repr_tells_the_choices():
     localizer = Localizer(seeded(ResNet), refine="sem", parts="all")
-    assert "sem, threshold=0.35, parts='all'" in repr(localizer)
+    assert "sem, threshold=0.32, parts='all'" in repr(localizer)
 
 
 def test_scores_are_in_full_precision_under_autocast():

@@ -243,7 +243,7 @@ def test_thresholds_and_boxes_in_cells(localizer, photograph):
     found = localizer(photograph)
     areas = [found.at(value).masks.sum() for value in (0.0, 0.35, 0.6, 0.9)]
     assert areas == sorted(areas, reverse=True)
-    assert found.coarse.shape[2:] == (112, 112)
+    assert found.coarse.shape[2:] == (96, 96)
     assert found.maps.shape[2:] == (60, 90)
 
 
@@ -278,7 +278,7 @@ def test_exif_orientation_and_deep_gray(tmp_path, localizer, photograph):
 def test_small_maps_of_many_classes():
     localizer = Localizer(resnet())
     pixels = images()
-    assert localizer.class_maps(pixels, top=10).maps.shape == (2, 10, 112, 112)
+    assert localizer.class_maps(pixels, top=10).maps.shape == (2, 10, 96, 96)
     assert localizer(pixels, top=10, size=(56, 56)).masks.shape == (2, 10, 56, 56)
     apart = [localizer(image[None]).coarse for image in pixels]
     torch.testing.assert_close(torch.cat(apart), localizer(pixels).coarse, atol=1e-4, rtol=0)

@@ -50,7 +50,7 @@ FAMILIES = {
 }
 THRESHOLDS = {
     "fast": 0.4,
-    "balanced": 0.48,
+    "balanced": 0.42,
     "accurate": 0.48,
     "scg": 0.34,
     "sem": 0.32,

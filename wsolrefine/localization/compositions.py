@@ -127,7 +127,8 @@ def accurate(
         again = _smooth(see(resized(images, larger(size))), size)
     found = whole.amax((-2, -1), keepdim=True) > 0
     mean = (whole + again).where(found, 0.0)
-    return minmax(_drawn(mean[:, None], images, _ACCURATE_SIDE)[:, 0]).to(maps.dtype)
+    drawn = _drawn(mean[:, None], images.to(mean.dtype), _ACCURATE_SIDE)[:, 0]
+    return minmax(drawn).to(maps.dtype)
 
 
 def larger(size: tuple[int, int]) -> tuple[int, int]:
