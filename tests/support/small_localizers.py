@@ -193,8 +193,8 @@ def localized(model, layers, image, label, method):
         again[..., y0:y1, x0:x1] = enlarged(see(crop), (y1 - y0, x1 - x0))
     else:
         maps = refined("balanced", *seen(model, layers, big, label, method), big)
-        again = smooth(maps, (height, width))
-    mean = (whole + again) / 2
+        again = 1.5 * smooth(maps, (height, width))
+    mean = (whole + again) / 2.5
     small = shrunk(image, 224)
     return minmax(pamr(mean, small, iterations=5, dilations=(1, 2, 4, 8, 12)))
 

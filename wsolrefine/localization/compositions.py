@@ -25,6 +25,7 @@ _PAMR_SIDE = 96  # longer side in pixels of the image that PAMR works on
 _FAST_CELLS, _FAST_SIDE = 400, 56  # of the grid of label spreading, and of the image of PAMR
 _ACCURATE_SIDE = 224  # longer side in pixels of the image that the mean of its maps is drawn to
 _LARGER = 1.5  # times the size of the images, to see them again
+_LARGER_WEIGHT = 1.5  # of the maps of larger images in the mean
 _CROP_THRESHOLD, _CROP_MARGIN = 0.15, 0.15  # of the box; the margin is a share of it
 _LEAST_CROP = 2 / 7  # of a side of the image
 
@@ -92,11 +93,11 @@ def accurate(
 ) -> Tensor:
     """Average the maps of images with those of the same images seen larger, and draw them to edges.
 
-    The images are seen again at 1.5 times their size. With ``crop``, for a model of one input size,
-    the part around the object that a map shows is enlarged to the size of the image instead; its
-    map is pasted where it was, zero outside. :func:`wsolrefine.pamr` at 224 pixels draws the mean
-    to the edges of the image. ``Localizer(refine="accurate")`` makes both maps with
-    :func:`wsolrefine.localization.balanced`.
+    The images are seen again at 1.5 times their size, and these maps count 1.5 times. With
+    ``crop``, for a model of one input size, the part around the object that a map shows is enlarged
+    to the size of the image instead; its map is pasted where it was, zero outside, and counts once.
+    :func:`wsolrefine.pamr` at 224 pixels draws the mean to the edges of the image.
+    ``Localizer(refine="accurate")`` makes both maps with :func:`wsolrefine.localization.balanced`.
 
     Args:
         maps: in [0, 1], ``(B, h, w)``, what ``see`` gives for the images.
@@ -124,7 +125,7 @@ def accurate(
         for pasted, map, (x0, y0, x1, y1) in zip(again, of_parts, boxes, strict=True):
             pasted[y0:y1, x0:x1] = resize(map[None], (y1 - y0, x1 - x0))[0]
     else:
-        again = _smooth(see(resized(images, larger(size))), size)
+        again = _LARGER_WEIGHT * _smooth(see(resized(images, larger(size))), size)
     found = whole.amax((-2, -1), keepdim=True) > 0
     mean = (whole + again).where(found, 0.0)
     drawn = _drawn(mean[:, None], images.to(mean.dtype), _ACCURATE_SIDE)[:, 0]
