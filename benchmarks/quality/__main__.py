@@ -45,12 +45,19 @@ def parsed() -> Options:
         action="store_true",
         help="print thresholds of all methods, on validation scenes and the images of --choose",
     )
+    parser.add_argument(
+        "--of-crf",
+        action="store_true",
+        help="with --thresholds: those that conv_crf is given instead, which takes longer",
+    )
     parser.add_argument("--pictures", type=Path, help="folder for plots and cases, of scenes only")
     options = parser.parse_args(namespace=Options())
     if options.data and (options.search or options.thresholds or options.pictures):
         parser.error("--data: expected no --search, --thresholds or --pictures with it")
     if options.choose and not (options.data or options.thresholds):
         parser.error("--choose: expected --data or --thresholds with it")
+    if options.of_crf and not options.thresholds:
+        parser.error("--of-crf: expected --thresholds with it")
     open_options(parser, options)
     return options
 
@@ -61,7 +68,7 @@ def main() -> None:
     if options.search:
         run.search()
     if options.thresholds:
-        run.thresholds(options.choosing)
+        run.thresholds(options.choosing, of_crf=options.of_crf)
     if options.search or options.thresholds:
         return
     if options.sets:

@@ -19,7 +19,7 @@ from benchmarks.quality.report import record_of, render, save, splits_of
 from benchmarks.quality.results import results_of, size_counts
 from benchmarks.quality.rows import main_rows, reference, rows_of
 from benchmarks.quality.search import search
-from benchmarks.quality.thresholds import search_thresholds
+from benchmarks.quality.thresholds import search_crf_thresholds, search_thresholds
 from benchmarks.scenes import Scenes, load_sources
 from wsolrefine.models import DEFAULT_CLASSIFIER
 
@@ -69,12 +69,13 @@ class Run:
         scenes = self._drawn("validation")
         search(self.network, scenes, labels_of(self.network, scenes).labels)
 
-    def thresholds(self, choosing: Sequence[Photographs]) -> None:
+    def thresholds(self, choosing: Sequence[Photographs], *, of_crf: bool) -> None:
         """Print thresholds, chosen on the validation scenes and on data sets, if there are any."""
         kinds: dict[str, Sequence[Images]] = {"scenes": [self._drawn("validation")]}
         if choosing:
             kinds["photographs"] = choosing
-        search_thresholds(
+        search_of = search_crf_thresholds if of_crf else search_thresholds
+        search_of(
             self.network,
             {
                 kind: [(images, self._labels(images)) for images in sets]

@@ -134,7 +134,7 @@ def refined(method, cam, features, image):
     if method == "conv_crf":
         maps = enlarged(scg(cam, features), tuple(image.shape[2:]))
         colors = (image - image.min()) / (image.max() - image.min())
-        return coarse_to_fine(maps, colors, threshold=0.45)
+        return coarse_to_fine(maps, colors, threshold=0.2)
     return cam
 
 

@@ -78,9 +78,9 @@ def _conv_crf(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor
     return coarse_to_fine(maps, colors, threshold=CRF_THRESHOLD).to(cam.dtype)
 
 
-CRF_THRESHOLD = 0.45
-"""Where SCG's maps are undecided for the CRF: the best MaxBoxAccV2 on the validation scenes of
-``python -m benchmarks.quality --search``."""
+CRF_THRESHOLD = 0.2
+"""Where SCG's maps are undecided for the CRF: about the best boxes on validation scenes and tuning
+photographs, ``python -m benchmarks.quality --thresholds --of-crf``."""
 
 METHODS: dict[str, Method] = {
     "fast": Method(fast, 0.4),
