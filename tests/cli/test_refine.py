@@ -17,8 +17,9 @@ from tests.support import photographs
 from tests.support.command import run_command
 from tests.support.odd_images import broken_images, odd_images
 from wsolrefine.cli import files
-from wsolrefine.cli.refine import batch, loop
-from wsolrefine.cli.refine.coco import FOLDERS, RESULTS
+from wsolrefine.cli.refine import pictures
+from wsolrefine.cli.refine.coco import RESULTS
+from wsolrefine.cli.refine.outputs import FOLDERS, result_file
 from wsolrefine.localization import localizer
 from wsolrefine.localization.methods import DEFAULT, METHODS
 
@@ -76,7 +77,8 @@ def test_files_and_coco_agree(refine, small, tmp_path):
     assert "4 refined" in said
     assert str(out / RESULTS) in said
     names = ["Katze ü 猫.JPG", "coffee.png", "deep er/rocket.webp", "motorcycle_left.png"]
-    expected = [RESULTS, *(f"{f}/{n}.png" for f in FOLDERS for n in names)]
+    bases = ["Katze ü 猫", "coffee", "deep er/rocket", "motorcycle_left"]
+    expected = [RESULTS, *(result_file(folder, base) for folder in FOLDERS for base in bases)]
     assert files_below(out) == sorted(expected)
     data = coco(out)
     assert [image["file_name"] for image in data.dataset["images"]] == names
@@ -150,7 +152,7 @@ def test_second_run_skips_and_adds(refine, small, tmp_path, monkeypatch):
     ]  # fmt: skip
     coco(out)
     (small / "another.png").unlink()
-    (out / "masks" / "coffee.png.png").unlink()  # lost: done again
+    (out / "masks" / "coffee.png").unlink()  # lost: done again
     assert "1 refined; 2 skipped" in refine(small)
     assert len(content(out)["images"]) == 4  # what was done is still listed
     assert "3 refined" in refine(small, "--overwrite")
@@ -171,7 +173,7 @@ def test_a_changed_image_is_done_again_and_a_spoilt_one_unlisted(refine, small, 
     (small / "coffee.png").write_bytes(b"")
     assert "empty file" in refine(small, code=1)
     assert "coffee.png" not in {i["file_name"] for i in content(tmp_path / "out")["images"]}
-    assert "masks/coffee.png.png" not in files_below(tmp_path / "out")
+    assert "masks/coffee.png" not in files_below(tmp_path / "out")
 
 
 def test_other_settings_are_never_mixed(refine, small, tmp_path):
@@ -184,7 +186,7 @@ def test_other_settings_are_never_mixed(refine, small, tmp_path):
     assert (out / RESULTS).read_bytes() == before
     refine(small / "coffee.png", "--threshold", "0.5", "--overwrite")
     assert content(out)["info"]["settings"]["threshold"] == 0.5
-    assert files_below(out) == sorted([RESULTS, *(f"{f}/coffee.png.png" for f in FOLDERS)])
+    assert files_below(out) == sorted([RESULTS, *(result_file(f, "coffee") for f in FOLDERS)])
 
 
 def test_interruption_leaves_a_consistent_folder(refine, small, tmp_path, monkeypatch):
@@ -338,8 +340,8 @@ def test_methods_and_classes(refine, tmp_path, method):
     data = content(tmp_path / "out")
     assert [a["category_id"] for a in data["annotations"]] == [285, 281]
     assert [a["map"] for a in data["annotations"]] == [
-        "maps/chelsea.png.285.png",
-        "maps/chelsea.png.281.png",
+        "maps/chelsea.285.png",
+        "maps/chelsea.281.png",
     ]
     assert data["annotations"][0]["score"] > data["annotations"][1]["score"]
 
@@ -362,9 +364,9 @@ def test_instances_are_an_annotation_each(refine, tmp_path, monkeypatch):
     for place, photo in enumerate(sides):
         both.paste(photo.resize((450, 300)), (450 * place, 0))
     both.save(tmp_path / "two.png")
-    drawn, real = [], batch.draw_boxes
+    drawn, real = [], pictures.draw_boxes
     monkeypatch.setattr(
-        batch,
+        pictures,
         "draw_boxes",
         lambda image, boxes, **o: drawn.append(boxes) or real(image, boxes, **o),
     )
@@ -484,12 +486,7 @@ def test_huge_image_is_cut_out_small_and_enlarged(refine, tmp_path):
         assert mask.size == (3000, 2000)
         np.testing.assert_array_equal(coco_mask.decode(large["segmentation"]) * 255, mask)
     with Image.open(tmp_path / "out" / large["overlay"]) as picture:
-        assert picture.size == (batch.PREVIEW_SIZE, round(batch.PREVIEW_SIZE * 2 / 3))
-
-
-def test_saves_now_and_then(refine, small, monkeypatch):
-    monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
-    assert "3 refined" in refine(small, "--batch-size", "1")
+        assert (picture.format, picture.size) == ("JPEG", (1024, 683))
 
 
 def test_a_second_run_at_the_same_time_is_refused(refine, small, tmp_path):
