@@ -18,11 +18,11 @@ from tests.support.processes import ROOT
 from wsolrefine.cli import files
 from wsolrefine.cli.journal import Journal, writing
 from wsolrefine.cli.refine import batch, pipeline
-from wsolrefine.cli.refine.coco import RESULTS
+from wsolrefine.cli.refine.coco import RESULTS, Results
 from wsolrefine.cli.refine.names import LONGEST, Names
 from wsolrefine.cli.refine.outputs import FOLDERS, result_file
 
-JOURNAL = f".{RESULTS}.started"
+JOURNAL, LINES = f".{RESULTS}.started", f".{RESULTS}.finished"
 
 
 def picture(path):
@@ -71,6 +71,15 @@ def test_a_file_named_like_the_journal_of_refine_is_kept(refine, tmp_path, text,
     assert JOURNAL in refine(tmp_path / "a.jpg", *option, code=2)
     assert below(tmp_path / "out") == [JOURNAL]
     assert (tmp_path / "out" / JOURNAL).read_text() == text
+
+
+@pytest.mark.parametrize("text", MINE)
+def test_a_file_named_like_the_lines_of_refine_is_kept(refine, tmp_path, text):
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / LINES).write_text(text)
+    assert f"got {LINES} in" in refine(tmp_path / "a.jpg", code=2)
+    assert (tmp_path / "out" / LINES).read_text() == text
 
 
 @pytest.mark.parametrize("text", MINE)
@@ -192,6 +201,30 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(refine, tmp_path):
         file.write('"mine')  # a line that was not written to its end
     assert "1 refined; 1 skipped" in refine(tmp_path / "in")
     assert sorted([*before, *(result_file(f, "b") for f in FOLDERS), "maps/mine.png"]) == below(out)
+
+
+@pytest.mark.parametrize("left", [1, 0])
+def test_batches_that_a_killed_run_has_finished_are_not_done_again(refine, tmp_path, left):
+    """It was killed before it wrote the results file at its end."""
+    for name in ("a.jpg", "b.jpg"):
+        picture(tmp_path / "in" / name)
+    refine(tmp_path / "in/a.jpg")
+    out = tmp_path / "out"
+    before = (out / RESULTS).read_bytes()
+    refine(tmp_path / "in")
+    whole, result = (out / RESULTS).read_bytes(), dict(Results.read(out).images)
+    (out / RESULTS).write_bytes(before)
+    earlier = Results.read(out)
+    earlier.add([{k: v for k, v in result["b.jpg"].items() if k != "id"}])
+    Journal(out, RESULTS).add(["b"])
+    if left:
+        picture(tmp_path / "in/c.jpg")
+        assert "1 refined; 2 skipped" in refine(tmp_path / "in")
+        assert len(json.loads((out / RESULTS).read_text())["images"]) == 3
+    else:
+        assert "0 refined; 2 skipped" in refine(tmp_path / "in")
+        assert (out / RESULTS).read_bytes() == whole
+    assert not {JOURNAL, LINES} & set(below(out))
 
 
 def test_what_a_run_left_is_removed_when_no_image_is_left(refine, tmp_path):
@@ -327,7 +360,7 @@ def small_disk(tmp_path):
 
 def test_a_full_disk_leaves_what_the_next_run_continues(refine, small_disk, tmp_path):
     for number in range(6):
-        Image.effect_noise((200, 200), 90).save(picture(tmp_path / f"in/{number}.png"))
+        Image.effect_noise((600, 600), 90).save(picture(tmp_path / f"in/{number}.png"))
     said = refine(tmp_path / "in", out=small_disk / "out", code=1)
     assert "No space left on device" in said
     found = json.loads((small_disk / "out/wsolrefine.json").read_text())

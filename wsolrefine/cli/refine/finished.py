@@ -126,6 +126,7 @@ def _write(handle: int, text: bytes, begin: int) -> None:
 
 
 def _check(record: Record, categories: Mapping[int, str], where: str) -> None:
-    check_image(record, where)
-    for entry in of_kind(list, record, "annotations", where):
+    annotations = of_kind(list, record, "annotations", where)
+    check_image({key: value for key, value in record.items() if key != "annotations"}, where)
+    for entry in annotations:
         check_annotation(entry, record, categories, where)

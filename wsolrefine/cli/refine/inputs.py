@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsolrefine.cli.console import Problems
-from wsolrefine.cli.files import MISSING, kind_of
+from wsolrefine.cli.files import MISSING, FolderInUse, kind_of
 from wsolrefine.cli.journal import Journal
 from wsolrefine.cli.refine.coco import RESULTS, Known, Results
 from wsolrefine.cli.refine.names import Names
@@ -102,11 +102,15 @@ class _Earlier:
         """Return what the results file of a folder lists; None if that cannot be known."""
         try:
             earlier = Results.read(base)
+            return set() if earlier is None else earlier.files()
         except BadResults as error:
-            what = ", ".join(FOLDERS)
-            self._problems.append((str(base), f"{what} are passed over, because of {error}"))
-            return None
-        return set() if earlier is None else earlier.files()
+            reason = str(error)
+        except FolderInUse:
+            reason = "another run, which is writing to it"
+        self._problems.append(
+            (str(base), f"{', '.join(FOLDERS)} are passed over, because of {reason}")
+        )
+        return None
 
 
 def expand(argument: str, problems: Problems) -> Iterator[tuple[Path, str]]:

@@ -72,6 +72,19 @@ def run(
     """
     check_out(folder)
     out = Path(os.path.realpath(folder))  # so that a link to the folder of results may be used
+    try:
+        _run(arguments, out, settings, options, load)
+    except FolderInUse:
+        stop(f"another run is writing to {out}: wait for it, or choose another --out", 1)
+
+
+def _run(
+    arguments: Sequence[str],
+    out: Path,
+    settings: dict[str, Any],
+    options: Options,
+    load: Callable[[], Localizer],
+) -> None:
     before, overwrite = version(out), options.overwrite
     results, outdated, damaged = earlier_results(out, settings, overwrite)
     own = results.files() | (outdated.files() if outdated else set())
@@ -127,8 +140,6 @@ def run(
                     with uninterrupted():  # else the journal stays for the next run
                         pool.shutdown(cancel_futures=True)
                         _save(results, journal)
-        except FolderInUse:
-            stop(f"another run is writing to {out}: wait for it, or choose another --out", 1)
         except OSError as error:
             problems.append((str(out), f"cannot write to it ({error.strerror or error})"))
     else:

@@ -8,8 +8,9 @@ import os
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from wsolrefine.cli.files import FolderInUse
 from wsolrefine.cli.refine.stored import Record
 from wsolrefine.cli.refine.stream import Place, loads
 
@@ -20,7 +21,9 @@ Places = tuple[Place, tuple[Place, ...]]
 class Records(Mapping[str, Record]):
     """The COCO image of each finished image, with its ``"annotations"``.
 
-    The masks of 10,000 photographs fill hundreds of megabytes, and each is needed once.
+    The masks of 10,000 photographs fill hundreds of megabytes, and each is needed once. A file that
+    another run has replaced since its places were noted raises
+    :class:`wsolrefine.cli.files.FolderInUse`.
 
     Args:
         coco: the COCO file.
@@ -36,7 +39,7 @@ class Records(Mapping[str, Record]):
 
     def __getitem__(self, name: str) -> Record:
         """Read an image."""
-        image: Record = self._image(name)
+        image = self._image(name)
         return {**image, "annotations": [*self._annotations(name)]}
 
     def __iter__(self) -> Iterator[str]:
@@ -103,6 +106,8 @@ class Records(Mapping[str, Record]):
             del image["annotations"]
         else:
             image = self._read(self._coco, place[0])
+        if image.get("file_name") != name:
+            raise FolderInUse
         return image
 
     def _annotations(self, name: str) -> Iterable[Record]:
@@ -112,11 +117,15 @@ class Records(Mapping[str, Record]):
             return found
         return (self._read(self._coco, one) for one in place[1])
 
-    def _read(self, path: Path, place: Place) -> Any:
+    def _read(self, path: Path, place: Place) -> Record:
         if path not in self._handles:
             self._handles[path] = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         os.lseek(self._handles[path], place.start, os.SEEK_SET)
-        return loads(os.read(self._handles[path], place.length))
+        try:
+            found: Record = loads(os.read(self._handles[path], place.length))
+        except ValueError:  # it is another file than the one whose places these are
+            raise FolderInUse from None
+        return found
 
 
 class _Lines:
