@@ -17,11 +17,13 @@ from torch import nn
 from tests.support import photographs
 from tests.support.command import run_command
 from tests.support.odd_images import broken_images, odd_images
-from wsolrefine import Preprocess
+from wsolrefine import Localizer, Preprocess
 from wsolrefine.cli import files
 from wsolrefine.cli.refine import batch, pictures
 from wsolrefine.cli.refine.coco import RESULTS
+from wsolrefine.cli.refine.inputs import Found
 from wsolrefine.cli.refine.outputs import FOLDERS, result_file
+from wsolrefine.data import read_image
 from wsolrefine.localization import localizer
 from wsolrefine.localization.methods import DEFAULT, METHODS
 
@@ -532,12 +534,19 @@ def test_overlays_of_another_size_change_nothing_else(refine, tmp_path, longest,
     assert {key: found[key] for key in whole} == whole
 
 
-@pytest.mark.parametrize("size", [(4000, 3000), (3000, 4000), (5000, 1100)])
-def test_a_reduced_photograph_has_the_boxes_of_the_whole_one(refine, tmp_path, size, monkeypatch):
+@pytest.mark.parametrize("size", [(4000, 3000), (3000, 4000)])
+def test_a_reduced_photograph_has_the_objects_of_the_whole_one(refine, tmp_path, size, monkeypatch):
     (tmp_path / "in").mkdir()
     for name in ("coffee.png", "chelsea.png", "rocket.jpg"):
         with Image.open(photographs.FOLDER / name) as image:
             image.convert("RGB").resize(size).save(tmp_path / f"in/{name[:6]}.jpg")
+    plan = batch.Plan(Localizer(photographs.classifier()), 1, tmp_path)
+    for path in (tmp_path / "in").iterdir():
+        reduced = batch.load(plan, Found(path, path.name, path.stem))
+        assert reduced.size == size
+        away = (reduced.pixels - plan.localizer.prepare_image(read_image(path))).abs() * 128
+        assert away.max() < 1.5  # gray levels: with Pillow's reduce(2) it is as much
+        assert away.mean() < 0.15
     refine(tmp_path / "in", "--write", "none")
     monkeypatch.setattr(batch.Plan, "least", None)
     refine(tmp_path / "in", "--write", "none", out=tmp_path / "whole")
@@ -547,11 +556,8 @@ def test_a_reduced_photograph_has_the_boxes_of_the_whole_one(refine, tmp_path, s
     for one, other in zip(reduced["annotations"], whole["annotations"], strict=True):
         assert one["category_id"] == other["category_id"]
         assert one["score"] == pytest.approx(other["score"], abs=0.02)
-        cells = np.array(size * 2) / 224
-        np.testing.assert_allclose(np.divide(one["bbox"], cells), np.divide(other["bbox"], cells),
-                                   atol=2)  # fmt: skip
-        masks = [coco_mask.decode(found["segmentation"]) > 0 for found in (one, other)]
-        assert (masks[0] != masks[1]).mean() < 0.01
+        (iou,) = coco_mask.iou([one["segmentation"]], [other["segmentation"]], [0])[0]
+        assert iou > 0.9
 
 
 def test_preprocessing_of_the_users_gets_the_whole_image():
