@@ -66,7 +66,7 @@ def region(mask: Mask, size: tuple[int, int]) -> Region | None:
         ((2.0, 0.0, 4.0, 2.0), 4)
 
     """
-    from pycocotools import mask as coco_mask
+    from pycocotools import mask as coco_mask  # type: ignore[import-untyped]
 
     if not mask.any():
         return None

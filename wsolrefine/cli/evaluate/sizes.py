@@ -45,9 +45,13 @@ class SizePairs:
     @property
     def first(self) -> Sizes:
         """The first sizes of these images, ``(n, 2)``."""
-        return self._pairs[self.indices, 0].astype(np.int64)
+        return self._seen(0)
 
     @property
     def second(self) -> Sizes:
         """The second sizes of these images, ``(n, 2)``."""
-        return self._pairs[self.indices, 1].astype(np.int64)
+        return self._seen(1)
+
+    def _seen(self, which: int) -> Sizes:
+        sizes: Sizes = self._pairs[self.indices, which].astype(np.int64)
+        return sizes

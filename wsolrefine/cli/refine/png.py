@@ -35,7 +35,7 @@ def gray_png(pixels: npt.NDArray[np.uint8]) -> bytes:
     np.subtract(pixels[1:], pixels[:-1], out=rows[1:, 1:])  # modulo 256, as the filter wants it
     header = struct.pack(">II5B", width, height, *_GRAY)
     runs = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
-    content = runs.compress(rows) + runs.flush()
+    content = runs.compress(rows.data) + runs.flush()
     chunks = ((b"IHDR", header), (b"IDAT", content), (b"IEND", b""))
     return _SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks)
 
