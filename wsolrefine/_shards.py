@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from hashlib import blake2b
-from typing import NamedTuple
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True)
+class Shard:
     """Share ``index`` of ``count``, counted from 0 as the ranks of torchrun and Slurm are."""
 
     index: int
