@@ -110,7 +110,7 @@ def read_json(path: str | PathLike[str]) -> Any:
     """
     content = read_bytes(path)
     try:
-        return json.loads(content, parse_constant=_not_finite, parse_float=_finite)
+        return json.loads(content, parse_constant=not_finite, parse_float=finite_float)
     except RecursionError:
         got = "brackets nested too deeply"
     except UnicodeDecodeError:
@@ -120,12 +120,14 @@ def read_json(path: str | PathLike[str]) -> Any:
     raise ValueError(f"{os.fspath(path)}: expected JSON, got {got}")
 
 
-def _not_finite(text: str) -> NoReturn:
+def not_finite(text: str) -> NoReturn:
+    """Raise ValueError: JSON has no such number. A ``parse_constant`` of :mod:`json`."""
     raise ValueError(f"the number {text}")
 
 
-def _finite(text: str) -> float:
+def finite_float(text: str) -> float:
+    """Return a number, or raise where it is too large. A ``parse_float`` of :mod:`json`."""
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        _not_finite(text[:20])
+        not_finite(text[:20])
     return value

@@ -16,6 +16,7 @@ from tests.cli.test_train import BACKBONE, about, header, make
 from tests.cli.test_wrong_values import MODEL
 from tests.support.command import invoke, run_command
 from wsolrefine.cli.refine.coco import Results
+from wsolrefine.cli.refine.outputs import ENDINGS
 from wsolrefine.cli.refine.stored import BadResults
 from wsolrefine.recipes import load_recipe, save_recipe
 
@@ -216,11 +217,12 @@ def test_no_name_of_a_results_file_leads_out_of_its_folder(refine, tmp_path, nam
 def test_no_link_in_the_folder_leads_out_of_it(refine, tmp_path, place):
     (tmp_path / "out").mkdir()
     (tmp_path / "victim").mkdir()
-    (tmp_path / "victim/a.jpg.png").write_text("mine")
+    mine = f"a{ENDINGS[place]}"
+    (tmp_path / "victim" / mine).write_text("mine")
     (tmp_path / "out" / place).symlink_to(tmp_path / "victim")
-    assert f"{place}/a.jpg.png leads out of" in refine(code=1)
-    assert [path.name for path in (tmp_path / "victim").iterdir()] == ["a.jpg.png"]
-    assert (tmp_path / "victim/a.jpg.png").read_text() == "mine"
+    assert f"{place}/{mine} leads out of" in refine(code=1)
+    assert [path.name for path in (tmp_path / "victim").iterdir()] == [mine]
+    assert (tmp_path / "victim" / mine).read_text() == "mine"
 
 
 def test_a_link_to_the_folder_of_results_is_followed(refine, tmp_path):

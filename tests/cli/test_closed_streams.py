@@ -79,4 +79,4 @@ def test_refine_with_a_standard_error_that_is_not_open_for_writing(tmp_path):
     command = "-m", "wsolrefine", "refine", tmp_path / "a.png", "--model", MODEL
     # A script that is started with 2>&- is opened with that number by the shell, for reading.
     assert started('exec "$@" 2</dev/null', *command, "--out", tmp_path / "out") == 0
-    assert (tmp_path / "out/masks/a.png.png").exists()
+    assert (tmp_path / "out/masks/a.png").exists()

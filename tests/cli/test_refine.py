@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,9 +17,13 @@ from torch import nn
 from tests.support import photographs
 from tests.support.command import run_command
 from tests.support.odd_images import broken_images, odd_images
+from wsolrefine import Localizer, Preprocess
 from wsolrefine.cli import files
-from wsolrefine.cli.refine import batch, loop
-from wsolrefine.cli.refine.coco import FOLDERS, RESULTS
+from wsolrefine.cli.refine import batch, pictures
+from wsolrefine.cli.refine.coco import RESULTS
+from wsolrefine.cli.refine.inputs import Found
+from wsolrefine.cli.refine.outputs import FOLDERS, result_file
+from wsolrefine.data import read_image
 from wsolrefine.localization import localizer
 from wsolrefine.localization.methods import DEFAULT, METHODS
 
@@ -76,7 +81,8 @@ def test_files_and_coco_agree(refine, small, tmp_path):
     assert "4 refined" in said
     assert str(out / RESULTS) in said
     names = ["Katze ü 猫.JPG", "coffee.png", "deep er/rocket.webp", "motorcycle_left.png"]
-    expected = [RESULTS, *(f"{f}/{n}.png" for f in FOLDERS for n in names)]
+    bases = ["Katze ü 猫", "coffee", "deep er/rocket", "motorcycle_left"]
+    expected = [RESULTS, *(result_file(folder, base) for folder in FOLDERS for base in bases)]
     assert files_below(out) == sorted(expected)
     data = coco(out)
     assert [image["file_name"] for image in data.dataset["images"]] == names
@@ -150,7 +156,7 @@ def test_second_run_skips_and_adds(refine, small, tmp_path, monkeypatch):
     ]  # fmt: skip
     coco(out)
     (small / "another.png").unlink()
-    (out / "masks" / "coffee.png.png").unlink()  # lost: done again
+    (out / "masks" / "coffee.png").unlink()  # lost: done again
     assert "1 refined; 2 skipped" in refine(small)
     assert len(content(out)["images"]) == 4  # what was done is still listed
     assert "3 refined" in refine(small, "--overwrite")
@@ -171,7 +177,7 @@ def test_a_changed_image_is_done_again_and_a_spoilt_one_unlisted(refine, small, 
     (small / "coffee.png").write_bytes(b"")
     assert "empty file" in refine(small, code=1)
     assert "coffee.png" not in {i["file_name"] for i in content(tmp_path / "out")["images"]}
-    assert "masks/coffee.png.png" not in files_below(tmp_path / "out")
+    assert "masks/coffee.png" not in files_below(tmp_path / "out")
 
 
 def test_other_settings_are_never_mixed(refine, small, tmp_path):
@@ -184,7 +190,7 @@ def test_other_settings_are_never_mixed(refine, small, tmp_path):
     assert (out / RESULTS).read_bytes() == before
     refine(small / "coffee.png", "--threshold", "0.5", "--overwrite")
     assert content(out)["info"]["settings"]["threshold"] == 0.5
-    assert files_below(out) == sorted([RESULTS, *(f"{f}/coffee.png.png" for f in FOLDERS)])
+    assert files_below(out) == sorted([RESULTS, *(result_file(f, "coffee") for f in FOLDERS)])
 
 
 def test_interruption_leaves_a_consistent_folder(refine, small, tmp_path, monkeypatch):
@@ -338,8 +344,8 @@ def test_methods_and_classes(refine, tmp_path, method):
     data = content(tmp_path / "out")
     assert [a["category_id"] for a in data["annotations"]] == [285, 281]
     assert [a["map"] for a in data["annotations"]] == [
-        "maps/chelsea.png.285.png",
-        "maps/chelsea.png.281.png",
+        "maps/chelsea.285.png",
+        "maps/chelsea.281.png",
     ]
     assert data["annotations"][0]["score"] > data["annotations"][1]["score"]
 
@@ -362,9 +368,9 @@ def test_instances_are_an_annotation_each(refine, tmp_path, monkeypatch):
     for place, photo in enumerate(sides):
         both.paste(photo.resize((450, 300)), (450 * place, 0))
     both.save(tmp_path / "two.png")
-    drawn, real = [], batch.draw_boxes
+    drawn, real = [], pictures.draw_boxes
     monkeypatch.setattr(
-        batch,
+        pictures,
         "draw_boxes",
         lambda image, boxes, **o: drawn.append(boxes) or real(image, boxes, **o),
     )
@@ -484,12 +490,119 @@ def test_huge_image_is_cut_out_small_and_enlarged(refine, tmp_path):
         assert mask.size == (3000, 2000)
         np.testing.assert_array_equal(coco_mask.decode(large["segmentation"]) * 255, mask)
     with Image.open(tmp_path / "out" / large["overlay"]) as picture:
-        assert picture.size == (batch.PREVIEW_SIZE, round(batch.PREVIEW_SIZE * 2 / 3))
+        assert (picture.format, picture.size) == ("JPEG", (1024, 683))
 
 
-def test_saves_now_and_then(refine, small, monkeypatch):
-    monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
-    assert "3 refined" in refine(small, "--batch-size", "1")
+@pytest.mark.parametrize(
+    ("write", "folders"),
+    [("none", []), ("masks", ["masks"]), ("overlays, maps", ["maps", "overlays"])],
+)
+def test_only_the_pictures_that_are_asked_for_are_written(refine, small, tmp_path, write, folders):
+    refine(small, "--classes", "top2", out=tmp_path / "all")
+    refine(small, "--classes", "top2", "--write", write)
+    out, entire = content(tmp_path / "out"), content(tmp_path / "all")
+    assert {file.split("/")[0] for file in files_below(tmp_path / "out")} == {RESULTS, *folders}
+    pictures = ("map", "mask", "overlay")
+    for found, whole in zip(out["annotations"], entire["annotations"], strict=True):
+        kept = {key: value for key, value in whole.items() if key not in pictures}
+        assert found == kept | {key: whole[key] for key in pictures if f"{key}s" in folders}
+    for found, whole in zip(out["images"], entire["images"], strict=True):
+        assert found["files"] == [f for f in whole["files"] if f.split("/")[0] in folders]
+    assert "0 refined; 3 skipped" in refine(small, "--classes", "top2", "--write", write)
+    assert "write: " in refine(small, "--classes", "top2", code=2)
+
+
+def test_wrong_pictures_are_refused(refine, small):
+    assert "--write: expected none or maps, masks, overlays, got 'plots'" in refine(
+        small, "--write", "maps,plots", code=2
+    )
+    assert "--write: expected none or" in refine(small, "--write", "none,maps", code=2)
+    said = refine(small, "--write", "maps", "--overlay-size", 500, code=2)
+    assert "--overlay-size: --write names no overlays" in said
+
+
+@pytest.mark.parametrize(("longest", "size"), [(100, (100, 67)), (2000, (2000, 1333)),
+                                               (5000, (3000, 2000))])  # fmt: skip
+def test_overlays_of_another_size_change_nothing_else(refine, tmp_path, longest, size):
+    with Image.open(photographs.FOLDER / "coffee.png") as coffee:
+        coffee.resize((3000, 2000)).save(tmp_path / "huge.jpg")
+    refine(tmp_path / "huge.jpg", "--write", "none", out=tmp_path / "none")
+    refine(tmp_path / "huge.jpg", "--overlay-size", longest)
+    (found,), (whole,) = (content(tmp_path / o)["annotations"] for o in ("out", "none"))
+    with Image.open(tmp_path / "out" / found["overlay"]) as picture:
+        assert picture.size == size
+    assert {key: found[key] for key in whole} == whole
+
+
+@pytest.mark.parametrize("size", [(4000, 3000), (3000, 4000)])
+def test_a_reduced_photograph_has_the_objects_of_the_whole_one(refine, tmp_path, size, monkeypatch):
+    (tmp_path / "in").mkdir()
+    for name in ("coffee.png", "chelsea.png", "rocket.jpg"):
+        with Image.open(photographs.FOLDER / name) as image:
+            image.convert("RGB").resize(size).save(tmp_path / f"in/{name[:6]}.jpg")
+    plan = batch.Plan(Localizer(photographs.classifier()), 1, tmp_path)
+    for path in (tmp_path / "in").iterdir():
+        reduced = batch.load(plan, Found(path, path.name, path.stem))
+        assert reduced.size == size
+        away = (reduced.pixels - plan.localizer.prepare_image(read_image(path))).abs() * 128
+        assert away.max() < 1.5  # gray levels: with Pillow's reduce(2) it is as much
+        assert away.mean() < 0.15
+    refine(tmp_path / "in", "--write", "none")
+    monkeypatch.setattr(batch.Plan, "least", None)
+    refine(tmp_path / "in", "--write", "none", out=tmp_path / "whole")
+    reduced, whole = (content(tmp_path / o) for o in ("out", "whole"))
+    for one, other in zip(reduced["images"], whole["images"], strict=True):
+        assert (one["width"], one["height"]) == (other["width"], other["height"]) == size
+    for one, other in zip(reduced["annotations"], whole["annotations"], strict=True):
+        assert one["category_id"] == other["category_id"]
+        assert one["score"] == pytest.approx(other["score"], abs=0.02)
+        (iou,) = coco_mask.iou([one["segmentation"]], [other["segmentation"]], [0])[0]
+        assert iou > 0.9
+
+
+def test_preprocessing_of_the_users_gets_the_whole_image():
+    for preprocess in (None, lambda image: image, Preprocess((64, 64), interpolation="nearest")):
+        localizer = SimpleNamespace(preprocess=preprocess)
+        assert batch.Plan(localizer, 1, None).least is None
+    localizer = SimpleNamespace(preprocess=Preprocess((300, 200)))
+    assert batch.Plan(localizer, 1, None).least == (600, 1024)
+
+
+def test_shares_have_all_images_and_none_twice(refine, tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(12):
+        Image.new("RGB", (9, 9), (20 * number, 0, 0)).save(tmp_path / f"in/{number}.png")
+    Image.new("RGB", (9, 9)).save(tmp_path / "in/3.gif")
+    options = "--model", "tests.cli.test_refine:FeaturesFirst", "--threshold", 0
+    refine(tmp_path / "in", *options)
+    names = []
+    for share in range(3):
+        out = tmp_path / f"share{share}"
+        refine(tmp_path / "in", *options, "--shard", f"{share}/3", out=out)
+        names += [image["file_name"] for image in content(out)["images"]]
+        assert f"0 refined; {len(content(out)['images'])} skipped" in refine(
+            tmp_path / "in", *options, "--shard", f"{share}/3", out=out
+        )
+    assert len(names) == 13
+    whole = {a["map"]: (tmp_path / "out" / a["map"]).read_bytes()
+             for a in content(tmp_path / "out")["annotations"]}  # fmt: skip
+    shares = {
+        a["map"]: (tmp_path / f"share{share}" / a["map"]).read_bytes()
+        for share in range(3) for a in content(tmp_path / f"share{share}")["annotations"]
+    }  # fmt: skip
+    assert shares == whole
+    refine(tmp_path / "in", *options, "--shard", "1/3", out=tmp_path / "share0")  # to add them
+    assert len(content(tmp_path / "share0")["images"]) > len(names) // 3
+    said = refine(tmp_path / "in", *options, "--shard", "3/3", code=2)
+    assert "--shard: expected i/n, with i from 0 to n - 1" in said
+
+
+@pytest.mark.parametrize("workers", [1, 7])
+def test_the_number_of_threads_changes_nothing(refine, small, tmp_path, workers):
+    refine(small, "--batch-size", 1, out=tmp_path / "usual")
+    refine(small, "--batch-size", 1, "--workers", workers)
+    for file in files_below(tmp_path / "usual"):
+        assert (tmp_path / "out" / file).read_bytes() == (tmp_path / "usual" / file).read_bytes()
 
 
 def test_a_second_run_at_the_same_time_is_refused(refine, small, tmp_path):

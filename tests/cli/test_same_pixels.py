@@ -38,8 +38,8 @@ def both(reader, index):
 
 def refined(path):
     """Return what ``refine`` hands to the model."""
-    plan = Plan(SimpleNamespace(prepare_image=pixels), 1, path.parent)
-    return load(plan, Found(path, path.name)).pixels
+    localizer = SimpleNamespace(prepare_image=pixels, preprocess=None)
+    return load(Plan(localizer, 1, path.parent), Found(path, path.name, path.stem)).pixels
 
 
 def test_refine_train_and_evaluate_read_alike(tmp_path):

@@ -17,12 +17,12 @@ from tests.support.command import run_command as call
 from tests.support.processes import ROOT
 from wsolrefine.cli import files
 from wsolrefine.cli.journal import Journal, writing
-from wsolrefine.cli.refine import batch, loop
-from wsolrefine.cli.refine.coco import RESULTS
+from wsolrefine.cli.refine import batch, pipeline
+from wsolrefine.cli.refine.coco import RESULTS, Results
 from wsolrefine.cli.refine.names import LONGEST, Names
-from wsolrefine.cli.refine.stored import FOLDERS
+from wsolrefine.cli.refine.outputs import FOLDERS, result_file
 
-JOURNAL = f".{RESULTS}.started"
+JOURNAL, LINES = f".{RESULTS}.started", f".{RESULTS}.finished"
 
 
 def picture(path):
@@ -47,7 +47,7 @@ def refine(tmp_path):
 # Files of the user --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mine", ["maps/a.jpg.png", "masks/a.jpg.png", "overlays/a.jpg.7.png"])
+@pytest.mark.parametrize("mine", ["maps/a.png", "masks/a.png", "overlays/a.7.jpg"])
 @pytest.mark.parametrize("option", [[], ["--overwrite"]])
 def test_files_that_refine_has_not_written_are_named_and_kept(refine, tmp_path, mine, option):
     picture(tmp_path / "a.jpg")
@@ -74,6 +74,15 @@ def test_a_file_named_like_the_journal_of_refine_is_kept(refine, tmp_path, text,
 
 
 @pytest.mark.parametrize("text", MINE)
+def test_a_file_named_like_the_lines_of_refine_is_kept(refine, tmp_path, text):
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / LINES).write_text(text)
+    assert f"got {LINES} in" in refine(tmp_path / "a.jpg", code=2)
+    assert (tmp_path / "out" / LINES).read_text() == text
+
+
+@pytest.mark.parametrize("text", MINE)
 def test_a_file_named_like_the_journal_of_evaluate_is_kept(tmp_path, text):
     (tmp_path / ".evaluation.json.started").write_text(text)
     with (
@@ -96,7 +105,7 @@ def test_a_journal_that_a_killed_run_has_left_is_continued(tmp_path, text):
 
 def test_other_files_beside_the_results_stay(refine, tmp_path):
     picture(tmp_path / "a.jpg")
-    mine = ["maps/holiday.png", "maps/.tmp-1-2.png", "notes.txt", "masks/a.jpg.png.bak"]
+    mine = ["maps/holiday.png", "maps/.tmp-1-2.png", "notes.txt", "masks/a.png.bak"]
     for name in mine:
         (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "out" / name).write_text("mine")
@@ -147,11 +156,19 @@ def test_the_demo_replaces_its_own_files(tmp_path, monkeypatch):
 
 
 def test_a_result_is_never_where_a_folder_of_results_is_needed(refine, tmp_path):
-    for name in ("a.jpg", "a.jpg.png/b.jpg", "a.jpg.3.png/c.jpg", "d.png", "D.png.PNG/e.jpg"):
+    for name in (
+        "a.jpg",
+        "a.png/b.jpg",
+        "a.3.png/c.jpg",
+        "d.png",
+        "D.PNG/e.jpg",
+        "f.jpg/g.png",
+        "f.gif",
+    ):
         picture(tmp_path / "in" / name)
-    assert "5 refined" in refine(tmp_path / "in")
-    assert "5 refined" in refine(tmp_path / "in", "--classes", "top3", out=tmp_path / "three")
-    assert "0 refined; 5 skipped" in refine(tmp_path / "in")
+    assert "7 refined" in refine(tmp_path / "in")
+    assert "7 refined" in refine(tmp_path / "in", "--classes", "top3", out=tmp_path / "three")
+    assert "0 refined; 7 skipped" in refine(tmp_path / "in")
 
 
 def test_names_are_possible_on_every_disk_and_differ():
@@ -173,17 +190,41 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(refine, tmp_path):
     refine(tmp_path / "in/a.jpg")
     before = below(tmp_path / "out")
     out = tmp_path / "out"
-    for name in ("maps/b.jpg.png", "masks/b.jpg.png", "maps/c.jpg.1.png"):
+    for name in ("maps/b.png", "masks/b.png", "maps/c.1.png"):
         (out / name).write_text("half")
     (out / "maps/.wsolrefine-tmp-1-2.png").write_text("half")
     (out / ".wsolrefine-tmp-1-3.json").write_text("half")
     (out / "maps/mine.png").write_text("mine")
     assert "which this command has not written" in refine(tmp_path / "in", code=2)
-    Journal(out, RESULTS).add(["a.jpg", "b.jpg", "c.jpg"])
+    Journal(out, RESULTS).add(["a", "b", "c"])
     with (out / JOURNAL).open("a") as file:
         file.write('"mine')  # a line that was not written to its end
     assert "1 refined; 1 skipped" in refine(tmp_path / "in")
-    assert sorted([*before, *(f"{f}/b.jpg.png" for f in FOLDERS), "maps/mine.png"]) == below(out)
+    assert sorted([*before, *(result_file(f, "b") for f in FOLDERS), "maps/mine.png"]) == below(out)
+
+
+@pytest.mark.parametrize("left", [1, 0])
+def test_batches_that_a_killed_run_has_finished_are_not_done_again(refine, tmp_path, left):
+    """It was killed before it wrote the results file at its end."""
+    for name in ("a.jpg", "b.jpg"):
+        picture(tmp_path / "in" / name)
+    refine(tmp_path / "in/a.jpg")
+    out = tmp_path / "out"
+    before = (out / RESULTS).read_bytes()
+    refine(tmp_path / "in")
+    whole, result = (out / RESULTS).read_bytes(), dict(Results.read(out).images)
+    (out / RESULTS).write_bytes(before)
+    earlier = Results.read(out)
+    earlier.add([{k: v for k, v in result["b.jpg"].items() if k != "id"}])
+    Journal(out, RESULTS).add(["b"])
+    if left:
+        picture(tmp_path / "in/c.jpg")
+        assert "1 refined; 2 skipped" in refine(tmp_path / "in")
+        assert len(json.loads((out / RESULTS).read_text())["images"]) == 3
+    else:
+        assert "0 refined; 2 skipped" in refine(tmp_path / "in")
+        assert (out / RESULTS).read_bytes() == whole
+    assert not {JOURNAL, LINES} & set(below(out))
 
 
 def test_what_a_run_left_is_removed_when_no_image_is_left(refine, tmp_path):
@@ -191,8 +232,8 @@ def test_what_a_run_left_is_removed_when_no_image_is_left(refine, tmp_path):
     picture(tmp_path / "in/a.jpg")
     refine(tmp_path / "in")
     out, before = tmp_path / "out", below(tmp_path / "out")
-    Journal(out, RESULTS).add(["a.jpg", "b.jpg"])
-    for name in (".wsolrefine-tmp-1-2.json", "maps/.wsolrefine-tmp-1-3.png", "masks/b.jpg.png"):
+    Journal(out, RESULTS).add(["a", "b"])
+    for name in (".wsolrefine-tmp-1-2.json", "maps/.wsolrefine-tmp-1-3.png", "masks/b.png"):
         (out / name).write_text("half")
     assert "0 refined; 1 skipped" in refine(tmp_path / "in")
     assert below(out) == before
@@ -202,7 +243,7 @@ def test_a_batch_is_finished_or_begun_anew(refine, tmp_path, monkeypatch):
     """Rounding depends on the size of a batch, so the next run must have the same batches."""
     for number in range(7):
         picture(tmp_path / f"in/{number}.jpg")
-    write, finish, sizes = batch._write, loop.finish, []
+    write, finish, sizes = batch._write, pipeline.finish, []
 
     def interrupted(plan, loaded, *found):
         if loaded.found.name == "4.jpg":
@@ -213,17 +254,18 @@ def test_a_batch_is_finished_or_begun_anew(refine, tmp_path, monkeypatch):
         sizes.append(len(loaded))
         return finish(plan, loaded, pool)
 
-    monkeypatch.setattr(loop, "finish", counted)
+    monkeypatch.setattr(pipeline, "finish", counted)
     with monkeypatch.context() as patch:
         patch.setattr(batch, "_write", interrupted)
         assert "4 left" in refine(tmp_path / "in", "--batch-size", 3, code=130)
-    names = [f"{number}.jpg.png" for number in range(3)]
-    assert below(tmp_path / "out") == [*(f"{f}/{n}" for f in FOLDERS for n in names), RESULTS]
+    names = [result_file(folder, str(number)) for folder in FOLDERS for number in range(3)]
+    assert below(tmp_path / "out") == [*names, RESULTS]
+    sizes.clear()
     assert "4 refined; 3 skipped" in refine(tmp_path / "in", "--batch-size", 3)
-    assert sizes == [3, 3, 3, 1]
-    (tmp_path / "out/maps/4.jpg.png").unlink()
+    assert sizes == [3, 1]
+    (tmp_path / "out/maps/4.png").unlink()
     assert "1 refined; 6 skipped" in refine(tmp_path / "in", "--batch-size", 3)
-    assert sizes[4:] == [1]
+    assert sizes == [3, 1, 1]
 
 
 @pytest.mark.parametrize("line", ['"../../victim"', "5", "[" * 10**5, "\x00", '"/victim"', "null"])
@@ -319,7 +361,7 @@ def small_disk(tmp_path):
 
 def test_a_full_disk_leaves_what_the_next_run_continues(refine, small_disk, tmp_path):
     for number in range(6):
-        Image.effect_noise((200, 200), 90).save(picture(tmp_path / f"in/{number}.png"))
+        Image.effect_noise((600, 600), 90).save(picture(tmp_path / f"in/{number}.png"))
     said = refine(tmp_path / "in", out=small_disk / "out", code=1)
     assert "No space left on device" in said
     found = json.loads((small_disk / "out/wsolrefine.json").read_text())

@@ -7,7 +7,7 @@ from PIL import Image, ImageCms
 from tests.support.odd_images import broken_images, odd_images
 from wsolrefine.cli.images import quiet
 from wsolrefine.data import UnreadableImage, read_image
-from wsolrefine.data.images import SUFFIXES
+from wsolrefine.data.images import AS_STORED, SUFFIXES, UPRIGHT, reading_reduced
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 
@@ -104,3 +104,72 @@ def test_lab_is_converted(tmp_path):
 
 def test_suffixes_are_lower_case():
     assert all(s == s.lower() and s.startswith(".") for s in SUFFIXES)
+
+
+# Reduced JPEGs ------------------------------------------------------------------------------------
+
+
+def photograph(folder, size, orientation=1, **options):
+    """Save a JPEG of smooth colors, so that its compression changes little."""
+    small = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
+    image.save(folder / "photo.jpg", quality=95, exif=exif, **options)
+    return folder / "photo.jpg"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("policy", [UPRIGHT, AS_STORED])
+def test_a_reduced_jpeg_has_the_size_and_the_colors_of_the_whole(tmp_path, orientation, policy):
+    path = photograph(tmp_path, (1001, 803), orientation)
+    whole = read_image(path, policy)
+    with reading_reduced(path, (200, 250), policy) as (image, size):
+        assert size == whole.size
+        assert image.size == tuple(-(-side // 4) for side in whole.size)
+        small = np.asarray(image.resize((50, 40), Image.Resampling.BILINEAR)).astype(int)
+    expected = np.asarray(whole.resize((50, 40), Image.Resampling.BILINEAR))
+    assert abs(small - expected).max() <= 8  # where the last cells are incomplete, and in color
+    assert abs(small - expected).mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("least", "part"),
+    [((1, 1), 8), ((100, 125), 8), ((101, 125), 4), ((100, 126), 4), ((400, 500), 2),
+     ((401, 500), 1), (None, 1), ((5000, 5000), 1)],
+)  # fmt: skip
+def test_a_jpeg_is_reduced_as_far_as_the_pixels_that_are_needed(tmp_path, least, part):
+    path = photograph(tmp_path, (1000, 800))
+    with reading_reduced(path, least) as (image, size):
+        assert size == (1000, 800)
+        assert image.size == (1000 // part, 800 // part)
+
+
+@pytest.mark.parametrize("options", [{"progressive": True}, {"subsampling": 0}])
+def test_every_kind_of_jpeg_is_reduced(tmp_path, options):
+    path = photograph(tmp_path, (640, 480), **options)
+    with reading_reduced(path, (100, 100)) as (image, size):
+        assert (image.mode, image.size, size) == ("RGB", (160, 120), (640, 480))
+    read_image(path).convert("CMYK").save(path)
+    with reading_reduced(path, (100, 100)) as (image, size):
+        assert (image.mode, image.size, size) == ("RGB", (160, 120), (640, 480))
+    read_image(path).convert("L").save(path)
+    with reading_reduced(path, (100, 100)) as (image, size):
+        assert (image.mode, image.size, size) == ("RGB", (160, 120), (640, 480))
+
+
+def test_other_formats_and_odd_images_are_read_whole(tmp_path):
+    for name in odd_images(tmp_path):
+        with reading_reduced(tmp_path / name, (40, 40)) as (image, size):
+            assert image.size == size
+            assert image.tobytes() == read_image(tmp_path / name).tobytes()
+
+
+def test_a_truncated_jpeg_is_an_error_reduced_too(tmp_path):
+    path = photograph(tmp_path, (1000, 800))
+    path.write_bytes(path.read_bytes()[:-3000])
+    with (
+        pytest.raises(UnreadableImage, match="truncated"),
+        reading_reduced(path, (100, 100)),
+    ):
+        pass

@@ -119,10 +119,9 @@ def equal_but_times(whole, killed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("save_every", [0.0, 30.0])
-def test_refine_is_killed_at_random_moments(refine, tmp_path, save_every):
-    saving = {"wsolrefine__cli__refine__loop__SAVE_EVERY": save_every}
-    kill_and_continue(refine, refine, tmp_path, equal, kills=20, seed=int(save_every), **saving)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_refine_is_killed_at_random_moments(refine, tmp_path, seed):
+    kill_and_continue(refine, refine, tmp_path, equal, kills=20, seed=seed)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from torch import Tensor
 
 from wsolrefine.cli.evaluate.coarse import NAMED as COARSE
@@ -36,8 +37,8 @@ class Agreement:
         self.outside: dict[int, str] = {}
         self.tiny: dict[int, str] = {}
         self.coarse: dict[int, str] = {}
-        self.copies, self.maps = Copies(), TurnedMaps()
-        self._seen: dict[int, tuple[int, int]] = {}
+        self.copies, self.maps = Copies(count), TurnedMaps(count)
+        self._seen = np.zeros((count, 2), np.int32)  # zeros: not seen
 
     def see_image(self, index: int, size: tuple[int, int]) -> None:
         """Compare the (height, width) of an opened image with its annotation."""
@@ -148,7 +149,8 @@ class Agreement:
         return lines
 
     def _image_size(self, index: int) -> tuple[int, int] | None:
-        return self._seen.get(index) or self.reader.annotations[index].size
+        height, width = self._seen[index].tolist()
+        return (height, width) if height else self.reader.annotations[index].size
 
     def _turned_maps(self) -> dict[int, str]:
         found = self.maps.found()
@@ -157,7 +159,8 @@ class Agreement:
 
     def _odd_copies(self) -> dict[int, str]:
         return {
-            index: self.reader._size_error(index, self._seen[index]) for index in self.copies.odd()
+            index: self.reader._size_error(index, self._image_size(index) or (0, 0))
+            for index in self.copies.odd()
         }
 
 

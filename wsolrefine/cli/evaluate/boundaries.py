@@ -21,7 +21,7 @@ TOLERANCE = 0.0075
 
 
 def evaluate_edges(
-    split: Split, source: ModelMaps, batch_size: int
+    split: Split, source: ModelMaps, batch_size: int, workers: int | None = None
 ) -> tuple[Results, Results, tuple[int, tuple[int, int]]]:
     """Match the edges of every image that has a mask.
 
@@ -38,12 +38,14 @@ def evaluate_edges(
         raise ValueError(f"{split.name}: expected masks of these images, got none")
     total = torch.zeros(4, len(LEVELS), dtype=torch.int64)
     best = torch.zeros(4, dtype=torch.int64)
-    sizes: list[tuple[int, int]] = []
+    last = 0, 0
     count = partial(_match, split)
-    for counts, size in each_image(split, masked, source.load, source.edges, count, batch_size):
+    for counts, size in each_image(
+        split, masked, source.load, source.edges, count, batch_size, workers
+    ):
         total += counts[0]
         best += best_counts(counts)
-        sizes.append(size)
+        last = size
     if not total[3].any():
         raise ValueError("boundaries: expected at least one boundary pixel, got none")
     score = boundary_score(total, best)
@@ -58,7 +60,7 @@ def evaluate_edges(
         "precision": score.precision.tolist(),
         "recall": score.recall.tolist(),
     }
-    return {"boundary": results}, curves, (len(masked), sizes[-1])
+    return {"boundary": results}, curves, (len(masked), last)
 
 
 def _match(split: Split, index: int, edges: Tensor) -> tuple[Tensor, tuple[int, int]]:

@@ -114,6 +114,16 @@ def evaluate(
         int, typer.Option("--batch-size", "-b", min=1, help="Images processed at once.")
     ] = 16,
     device: Device = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            "-w",
+            min=1,
+            help="Threads that read images and count. Default: as many as there are cores, at "
+            "most 4.",
+        ),
+    ] = None,
     out: Annotated[
         Path,
         typer.Option(
@@ -160,7 +170,7 @@ def evaluate(
     check(given)
     from wsolrefine.cli.evaluate.counts import make_rule
     from wsolrefine.cli.evaluate.dataset import Folders, open_data
-    from wsolrefine.cli.evaluate.pipeline import run
+    from wsolrefine.cli.evaluate.pipeline import Pace, run
     from wsolrefine.cli.evaluate.score_maps import MapFolder, ModelMaps, Source, Sources
 
     data = open_data(Folders(dataset, root, metadata, masks), split, threshold_from, limit)
@@ -176,4 +186,4 @@ def evaluate(
         true_class = source.true_class
     other = source if threshold_maps is None else MapFolder(threshold_maps, normalize)
     rule = make_rule(step, hit is Hit.above, true_class)
-    run(data, Sources(source, other), rule, batch_size, out, given)
+    run(data, Sources(source, other), rule, Pace(batch_size, workers), out, given)

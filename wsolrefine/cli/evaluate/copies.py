@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from statistics import median_low
+import numpy as np
+import numpy.typing as npt
 
-Size = tuple[int, int]
-SIDES: tuple[Callable[[Size], int], ...] = (min, max, lambda size: size[0], lambda size: size[1])
-"""What a copy may have in common: the short or the long side, the height or the width."""
+from wsolrefine.cli.evaluate.sizes import Size, SizePairs, Sizes
+
+Floats = npt.NDArray[np.float64]
 
 
 class Copies:
@@ -16,19 +16,24 @@ class Copies:
     Boxes are in pixels of the listed sizes, so copies give the same results, as long as the list
     and the boxes were not made for different copies. This cannot be told from one image, but a list
     that mixes scales without any rule is a damaged one.
+
+    Args:
+        count: number of images.
+
     """
 
-    def __init__(self) -> None:
-        self._pairs: dict[int, tuple[Size, Size]] = {}
+    def __init__(self, count: int) -> None:
+        self._pairs = SizePairs(count)
 
     def see(self, index: int, size: Size, listed: Size) -> None:
         """Note the (height, width) of an image and of its entry in the list."""
-        self._pairs[index] = size, listed
+        self._pairs.see(index, size, listed)
 
     @property
     def common(self) -> float:
-        """Return the median scale, 1 if nothing was seen."""
-        return median_low(map(_scale, self._pairs.values())) if self._pairs else 1.0
+        """Return the median scale, the lower one of two, 1 if nothing was seen."""
+        scales = np.sort(self._scales())
+        return float(scales[(len(scales) - 1) // 2]) if len(scales) else 1.0
 
     def odd(self) -> list[int]:
         """Return the images whose scale is not that of most others.
@@ -37,36 +42,37 @@ class Copies:
         every image has a scale of its own. That explains nothing where most have scale 1.
         """
         scale = self.common
-        odd = [index for index, pair in self._pairs.items() if not _is_scaled(*pair, scale)]
-        return [] if scale != 1 and self._resized_to_one_side() else odd
+        if scale != 1 and self._resized_to_one_side():
+            return []
+        sizes, listed = self._pairs.first, self._pairs.second
+        # Both are rounded to whole pixels, and the scale was measured on an image that is so too.
+        scaled = abs(sizes - scale * listed) <= max(1, scale) + 0.01 * sizes
+        odd: list[int] = self._pairs.indices[~scaled.all(1)].tolist()
+        return odd
 
     def protocol(self) -> str:
         """Return how the images are scaled, as text; "" if none is."""
-        scaled = sum(size != listed for size, listed in self._pairs.values())
+        sizes = self._pairs.first
+        scaled = int((sizes != self._pairs.second).any(1).sum())
         if not scaled or (len(self.odd()) == scaled):  # these are named on their own
             return ""
-        scales = sorted(map(_scale, self._pairs.values()))
-        shown = f"{self.common:.3g} x"
-        if self._resized_to_one_side() and scales[-1] > 1.02 * scales[0]:
-            shown = f"{scales[0]:.3g} to {scales[-1]:.3g} x"
+        scales, shown = self._scales(), f"{self.common:.3g} x"
+        if self._resized_to_one_side() and scales.max() > 1.02 * scales.min():
+            shown = f"{scales.min():.3g} to {scales.max():.3g} x"
         return (
-            f"of a copy, {shown}, {scaled} of {len(self._pairs)} images; boxes are taken in pixels "
+            f"of a copy, {shown}, {scaled} of {len(sizes)} images; boxes are taken in pixels "
             "of the listed sizes"
         )
 
+    def _scales(self) -> Floats:
+        scales: Floats = self._pairs.first.max(1, initial=0) / self._pairs.second.max(1, initial=1)
+        return scales
+
     def _resized_to_one_side(self) -> bool:
-        columns = zip(*self._pairs.values(), strict=True)
-        return any(len({side(size) for size in sizes}) == 1 for sizes in columns for side in SIDES)
+        return _one_side(self._pairs.first) or _one_side(self._pairs.second)
 
 
-def _scale(pair: tuple[Size, Size]) -> float:
-    size, listed = pair
-    return max(size) / max(listed)
-
-
-def _is_scaled(size: Size, listed: Size, scale: float) -> bool:
-    # Both are rounded to whole pixels, and the scale was measured on an image that is so too.
-    return all(
-        abs(side - scale * other) <= max(1, scale) + 0.01 * side
-        for side, other in zip(size, listed, strict=True)
-    )
+def _one_side(sizes: Sizes) -> bool:
+    """Tell whether all have the short or the long side, the height or the width in common."""
+    sides = np.concatenate([sizes, sizes.min(1, keepdims=True), sizes.max(1, keepdims=True)], 1)
+    return bool(len(sides)) and bool((sides == sides[:1]).all(0).any())

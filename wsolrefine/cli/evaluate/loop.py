@@ -34,7 +34,7 @@ class Unusable(Exception):  # noqa: N818 - the images are at fault
 
 
 def count_split(
-    split: Split, source: Source, rule: Rule, batch_size: int
+    split: Split, source: Source, rule: Rule, batch_size: int, workers: int | None = None
 ) -> tuple[Counts, set[tuple[int, int]]]:
     """Count every image of a split.
 
@@ -48,7 +48,7 @@ def count_split(
     sizes: set[tuple[int, int]] = set()
     count = partial(_count, split, rule)
     for counts, size in each_image(
-        split, range(split.count), source.load, source.predict, count, batch_size
+        split, range(split.count), source.load, source.predict, count, batch_size, workers
     ):
         total.add(counts)
         sizes.add(size)
@@ -62,6 +62,7 @@ def each_image(
     predict: Callable[[list[int], list[Tensor]], Sequence[Item | ValueError]],
     count: Callable[[int, Item], Counted],
     batch_size: int,
+    workers: int | None = None,
 ) -> Iterator[Counted]:
     """Yield the counts of each image, with a progress bar on standard error.
 
@@ -75,6 +76,7 @@ def each_image(
         predict: labels and loaded images of a batch -> an item for each image, or its error.
         count: counts one image, in a thread.
         batch_size: images processed at once.
+        workers: number of threads; None: one for each core, at most 4.
 
     Raises:
         Unusable: an image, map or mask cannot be used; the exception lists those found.
@@ -84,7 +86,7 @@ def each_image(
     with (
         # One torch thread in each thread: by default, each starts as many as there are cores.
         ThreadPoolExecutor(
-            min(4, os.cpu_count() or 1), initializer=torch.set_num_threads, initargs=(1,)
+            workers or min(4, os.cpu_count() or 1), initializer=torch.set_num_threads, initargs=(1,)
         ) as pool,
         quiet(),
         progress_bar(f"evaluating {split.name}", len(indices)) as advance,

@@ -23,6 +23,13 @@ from wsolrefine.cli.files import FolderInUse, termination_as_interrupt
 from wsolrefine.cli.journal import check_names
 
 
+class Pace(NamedTuple):
+    """Images processed at once, and threads that read and count; None: one a core, at most 4."""
+
+    batch_size: int
+    workers: int | None
+
+
 class Evaluated(NamedTuple):
     """The outcome of a run."""
 
@@ -32,7 +39,7 @@ class Evaluated(NamedTuple):
 
 
 def run(
-    data: Data, sources: Sources, rule: Rule, batch_size: int, out: Path, given: Mapping[str, Any]
+    data: Data, sources: Sources, rule: Rule, pace: Pace, out: Path, given: Mapping[str, Any]
 ) -> None:
     """Evaluate, print the results and write them, or stop.
 
@@ -40,7 +47,7 @@ def run(
         data: what to evaluate.
         sources: where the score maps come from.
         rule: how boxes are counted.
-        batch_size: images processed at once.
+        pace: how many images are processed at once.
         out: folder of the results.
         given: all options, to be written to the results file.
 
@@ -54,9 +61,9 @@ def run(
     try:
         with termination_as_interrupt():
             if isinstance(source, ModelMaps) and not source.localizer.regions:
-                found = _evaluate_edges(data, source, batch_size)
+                found = _evaluate_edges(data, source, pace)
             else:
-                found = _evaluate(data, sources, rule, batch_size)
+                found = _evaluate(data, sources, rule, pace)
             console = Console(highlight=False)
             other = data.threshold_split.name if data.threshold_split else None
             show(console, found.protocol, found.results, other)
@@ -77,23 +84,23 @@ def run(
         console.print(Text.assemble("Wrote ", printable(path, console)), soft_wrap=True)
 
 
-def _evaluate(data: Data, sources: Sources, rule: Rule, batch_size: int) -> Evaluated:
+def _evaluate(data: Data, sources: Sources, rule: Rule, pace: Pace) -> Evaluated:
     """Count the images, choose the thresholds, and compute the results at these thresholds."""
     thresholds, chosen = rule.thresholds, None
     if data.threshold_split is not None:
         # The errors on this split are not reported, so they are not counted.
         quick = rule._replace(errors_at=[])
-        counts, _ = count_split(data.threshold_split, sources.threshold_split, quick, batch_size)
+        counts, _ = count_split(data.threshold_split, sources.threshold_split, quick, *pace)
         chosen = choose_thresholds(counts, thresholds)
         if chosen.single is not None:
             rule = rule._replace(errors_at=[thresholds[chosen.single]])
-    counts, sizes = count_split(data.split, sources.split, rule, batch_size)
+    counts, sizes = count_split(data.split, sources.split, rule, *pace)
     chosen = chosen or choose_thresholds(counts, thresholds)
     results, curves = compute_results(counts, thresholds, chosen, rule.errors_at)
     return Evaluated(protocol(data, sources, rule, counts, sizes), results, curves)
 
 
-def _evaluate_edges(data: Data, source: ModelMaps, batch_size: int) -> Evaluated:
+def _evaluate_edges(data: Data, source: ModelMaps, pace: Pace) -> Evaluated:
     """Match edges with the outlines of the masks."""
-    results, curves, (images, size) = evaluate_edges(data.split, source, batch_size)
+    results, curves, (images, size) = evaluate_edges(data.split, source, *pace)
     return Evaluated(edge_protocol(data, source, images, size), results, curves)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-Size = tuple[int, int]
+from wsolrefine.cli.evaluate.sizes import Size, SizePairs
 
 
 class TurnedMaps:
@@ -11,21 +11,25 @@ class TurnedMaps:
     This says something only if every map of an image that is not square has the size of its image,
     in one order or the other: networks resize images to one size, and such a map may have the
     swapped size of an image by chance.
+
+    Args:
+        count: number of images.
+
     """
 
-    def __init__(self) -> None:
-        self._maps: dict[int, tuple[Size, Size]] = {}
+    def __init__(self, count: int) -> None:
+        self._maps = SizePairs(count)
 
     def see(self, index: int, size: Size, image: Size) -> None:
         """Note the (height, width) of a map and of its image."""
         if image[0] != image[1]:
-            self._maps[index] = size, image
+            self._maps.see(index, size, image)
 
     def found(self) -> list[int]:
         """Return the images whose map is turned.
 
         Example:
-            >>> maps = TurnedMaps()
+            >>> maps = TurnedMaps(2)
             >>> maps.see(0, (20, 30), (30, 20))
             >>> maps.found()
             [0]
@@ -34,12 +38,14 @@ class TurnedMaps:
             []
 
         """
-        turned = [index for index, (size, image) in self._maps.items() if size == image[::-1]]
-        straight = sum(size == image for size, image in self._maps.values())
-        if len(turned) + straight < len(self._maps):
+        sizes, images = self._maps.first, self._maps.second
+        turned = (sizes == images[:, ::-1]).all(1)
+        straight = (sizes == images).all(1)
+        if not (turned | straight).all():
             return []
-        one_size = len({size for size, _ in self._maps.values()}) == 1
-        return [] if one_size and straight else turned
+        one_size = (sizes == sizes[:1]).all()
+        found: list[int] = self._maps.indices[turned].tolist()
+        return [] if one_size and straight.any() else found
 
     def describe(self, index: int) -> str:
         """Return the sizes of a map and of its image, as text."""

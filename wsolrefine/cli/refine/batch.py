@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor
-from functools import partial
+from collections.abc import Iterable
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -22,58 +20,70 @@ from wsolrefine.cli.files import replacing, system_error
 from wsolrefine.cli.finite import not_finite
 from wsolrefine.cli.refine.coco import annotation, file_identity
 from wsolrefine.cli.refine.inputs import Found
+from wsolrefine.cli.refine.outputs import FOLDERS, OVERLAY_SIZE, result_file
+from wsolrefine.cli.refine.pictures import Pixels, drawn, heatmap, is_enough, preview
+from wsolrefine.cli.refine.png import gray_png
 from wsolrefine.cli.refine.stored import Record
 from wsolrefine.data import UnreadableImage
 from wsolrefine.data._opened import one_at_a_time
-from wsolrefine.data.images import reading
+from wsolrefine.data.images import reading, reading_reduced
 from wsolrefine.localization.class_maps import probabilities
 from wsolrefine.localization.instances import relative_peaks
 from wsolrefine.localization.masks import enlarge, enlarge_labels, label_objects, mask_size
-from wsolrefine.viz import draw_boxes, overlay
+from wsolrefine.models import Preprocess
 
 FULL = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 """Errors after which no image can be written."""
 
-PREVIEW_SIZE = 1600
-"""Longest side of an overlay in pixels; overlays are for inspection only."""
-
-LONGEST_LABEL = 60
-"""Characters of a class name that an overlay shows."""
+SPARE = 2
+"""A JPEG is decoded with at least this many times the pixels that the model wants on a side: what
+is left to resize then smooths as much as it does for the whole image."""
 
 
 class Plan(NamedTuple):
     """What to do with each image, and where to write the results.
 
-    ``classes`` is the number K of the top classes, or a list of class indices.
+    ``classes`` is the number K of the top classes, or a list of class indices. ``write`` lists the
+    folders of the pictures to write.
     """
 
     localizer: Localizer
     classes: int | list[int]
     out: Path
+    write: tuple[str, ...] = FOLDERS
+    overlay_size: int = OVERLAY_SIZE
+
+    @property
+    def least(self) -> tuple[int, int] | None:
+        """The pixels that an image needs on the shorter and the longer side; None: all it has.
+
+        They do not depend on what is written, as the results must not.
+        """
+        preprocess = self.localizer.preprocess
+        if not isinstance(preprocess, Preprocess) or preprocess.interpolation == "nearest":
+            return None  # the user's own may crop, and the nearest pixel is another one
+        return SPARE * max(preprocess.size), OVERLAY_SIZE
 
 
 class Loaded(NamedTuple):
     """What is kept of an image while its batch is processed, which excludes the full image.
 
     ``identity`` is that of the file before it was opened. If the file is replaced meanwhile, the
-    next run sees another one and processes it.
+    next run sees another one and processes it. ``size`` is the (width, height) of the full image.
     """
 
     found: Found
     identity: Record
     pixels: Tensor
     size: tuple[int, int]
-    preview: npt.NDArray[np.uint8]
+    preview: Pixels | None
 
 
 class Finished(NamedTuple):
-    """Entries of the results file for one image."""
+    """An image whose results are written, and its entry of the results file."""
 
     found: Found
-    identity: Record
-    size: tuple[int, int]
-    files: list[str]
-    annotations: list[Record]
+    record: Record
 
 
 class Failed(NamedTuple):
@@ -85,23 +95,27 @@ class Failed(NamedTuple):
 
 def load(plan: Plan, found: Found) -> Loaded | Failed:
     """Read and preprocess one image."""
+    small = None
     try:
         identity = file_identity(found.path, plan.out)
-        with reading(found.path) as image:
-            pixels, size = plan.localizer.prepare_image(image), image.size
-            image.thumbnail((PREVIEW_SIZE, PREVIEW_SIZE))
-            preview = np.asarray(image).copy()
+        with reading_reduced(found.path, plan.least) as (image, size):
+            pixels = plan.localizer.prepare_image(image)
+            if "overlays" in plan.write:
+                with contextlib.ExitStack() as stack:
+                    if not is_enough(image, size, plan.overlay_size):
+                        image = stack.enter_context(reading(found.path))
+                    small = preview(image, plan.overlay_size)
     except UnreadableImage as error:
         return Failed(found, error.reason)
     except OSError as error:
         return Failed(found, (error.strerror or str(error)).lower())
     except Exception as error:  # preprocessing may be the user's code
         return Failed(found, f"preprocessing failed ({error or type(error).__name__})")
-    return Loaded(found, identity, pixels, size, preview)
+    return Loaded(found, identity, pixels, size, small)
 
 
-def finish(plan: Plan, batch: list[Loaded], pool: Executor) -> Iterator[Finished | Failed]:
-    """Localize in a batch, and yield each image once its results are written."""
+def finish(plan: Plan, batch: list[Loaded], pool: Executor) -> list[Future[Finished | Failed]]:
+    """Localize in a batch, and let the pool write the results of each image."""
     localizer, classes = plan.localizer, plan.classes
     try:
         images = localizer.prepare_batch([loaded.pixels for loaded in batch])
@@ -117,9 +131,8 @@ def finish(plan: Plan, batch: list[Loaded], pool: Executor) -> Iterator[Finished
     logits, maps = found.logits.float().cpu(), found.maps.float().cpu()
     labels = found.labels.cpu()
     scores = probabilities(logits).gather(1, labels)
-    yield from pool.map(
-        partial(_write_in_turn, plan), batch, maps, labels.tolist(), scores.tolist(), wrong
-    )
+    parts = zip(batch, maps, labels.tolist(), scores.tolist(), wrong, strict=True)
+    return [pool.submit(_write_in_turn, plan, *part) for part in parts]
 
 
 def _write_in_turn(plan: Plan, loaded: Loaded, *found: Any) -> Finished | Failed:
@@ -137,32 +150,37 @@ def _write(
 ) -> Finished | Failed:
     if wrong is not None:
         return Failed(loaded.found, wrong)
-    width, height = loaded.size
-    localizer = plan.localizer
+    regions, (width, height) = plan.localizer.regions, loaded.size
+    size = height, width
     files: list[str] = []
     annotations: list[Record] = []
     try:
         for label, score, map in zip(labels, scores, maps, strict=True):
-            large = enlarge(map[None, None], mask_size((height, width)))
-            gray = Image.fromarray((large[0, 0] * 255).round().to(torch.uint8).numpy())
-            gray = gray.resize(loaded.size, Image.Resampling.BILINEAR)
-            outputs, entries = {"maps": gray}, []
-            if localizer.regions:
-                small = label_objects(large, localizer.threshold, localizer.parts)
-                objects = enlarge_labels(small, (height, width))[0, 0].numpy()
-                outputs["masks"] = Image.fromarray((objects > 0).astype(np.uint8) * 255)
-                for number, peak in enumerate(relative_peaks(small[0, 0], large[0, 0]), 1):
-                    entries.append(annotation(objects == number, label, score * peak.item()))
-            drawn = _overlay(plan, loaded, gray, entries, label)
-            outputs["overlays"] = Image.fromarray(drawn)
-            end = f".{label}.png" if len(labels) > 1 else ".png"
-            names = {folder: f"{folder}/{loaded.found.name}{end}" for folder in outputs}
+            large = enlarge(map[None, None], mask_size(size))
+            # Objects of a large image are kept at this size: its masks hold nothing finer.
+            objects = _objects(plan.localizer, large) if regions else None
+            entries = [] if objects is None else _entries(objects, large, size, label, score)
+            names = {
+                folder: result_file(folder, loaded.found.base, label if len(labels) > 1 else None)
+                for folder in plan.write
+                if regions or folder != "masks"
+            }
             files += names.values()
             if (link := _leads_out(plan.out, names.values())) is not None:
                 return Failed(loaded.found, f"{link} leads out of {plan.out} by a link")
-            for folder, image in outputs.items():
-                with replacing(plan.out / names[folder]) as temporary:
-                    image.save(temporary, compress_level=1 if image.mode == "RGB" else 6)
+            levels = heatmap(large[0, 0])
+            for folder, name in names.items():
+                with replacing(plan.out / name) as temporary:
+                    if folder == "maps":
+                        smooth = levels.resize(loaded.size, Image.Resampling.BILINEAR)
+                        temporary.write_bytes(gray_png(np.asarray(smooth)))
+                    elif folder == "masks" and objects is not None:
+                        whole = enlarge_labels((objects > 0).byte() * 255, size)
+                        temporary.write_bytes(gray_png(whole[0, 0].numpy()))
+                    elif loaded.preview is not None:
+                        title = _title(plan.localizer, label)
+                        picture = drawn(loaded.preview, levels, entries, loaded.size, title)
+                        picture.save(temporary, quality=90)
             paths = {folder.removesuffix("s"): name for folder, name in names.items()}
             annotations += [{**entry, **paths} for entry in entries]
     except OSError as error:
@@ -174,7 +192,45 @@ def _write(
         return Failed(loaded.found, f"cannot write the results ({error.strerror or error})")
     except MemoryError:
         return Failed(loaded.found, "not enough memory for the mask")
-    return Finished(loaded.found, loaded.identity, loaded.size, files, annotations)
+    record = {
+        "file_name": loaded.found.name,
+        "width": width,
+        "height": height,
+        **loaded.identity,
+        "files": files,
+        "annotations": annotations,
+    }
+    return Finished(loaded.found, record)
+
+
+def _objects(localizer: Localizer, map: Tensor) -> Tensor:
+    return label_objects(map, localizer.threshold, localizer.parts)
+
+
+def _entries(
+    objects: Tensor, map: Tensor, size: tuple[int, int], label: int, score: float
+) -> list[Record]:
+    """Return the annotation of each object.
+
+    Args:
+        objects: numbers from 1, uint8, ``(1, 1, h, w)``; 0 is background.
+        map: of the same shape.
+        size: (height, width) of the image.
+        label: the class.
+        score: its probability.
+
+    """
+    numbers, peaks = objects[0, 0].numpy(), relative_peaks(objects[0, 0], map[0, 0]).tolist()
+    found = (
+        annotation(numbers == number, size, label, score * peak)
+        for number, peak in enumerate(peaks, 1)
+    )
+    return [entry for entry in found if entry is not None]
+
+
+def _title(localizer: Localizer, label: int) -> str:
+    names = localizer.class_names
+    return str(names[label].split(",")[0] if names else label)
 
 
 def _leads_out(out: Path, files: Iterable[str]) -> str | None:
@@ -184,18 +240,3 @@ def _leads_out(out: Path, files: Iterable[str]) -> str | None:
         if out not in folder.parents:
             return file
     return None
-
-
-def _overlay(
-    plan: Plan, loaded: Loaded, gray: Image.Image, entries: list[Record], label: int
-) -> npt.NDArray[np.uint8]:
-    """Draw heatmap, boxes and class over the preview of an image."""
-    height, width = loaded.preview.shape[:2]
-    small = gray.resize((width, height), Image.Resampling.BILINEAR)
-    drawn = overlay(loaded.preview, np.asarray(small) / np.float32(255))
-    boxes = np.array([entry["bbox"] for entry in entries]).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    boxes *= np.tile(np.divide((width, height), loaded.size), 2)
-    names = plan.localizer.class_names
-    name = str(names[label].split(",")[0] if names else label)[:LONGEST_LABEL]
-    return draw_boxes(drawn, boxes, labels=[f"{name} {entry['score']:.2f}" for entry in entries])

@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from wsolrefine import Localizer
+from wsolrefine._shards import parse_shard
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.loading import load_localizer, read_recipe
 from wsolrefine.cli.options import Device, Layer, Method, Model, RecipeFile, parse_path, refuse
+from wsolrefine.cli.refine.outputs import FOLDERS, OVERLAY_SIZE, parse_write
 from wsolrefine.localization.masks import check_parts, check_threshold
 from wsolrefine.localization.methods import CAM_ALONE, DEFAULT, METHODS
 from wsolrefine.models import DEFAULT_CLASSIFIER
@@ -68,6 +70,40 @@ def refine(
         int, typer.Option("--batch-size", "-b", min=1, help="Images per forward pass of the model.")
     ] = 8,
     device: Device = "auto",
+    write: Annotated[
+        str | None,
+        typer.Option(
+            metavar="maps,masks,overlays|none",
+            help="Pictures to write for each image. Default: all. Boxes and masks are in "
+            "wsolrefine.json in any case.",
+        ),
+    ] = None,
+    overlay_size: Annotated[
+        int | None,
+        typer.Option(
+            min=16,
+            max=16384,
+            help=f"Longest side of an overlay in pixels. Default {OVERLAY_SIZE}.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            "-w",
+            min=1,
+            help="Threads that read images and write results. Default: as many as there are "
+            "cores, at most 4.",
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Refine one share of N, counted from 0: 0/4, 1/4, 2/4 or 3/4. Each share needs "
+            "a folder --out of its own.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Recompute existing results.")
     ] = False,
@@ -86,14 +122,15 @@ def refine(
 
         wsolrefine refine photos --recipe spol/spol.safetensors
 
+        wsolrefine refine photos --write none --out share0 --shard 0/8
+
     [bold]Results[/bold]
 
-    In the folder --out: maps/, masks/ (0 and 255) and overlays/, as PNG files
-    of the size of the image, and wsolrefine.json in COCO format: images,
+    In the folder --out: maps/ and masks/ (0 and 255), PNG files of the size of
+    the image, overlays/ (JPEG), and wsolrefine.json in COCO format: images,
     categories, annotations (box, area, run-length mask, score), one for each
-    object. The edge
-    recipe (sem_edges) writes no masks or boxes. A second run skips finished
-    images.
+    object. The edge recipe (sem_edges) writes no masks or boxes. A second run
+    skips finished images.
 
     [bold]Exit codes[/bold]
 
@@ -101,13 +138,14 @@ def refine(
     2 nothing to do, or an invalid option; 130 stopped by Ctrl-C, run again
     to continue.
     """
-    header = None
+    header, regions = None, True
     if recipe is not None:
         header = read_recipe(recipe, model)
         from wsolrefine.recipes.checkpoint import recipe_class
 
         refuse({"method": method, "layer": layer}, "--recipe does not use it")
-        if not recipe_class(header.metadata.recipe).regions:
+        regions = recipe_class(header.metadata.recipe).regions
+        if not regions:
             reason = f"{header.metadata.recipe} does not use it, its maps are edges"
             refuse({"threshold": threshold, "parts": parts}, reason)
         settings: dict[str, Any] = {"recipe": header.metadata.recipe, "sha256": header.sha256}
@@ -130,14 +168,23 @@ def refine(
     try:
         check_threshold(settings["threshold"])
         check_parts(settings["parts"])
+        settings["write"] = list(FOLDERS) if write is None else parse_write(write)
+        share = None if shard is None else parse_shard(shard)
     except ValueError as error:
         stop(f"--{error}")
+    if not regions and "masks" in settings["write"]:
+        if write is not None:
+            stop(f"--write: expected no masks for {settings['recipe']}, whose maps are edges")
+        settings["write"].remove("masks")
+    if "overlays" not in settings["write"]:
+        refuse({"overlay_size": overlay_size}, "--write names no overlays")
+    settings["overlay_size"] = overlay_size or OVERLAY_SIZE
 
     def load() -> Localizer:
         localizer = load_localizer(model, header, method, layer, device)
         localizer.threshold, localizer.parts = settings["threshold"], settings["parts"]
         return localizer
 
-    from wsolrefine.cli.refine.loop import run
+    from wsolrefine.cli.refine.loop import Options, run
 
-    run(images, out, settings, batch_size=batch_size, overwrite=overwrite, load=load)
+    run(images, out, settings, Options(batch_size, overwrite, workers, share), load)

@@ -11,10 +11,12 @@ from wsolrefine.cli.console import stop
 from wsolrefine.cli.files import foreign_message
 from wsolrefine.cli.journal import Journal
 from wsolrefine.cli.refine.coco import RESULTS, Results
+from wsolrefine.cli.refine.finished import Finished
 from wsolrefine.cli.refine.inputs import Found
 from wsolrefine.cli.refine.journal import files_below
 from wsolrefine.cli.refine.names import folded
-from wsolrefine.cli.refine.stored import FOLDERS, BadResults, results_of
+from wsolrefine.cli.refine.outputs import FOLDERS, bases_of
+from wsolrefine.cli.refine.stored import BadResults
 
 
 def put_aside(path: Path) -> None:
@@ -38,8 +40,9 @@ def earlier_results(
     out: Path, settings: dict[str, Any], overwrite: bool
 ) -> tuple[Results, Results | None, bool]:
     """Return the results to continue, those to delete, and whether a damaged file is in the way."""
-    if not (journal := Journal(out, RESULTS)).is_ours():
-        stop(foreign_message(out, [journal.path.name]))
+    mine = [file for file in (Journal(out, RESULTS), Finished(out, RESULTS)) if not file.is_ours()]
+    if mine:
+        stop(foreign_message(out, [file.path.name for file in mine]))
     try:
         earlier = Results.read(out)
     except BadResults as error:
@@ -91,11 +94,11 @@ def model_change(results: Results, categories: dict[int, str], model: str) -> st
 
 def check_foreign(out: Path, todo: Iterable[Found], own: set[str]) -> None:
     """Stop if a file that is none of the results has the name of one that is to be written."""
-    names = {folded(found.name) for found in todo}
+    bases = {folded(found.base) for found in todo}
     foreign = [
         file
         for file in files_below(out)
-        if file not in own and not names.isdisjoint(results_of(folded(file.split("/", 1)[1])))
+        if file not in own and not bases.isdisjoint(bases_of(folded(file)))
     ]
     if foreign:
         stop(foreign_message(out, sorted(foreign)))

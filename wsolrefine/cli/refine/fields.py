@@ -35,12 +35,11 @@ def _is_mask(value: Any, image: Mapping[str, Any]) -> bool:
 
 
 IMAGE: Table = {
-    "id": ("a number from 1", lambda value, image: value > 0),
     "width": ("a number of pixels", lambda value, image: value > 0),
     "height": ("a number of pixels", lambda value, image: value > 0),
     "bytes": ("a number of bytes", lambda value, image: value >= 0),
 }
-"""Fields of an image, which are whole numbers: what is expected, and whether a value is that."""
+"""Fields of an image that are whole numbers: what is expected, and whether a value is that."""
 
 ANNOTATION: Table = {
     "area": (

@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsolrefine.cli.console import Problems
-from wsolrefine.cli.files import MISSING, kind_of
+from wsolrefine.cli.files import MISSING, FolderInUse, kind_of
 from wsolrefine.cli.journal import Journal
-from wsolrefine.cli.refine.coco import RESULTS
+from wsolrefine.cli.refine.coco import RESULTS, Known, Results
 from wsolrefine.cli.refine.names import Names
-from wsolrefine.cli.refine.stored import FOLDERS, BadResults, read_content, results_of
+from wsolrefine.cli.refine.outputs import FOLDERS, bases_of
+from wsolrefine.cli.refine.stored import BadResults
 from wsolrefine.data.images import SUFFIXES
 
 
 class Found(NamedTuple):
-    """An image file and the name of its results, with ``/`` between folders."""
+    """An image file, its name, and the base of its results, with ``/`` between folders."""
 
     path: Path
     name: str
+    base: str
 
 
 class Inputs(NamedTuple):
@@ -34,7 +36,7 @@ class Inputs(NamedTuple):
 
 
 def find_images(
-    arguments: Iterable[str], out: Path, known: Mapping[str, str], own: set[str]
+    arguments: Iterable[str], out: Path, known: Mapping[str, Known], own: set[str]
 ) -> Inputs:
     """Expand files, folders and globs.
 
@@ -45,13 +47,13 @@ def find_images(
     Args:
         arguments: files, folders (searched recursively, without hidden files) and globs.
         out: real path of the folder of the results.
-        known: real path to name, for the images already in ``out``, which keep their names.
+        known: the images already in ``out``, which keep their names, by their real path.
         own: paths of the results in ``out``.
 
     """
     problems: Problems = []
     names, earlier = Names(known), _Earlier(out, own, problems)
-    images: dict[str, tuple[int, Found]] = {}
+    images: dict[str, tuple[int, Path, str]] = {}
     repeated = results = 0
     for number, argument in enumerate(arguments):
         empty, before = True, len(problems)
@@ -63,10 +65,12 @@ def find_images(
             elif source in images:
                 repeated += images[source][0] != number
             else:
-                images[source] = number, Found(path, names.of(source, relative))
+                images[source] = number, path, names.of(source, relative)
         if empty and len(problems) == before:
             problems.append((argument, "a folder without images"))
-    return Inputs([found for _, found in images.values()], problems, repeated, results)
+    bases = names.bases()
+    found = [Found(path, name, bases[name]) for _, path, name in images.values()]
+    return Inputs(found, problems, repeated, results)
 
 
 class _Earlier:
@@ -82,29 +86,31 @@ class _Earlier:
         for folder in source.parents:
             if folder.name not in FOLDERS:
                 continue
-            base, result = folder.parent, source.relative_to(folder).as_posix()
+            base, file = folder.parent, source.relative_to(folder.parent).as_posix()
             if base not in self._started:
                 self._started[base] = Journal(base, RESULTS).names()
                 if base not in self._listed:
                     self._listed[base] = self._read(base)
             listed = self._listed[base]
-            if listed is None or f"{folder.name}/{result}" in listed:
+            if listed is None or file in listed:
                 return True
-            if not self._started[base].isdisjoint(results_of(result)):
+            if not self._started[base].isdisjoint(bases_of(file)):
                 return True
         return source.name == RESULTS
 
     def _read(self, base: Path) -> set[str] | None:
         """Return what the results file of a folder lists; None if that cannot be known."""
         try:
-            content = read_content(base / RESULTS)
-        except FileNotFoundError:
-            return set()
+            earlier = Results.read(base)
+            return set() if earlier is None else earlier.files()
         except BadResults as error:
-            what = ", ".join(FOLDERS)
-            self._problems.append((str(base), f"{what} are passed over, because of {error}"))
-            return None
-        return {file for image in content["images"] for file in image["files"]}
+            reason = str(error)
+        except FolderInUse:
+            reason = "another run, which is writing to it"
+        self._problems.append(
+            (str(base), f"{', '.join(FOLDERS)} are passed over, because of {reason}")
+        )
+        return None
 
 
 def expand(argument: str, problems: Problems) -> Iterator[tuple[Path, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wsolrefine.cli.files import remove_temporary
 from wsolrefine.cli.journal import Journal
-from wsolrefine.cli.refine.stored import FOLDERS, results_of
+from wsolrefine.cli.refine.outputs import FOLDERS, bases_of
 
 
 def remove_unlisted(journal: Journal, listed: set[str]) -> None:
@@ -17,7 +17,7 @@ def remove_unlisted(journal: Journal, listed: set[str]) -> None:
     Call it only while the folder is locked. The journal stays until the results file is written.
 
     Args:
-        journal: names of the images that were started.
+        journal: bases of the results that were started.
         listed: paths of the results that are in the results file.
 
     """
@@ -25,7 +25,7 @@ def remove_unlisted(journal: Journal, listed: set[str]) -> None:
     remove_temporary(out, *(out / folder for folder in folders_below(out)))
     if started:
         for file in files_below(out):
-            if file not in listed and not started.isdisjoint(results_of(file.split("/", 1)[1])):
+            if file not in listed and not started.isdisjoint(bases_of(file)):
                 (out / file).unlink(missing_ok=True)
 
 

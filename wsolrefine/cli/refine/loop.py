@@ -1,20 +1,20 @@
-"""The loop of ``refine``: batch by batch, so that an interruption loses nothing."""
+"""A run of ``refine``: what there is to do, what is in the way, and what is left at the end."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 import typer
 
 from wsolrefine import Localizer
-from wsolrefine.cli.console import Problems, list_problems, progress_bar, stop
+from wsolrefine._shards import Shard
+from wsolrefine.cli.console import Problems, list_problems, stop
 from wsolrefine.cli.files import (
     FolderInUse,
     lock_folder,
@@ -25,9 +25,9 @@ from wsolrefine.cli.hashes import localizer_hash
 from wsolrefine.cli.images import quiet
 from wsolrefine.cli.journal import Journal
 from wsolrefine.cli.options import check_out
-from wsolrefine.cli.refine.batch import Failed, Finished, Loaded, Plan, finish, load
+from wsolrefine.cli.refine.batch import Plan
 from wsolrefine.cli.refine.classes import parse_classes
-from wsolrefine.cli.refine.coco import RESULTS, Results
+from wsolrefine.cli.refine.coco import RESULTS, Results, delete_files
 from wsolrefine.cli.refine.earlier import (
     check_foreign,
     earlier_results,
@@ -37,19 +37,27 @@ from wsolrefine.cli.refine.earlier import (
 )
 from wsolrefine.cli.refine.inputs import Found, find_images
 from wsolrefine.cli.refine.journal import remove_unlisted
+from wsolrefine.cli.refine.pipeline import Done, process
 from wsolrefine.cli.refine.summary import summarize
 
-SAVE_EVERY = 30.0
-"""Seconds between writes of the results file: a killed run loses at most this much."""
+
+class Options(NamedTuple):
+    """How a run goes about its work, which its results do not depend on.
+
+    ``workers`` is the number of threads that read and write; None: one for each core, at most 4.
+    """
+
+    batch_size: int
+    overwrite: bool
+    workers: int | None = None
+    shard: Shard | None = None
 
 
 def run(
     arguments: Sequence[str],
     folder: Path,
     settings: dict[str, Any],
-    *,
-    batch_size: int,
-    overwrite: bool,
+    options: Options,
     load: Callable[[], Localizer],
 ) -> None:
     """Refine every image that is not done yet, and list at the end what could not be used.
@@ -58,14 +66,26 @@ def run(
         arguments: files, folders and globs.
         folder: folder of the results.
         settings: what determines the results; an earlier run in the folder must have the same.
-        batch_size: images per forward pass of the model.
-        overwrite: recompute existing results.
+        options: how the run goes about it.
         load: returns the localizer; called only if there is something to do.
 
     """
     check_out(folder)
     out = Path(os.path.realpath(folder))  # so that a link to the folder of results may be used
-    before = version(out)
+    try:
+        _run(arguments, out, settings, options, load)
+    except FolderInUse:
+        stop(f"another run is writing to {out}: wait for it, or choose another --out", 1)
+
+
+def _run(
+    arguments: Sequence[str],
+    out: Path,
+    settings: dict[str, Any],
+    options: Options,
+    load: Callable[[], Localizer],
+) -> None:
+    before, overwrite = version(out), options.overwrite
     results, outdated, damaged = earlier_results(out, settings, overwrite)
     own = results.files() | (outdated.files() if outdated else set())
     inputs = find_images(arguments, out, results.sources(), own)
@@ -73,16 +93,20 @@ def run(
     if not inputs.images:
         list_problems(problems)
         stop("no image found" + (" outside the result folders" if inputs.results else ""))
-    todo = [f for f in inputs.images if overwrite or not results.is_done(f.name, f.path)]
-    finished: list[str] = []
+    # The names, and so the shares, are those of all images.
+    images = [f for f in inputs.images if options.shard is None or options.shard.has(f.name)]
+    todo = [f for f in images if overwrite or not results.is_done(f.name, f.path)]
+    done = Done()
     code = 0
     if todo:
         localizer = load()
         names, number = localizer.class_names, localizer.num_classes or 0
         try:
-            plan = Plan(localizer, parse_classes(settings["classes"], names, number), out)
+            classes = parse_classes(settings["classes"], names, number)
         except ValueError as error:
             stop(f"--{error}")
+        write, longest = tuple(settings["write"]), settings["overlay_size"]
+        plan = Plan(localizer, classes, out, write, longest)
         categories = dict(enumerate(names or (f"class {i}" for i in range(number))))
         hashed = localizer_hash(localizer)
         if changed := model_change(results, categories, hashed):
@@ -99,15 +123,15 @@ def run(
                 check_foreign(out, todo, own)
                 if damaged:
                     put_aside(out / RESULTS)
+                old = outdated.files() if outdated else set()
                 if outdated:
-                    journal.add(outdated.images)
-                results.write()  # now, to find out whether the folder is writable
-                if outdated:
-                    outdated.delete_all()
-                batches = batches_of(inputs.images, todo, batch_size)
-                pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+                    journal.add(known.base for known in outdated.sources().values() if known.base)
+                results.start()
+                delete_files(out, old)
+                batches = batches_of(images, todo, options.batch_size)
+                pool = _pool(options.workers)
                 try:
-                    _work(plan, batches, results, journal, problems, finished, pool)
+                    process(plan, batches, results, journal, problems, done, pool)
                 except KeyboardInterrupt:
                     code = 130
                 except (RuntimeError, TypeError, ValueError) as error:
@@ -116,18 +140,14 @@ def run(
                     with uninterrupted():  # else the journal stays for the next run
                         pool.shutdown(cancel_futures=True)
                         _save(results, journal)
-        except FolderInUse:
-            stop(f"another run is writing to {out}: wait for it, or choose another --out", 1)
         except OSError as error:
             problems.append((str(out), f"cannot write to it ({error.strerror or error})"))
     else:
-        _clean(out, own, before, problems)
-    skipped = len(inputs.images) - len(todo)
-    empty = 0
-    if finished and plan.localizer.regions:  # edges never have boxes
-        empty = sum(not results.images[name]["annotations"] for name in finished)
-    left = len(todo) - len(finished) if code == 130 else 0
-    summarize(len(finished), skipped, empty, inputs.repeated, left, out / RESULTS)
+        _clean(results, own, before, problems)
+    empty = done.empty if done.images and plan.localizer.regions else 0  # edges never have boxes
+    left = len(todo) - done.images if code == 130 else 0
+    skipped = len(images) - len(todo)
+    summarize(done.images, skipped, empty, inputs.repeated, left, out / RESULTS)
     list_problems(problems)
     if code or problems:
         raise typer.Exit(code or 1)
@@ -140,7 +160,7 @@ def batches_of(images: Sequence[Found], todo: Iterable[Found], size: int) -> lis
     interrupted, and the same results: rounding depends on the size of the batch.
 
     Example:
-        >>> images = [Found(Path(name), name) for name in "abcde"]
+        >>> images = [Found(Path(name), name, name) for name in "abcde"]
         >>> [[found.name for found in batch] for batch in batches_of(images, images[1:], 2)]
         [['b'], ['c', 'd'], ['e']]
 
@@ -159,48 +179,28 @@ def _settled(out: Path, own: set[str]) -> Journal:
     return journal
 
 
-def _clean(out: Path, own: set[str], before: tuple[int, int] | None, problems: Problems) -> None:
-    """Remove what a run has left that was killed when all images were done."""
+def _clean(
+    results: Results, own: set[str], before: tuple[int, int] | None, problems: Problems
+) -> None:
+    """End what a run has left that was killed when all images were done."""
+    out = results.out
     if before is None:
         return
     try:
         with contextlib.suppress(FolderInUse), lock_folder(out):  # in use: left to the other run
             if version(out) == before:
+                if results.finished.path.is_file():
+                    results.write()
                 _settled(out, own)
     except OSError as error:
         problems.append((str(out), f"cannot write to it ({error.strerror or error})"))
 
 
-def _work(
-    plan: Plan,
-    batches: list[list[Found]],
-    results: Results,
-    journal: Journal,
-    problems: Problems,
-    finished: list[str],
-    pool: Executor,
-) -> None:
-    saved = time.monotonic()
-    with progress_bar("refining", sum(map(len, batches))) as advance:
-        for batch in batches:
-            loads = list(pool.map(partial(load, plan), batch))
-            good = [loaded for loaded in loads if isinstance(loaded, Loaded)]
-            failed = [failure for failure in loads if isinstance(failure, Failed)]
-            journal.add(loaded.found.name for loaded in good)
-            # The whole batch or nothing of it, so that the next run has the same batches.
-            for outcome in [*failed, *(finish(plan, good, pool) if good else ())]:
-                name = outcome.found.name
-                if isinstance(outcome, Finished):
-                    results.add(name, *outcome[1:])
-                    finished.append(name)
-                else:
-                    problems.append((str(outcome.found.path), outcome.reason))
-                    if name in results.images:  # of an earlier version of the file
-                        results.delete(name)
-            advance(len(batch))
-            if time.monotonic() - saved > SAVE_EVERY:
-                _save(results, journal)
-                saved = time.monotonic()
+def _pool(workers: int | None) -> Executor:
+    # One torch thread in each thread: by default, each starts as many as there are cores.
+    return ThreadPoolExecutor(
+        workers or min(4, os.cpu_count() or 1), initializer=torch.set_num_threads, initargs=(1,)
+    )
 
 
 def _save(results: Results, journal: Journal) -> None:

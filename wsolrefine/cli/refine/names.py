@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from wsolrefine.cli.refine.stored import results_of
+from wsolrefine.cli.refine.coco import Known
+from wsolrefine.cli.refine.outputs import FOLDERS, bases_of, without_suffix
 
 LONGEST = 200
 """Bytes of one name: most disks take 255, and the results add their suffixes."""
@@ -20,19 +22,20 @@ _ODD = re.compile(r"[\x00-\x1f\x7f\\]|^[A-Za-z]:|[. ]+$")
 
 
 class Names:
-    """The names in use. Known ones keep theirs.
+    """The names in use, of images and of their results. Known ones keep theirs.
 
     Args:
-        known: real path of an image to its name.
+        known: real path of an image to what it is known by.
 
     """
 
-    def __init__(self, known: Mapping[str, str]) -> None:
-        self._known = dict(known)
-        self._names: set[str] = set()
-        self._folders: set[str] = set()  # images whose result would be a folder in use
-        for name in known.values():
-            self._use(name)
+    def __init__(self, known: Mapping[str, Known]) -> None:
+        self._known = {source: image.name for source, image in known.items()}
+        self._bases = {image.name: image.base for image in known.values() if image.base}
+        self._taken = {folded(base) for base in self._bases.values()}
+        self._folders: set[str] = set()  # bases whose result would be a folder in use
+        for image in known.values():
+            self._use(image.name)
 
     def of(self, source: str, relative: str) -> str:
         """Return the name of an image: its path below the given folder, where possible.
@@ -61,22 +64,45 @@ class Names:
         self._known[source] = name
         return name
 
+    def bases(self) -> dict[str, str]:
+        """Return the base of the results of each image by its name, once all have one.
+
+        That is the name without the suffix, or with it where it would be that of another image:
+        ``a.jpg`` and ``a.png`` in one folder keep theirs.
+
+        Example:
+            >>> names = Names({})
+            >>> for name in ("a.jpg", "a.png", "b.jpg"):
+            ...     _ = names.of(f"/photographs/{name}", name)
+            >>> names.bases()
+            {'a.jpg': 'a.jpg', 'a.png': 'a.png', 'b.jpg': 'b'}
+
+        """
+        plain = {name: without_suffix(name) for name in self._known.values()}
+        number = Counter(map(folded, plain.values()))
+        for name, base in plain.items():
+            if name not in self._bases:
+                key = folded(base)
+                free = number[key] == 1 and key not in self._taken and key not in self._folders
+                self._bases[name] = base if free else name
+        return dict(self._bases)
+
     def _is_free(self, name: str) -> bool:
         key = folded(name)
-        if key in self._names or key in self._folders:
+        if key in self._taken or key in self._folders:
             return False
-        return self._names.isdisjoint(_images_in_the_way(key))
+        return self._taken.isdisjoint(_bases_in_the_way(key))
 
     def _use(self, name: str) -> None:
         key = folded(name)
-        self._names.add(key)
-        self._folders.update(_images_in_the_way(key))
+        self._taken.add(key)
+        self._folders.update(_bases_in_the_way(key))
 
 
-def _images_in_the_way(name: str) -> set[str]:
-    """Return the images whose result would have the name of a folder of this image's results."""
+def _bases_in_the_way(name: str) -> set[str]:
+    """Return the bases of which a result would be where this image's results need a folder."""
     folders = (str(folder) for folder in PurePosixPath(name).parents)
-    return {image for folder in folders for image in results_of(folder)}
+    return {base for folder in folders for kind in FOLDERS for base in bases_of(f"{kind}/{folder}")}
 
 
 def folded(name: str) -> str:
