@@ -16,7 +16,7 @@ PACKAGE = ROOT / "wsolrefine"
 # Who may import whom ------------------------------------------------------------------------------
 
 FLOORS = (
-    {"_options", "_layout", "_command", "_files"},
+    {"_options", "_layout", "_command", "_files", "_shards"},
     {"_check"},
     {"functional"},
     {"losses", "metrics", "activation", "data", "viz", "models"},
@@ -24,6 +24,7 @@ FLOORS = (
     {"localization"},
     {"__init__"},
     {"recipes"},
+    {"scale"},
     {"cli"},
     {"__main__"},
 )
