@@ -56,7 +56,7 @@ def test_a_list(tmp_path):
     assert kind == "files"
     assert [item.path for item in items] == paths
     assert [item.id for item in items] == ["a b.png", "/x/c.png", "s3://bucket/d.png"]
-    assert found(tmp_path / "list.txt", "/root")[1][0].path == "/root/a b.png"
+    assert found(tmp_path / "list.txt", "/elsewhere")[1][0].path == "/elsewhere/a b.png"
 
 
 def test_coco_keeps_ids_and_categories(tmp_path):
