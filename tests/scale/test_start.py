@@ -66,6 +66,7 @@ def test_workers_have_the_users_model_and_no_other_code_of_the_working_folder(tm
     assert {row["class_name"] for row in rows} <= {"cat", "dog"}
     assert not (tmp_path / "run").exists()
     assert "Traceback" not in done.stderr
+    assert ".cc:" not in done.stderr  # a message of Ray's core
     patience = time.monotonic() + 60
     while left := left_of(tmp_path):  # Ray stops its processes, and does not wait for them
         assert time.monotonic() < patience, left

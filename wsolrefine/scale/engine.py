@@ -85,12 +85,25 @@ def cluster(address: str | None, workers: int | None) -> Iterator[None]:
         # Without a number Ray takes the cores that a container may use.
         options = {"address": "local", "num_cpus": workers, "include_dashboard": False}
     # Workers search modules in the working folder first, where any file may lie: not in ours.
-    with contextlib.chdir(Path.cwd().anchor):
+    with contextlib.chdir(Path.cwd().anchor), _without_messages():
         ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _without_messages() -> Iterator[None]:
+    """Keep standard error clean of what Ray's core writes there when it starts; errors raise."""
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
 
 
 def processes(devices: int | None, workers: int | None) -> Processes:
