@@ -4,36 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from wsolrefine import Localizer, __version__
 from wsolrefine._shards import Shard
-from wsolrefine.cli.console import printable, progress_bar, stop
-from wsolrefine.cli.files import FolderInUse, lock_folder, system_error, termination_as_interrupt
+from wsolrefine.cli.console import progress_bar, stop
+from wsolrefine.cli.files import termination_as_interrupt
 from wsolrefine.cli.hashes import localizer_hash
 from wsolrefine.cli.images import quiet
-from wsolrefine.cli.options import check_out
-from wsolrefine.cli.refine.classes import parse_classes
+from wsolrefine.cli.label.classes import chosen_classes
+from wsolrefine.cli.label.folder import fail, locked, open_store, print_totals
 from wsolrefine.models import is_own_code
 from wsolrefine.scale.engine import Job, cluster, processes
 from wsolrefine.scale.engine import run as work
 from wsolrefine.scale.localizing import Classes
-from wsolrefine.scale.parts import LABELS, done, write_parts
+from wsolrefine.scale.parts import done, write_parts
 from wsolrefine.scale.plan import Plan, write_plan
 from wsolrefine.scale.record import (
-    RECORD,
     Record,
     differences,
     missing,
     read_record,
-    totals,
     write_record,
 )
 from wsolrefine.scale.rows import Rows
@@ -42,9 +37,6 @@ from wsolrefine.scale.store import Store
 
 BATCHES = 8
 """Batches in a task: as much as a worker is given at once."""
-
-SOURCE = "source"
-"""The value of ``--classes`` for the classes that the source names."""
 
 
 def run(
@@ -112,7 +104,7 @@ def _label(
         source = find(settings["source"], settings["root"])
         facts = write_plan(store, source, settings["part_size"], shard)
         record = Record(settings, hashed, facts, __version__)
-        classes = _classes(localizer, record)
+        classes = chosen_classes(localizer, record)
         write_record(store, record)
     elif record.model != hashed:
         stop(
@@ -120,7 +112,7 @@ def _label(
             "weights, names of classes or preprocessing; restore it, or choose another folder"
         )
     else:
-        classes = _classes(localizer, record)
+        classes = chosen_classes(localizer, record)
     _send_own_code(settings.get("model"))
     return _work(store, record, localizer, classes, options)
 
@@ -165,45 +157,6 @@ def _work(
     return 0
 
 
-def _classes(localizer: Localizer, record: Record) -> Classes:
-    """Return which classes are mapped, or stop if the model has not all of them."""
-    names, number = localizer.class_names, localizer.num_classes or 0
-    index = partial(class_index, names=names, number=number)
-    text, labels = record.settings["classes"], record.facts.labels
-    if text == SOURCE or (text is None and labels is not None):
-        if labels is None and record.facts.kind == "files":
-            stop("--classes: expected a source that names classes for source, got one without")
-        try:
-            for label in labels or ():
-                index(label)
-        except ValueError as error:
-            stop(f"--{error}; or choose --classes top1")
-        return Classes(None, index)
-    if text is None and record.facts.kind != "files":  # nobody has looked inside
-        return Classes(None, index, needed=False)
-    try:
-        return Classes(parse_classes("top1" if text is None else text, names, number), index)
-    except ValueError as error:
-        stop(f"--{error}")
-
-
-def class_index(label: str, names: list[str] | None, number: int) -> int:
-    """Return the index of the class that a source names.
-
-    Raises:
-        ValueError: the model has no such class.
-
-    Example:
-        >>> class_index("index:1", None, 2), class_index("crane", ["kite", "crane"], 2)
-        (1, 1)
-
-    """
-    found = parse_classes(label, names, number)
-    if isinstance(found, int) or len(found) > 1:
-        raise ValueError(f"classes: expected the name of one class, got {label!r:.80}")
-    return found[0]
-
-
 def _send_own_code(model: str | None) -> None:
     """Let Ray send the module of the user's own model: workers do not have the working folder."""
     if model is None or not is_own_code(model):
@@ -220,49 +173,3 @@ def _reason(error: BaseException) -> str:
     """Return the last line of an error: of one in a worker, Ray puts the whole traceback first."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[-1].strip() if lines else type(error).__name__
-
-
-def open_store(address: str) -> Store:
-    """Return the folder of the results, or stop."""
-    try:
-        store = Store(address)
-    except (ImportError, ValueError) as error:
-        stop(f"--out: expected a folder or an address, got {address} ({error})")
-    if store.folder is not None:
-        check_out(store.folder)
-    return store
-
-
-@contextlib.contextmanager
-def locked(store: Store) -> Iterator[None]:
-    """Lock a folder against other runs, and remove what killed ones have left.
-
-    There are no locks at other addresses: two runs there would do the same work twice.
-    """
-    with contextlib.ExitStack() as stack:
-        if store.folder is not None:
-            store.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                stack.enter_context(lock_folder(store.folder))
-            except FolderInUse:
-                stop(f"another run is writing to {store.folder}: wait, or choose another --out", 1)
-        store.remove_temporary("", LABELS)
-        yield
-
-
-def fail(error: OSError | ValueError) -> NoReturn:
-    """Stop because of a file or a source that is not as expected."""
-    code = 2 if str(error).startswith("SOURCE:") else 1
-    stop(system_error(error) if isinstance(error, OSError) else error, code)
-
-
-def print_totals(store: Store) -> None:
-    """Print what is in a folder of labels."""
-    found = totals(store)
-    console = Console(highlight=False, soft_wrap=True)
-    shown = f"{found.images:,} images, {found.rows:,} rows, {found.parts:,} parts"
-    if found.errors:
-        shown += f"; {found.errors:,} images have an error (column error)"
-    console.print(f"{shown}.")
-    if store.exists(RECORD):
-        console.print(Text.assemble("Results: ", printable(store.path(LABELS), console)))

@@ -8,8 +8,8 @@ import typer
 
 from wsolrefine.cli.console import progress_bar, stop
 from wsolrefine.cli.files import termination_as_interrupt
+from wsolrefine.cli.label.folder import fail, locked, open_store, print_totals
 from wsolrefine.cli.label.options import parse_address, require_scale
-from wsolrefine.cli.label.run import fail, locked, open_store, print_totals
 from wsolrefine.scale.merging import check_ids, check_shards, copy_parts
 from wsolrefine.scale.record import differences, read_record, write_record
 
