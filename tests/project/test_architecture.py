@@ -24,6 +24,7 @@ FLOORS = (
     {"localization"},
     {"__init__"},
     {"recipes"},
+    {"scale"},
     {"cli"},
     {"__main__"},
 )

@@ -342,13 +342,16 @@ def test_the_page_on_layers_is_right_on_other_libraries(library):
             assert find_layers(untrained(module, name), images) == expected, network
 
 
-@pytest.mark.parametrize("command", ["demo", "refine", "evaluate", "train"])
+@pytest.mark.parametrize(
+    "command", ["demo", "refine", "label", "threshold", "merge", "evaluate", "train"]
+)
 def test_the_page_of_the_command_line_lists_every_option(command):
     typer = pytest.importorskip("typer")
     app = import_module("wsolrefine.cli").app
     page = (ROOT / "docs/command-line.md").read_text("utf-8")
     section = page.split(f"## wsolrefine {command}\n")[1].split("\n## ")[0]
     parameters = typer.main.get_command(app).commands[command].params
-    real = {option for p in parameters for option in p.opts if option.startswith("-")}
+    options = (option for p in parameters for option in [*p.opts, *p.secondary_opts])
+    real = {option for option in options if option.startswith("-")}
     listed = set(re.findall(r"`(--?[a-z-]+)`", section.replace("--help", "")))
     assert listed == real

@@ -6,8 +6,12 @@ the moments are others. A few kills are among the usual tests.
 
 import itertools
 import json
+import os
+import random
 import signal
 import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -17,6 +21,7 @@ from safetensors.torch import load
 
 from tests.support import miniature
 from tests.support.kills import contents, kill_and_continue, run
+from tests.support.processes import ray_workers
 from tests.support.zoo import MobileNetV2, seeded
 from wsolrefine import Classifier, Preprocess
 
@@ -66,6 +71,13 @@ def evaluate(cub):
     options = ["--dataset", "cub", "--root", cub.root, "--model", MODEL, "--layer", "features.3"]
     small = ["--size", 32, "--step", 0.1, "--device", "cpu"]
     return lambda out: ["evaluate", *options, *small, "--out", out]
+
+
+@pytest.fixture
+def label(photographs):
+    options = ["--model", "tests.scale.models:small", "--layer", "features.3", "--devices", 0]
+    small = ["--batch-size", 1, "--part-size", 2, "--workers", 1]
+    return lambda out: ["label", photographs, *options, *small, "--out", out]
 
 
 @pytest.fixture
@@ -156,6 +168,50 @@ def test_refine_is_stopped_at_random_moments(refine, tmp_path, sent):
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_train_is_stopped_at_random_moments(train, go_on, tmp_path, sent):
     kill_and_continue(train, go_on, tmp_path, equal_but_checkpoints, kills=10, sent=sent, seed=2)
+
+
+@pytest.mark.slow
+def test_label_is_killed_at_random_moments(label, tmp_path):
+    """The driver; what Ray has started for it ends with it."""
+    kill_and_continue(label, label, tmp_path, equal, kills=12, seed=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_label_is_stopped_at_random_moments(label, tmp_path, sent):
+    kill_and_continue(label, label, tmp_path, equal, kills=4, sent=sent, seed=4)
+
+
+@pytest.mark.slow
+def test_workers_of_label_are_killed_at_random_moments(label, tmp_path):
+    """Ray starts others for them, which do their tasks again, within one run."""
+    generator, killed = random.Random(5 + int(os.environ.get("WSOLREFINE_KILLS", "0"))), []
+
+    def kill(driver):
+        for _ in range(2):
+            patience = time.monotonic() + 120
+            while not (found := ray_workers(driver)):
+                assert time.monotonic() < patience, "no worker has started"
+                time.sleep(0.02)
+            delay = generator.uniform(0, 2)
+            time.sleep(delay)
+            for number in found:
+                try:
+                    os.kill(number, signal.SIGKILL)
+                except ProcessLookupError:  # the work was done
+                    continue
+                killed.append(number)
+                sys.stdout.write(f"kill {len(killed)}: a worker, after {delay:.2f} s\n")
+
+    assert run(label(tmp_path / "whole"), tmp_path / "whole").code == 0
+    for number in itertools.count():
+        folder = tmp_path / f"{number}"
+        ended = run(label(folder), folder, meanwhile=kill)
+        assert ended.code == 0, ended.said
+        equal(contents(tmp_path / "whole"), contents(folder))
+        sys.stdout.write(f"run {number}: equal to the undisturbed one\n")
+        if len(killed) >= 12:
+            return
 
 
 def test_refine_is_killed_and_goes_on(refine, tmp_path):

@@ -20,6 +20,7 @@ import torch
 
 import wsolrefine.cli.demo.photograph
 import wsolrefine.cli.evaluate.pipeline
+import wsolrefine.cli.label.run
 import wsolrefine.cli.refine.loop
 import wsolrefine.cli.train.pipeline
 from tests.support.processes import PROCESSES, start
@@ -29,6 +30,7 @@ from wsolrefine.cli import app
 COMMANDS = (
     wsolrefine.cli.demo.photograph,
     wsolrefine.cli.evaluate.pipeline,
+    wsolrefine.cli.label.run,
     wsolrefine.cli.refine.loop,
     wsolrefine.cli.train.pipeline,
 )
@@ -62,7 +64,7 @@ class Ended(NamedTuple):
 NEVER = Moment()
 
 
-def run(arguments, folder, moment=NEVER, largest=None, **patches):
+def run(arguments, folder, moment=NEVER, largest=None, meanwhile=None, **patches):
     """Run the command in a process of its own, and kill it at a moment.
 
     Args:
@@ -70,6 +72,7 @@ def run(arguments, folder, moment=NEVER, largest=None, **patches):
         folder: folder that it writes to.
         moment: when to kill it; never by default.
         largest: largest size of a file in bytes, as of a full disk; None: any.
+        meanwhile: called with the number of the process while it runs.
         patches: attributes to set first, by their full name with ``__`` instead of dots.
 
     """
@@ -83,6 +86,8 @@ def run(arguments, folder, moment=NEVER, largest=None, **patches):
     while not started.wait(0.1) and process.is_alive():
         continue
     begin = time.monotonic()
+    if meanwhile is not None:
+        meanwhile(process.pid)
     process.join(LIMIT if moment.seconds is None else moment.seconds)
     if moment.seconds is not None and process.exitcode is None:
         os.kill(process.pid, moment.sent)

@@ -16,8 +16,18 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.support.kills"])
 
 HEAVY = {
-    *("cv2", "lightning", "matplotlib", "numba", "PIL", "pycocotools", "pytorch_lightning", "ray"),
-    *("rich", "scipy", "skimage", "timm", "torchmetrics", "torchvision", "typer"),
+    *("cv2", "lightning", "matplotlib", "numba", "PIL", "pyarrow", "pycocotools"),
+    *(
+        "pytorch_lightning",
+        "ray",
+        "rich",
+        "scipy",
+        "skimage",
+        "timm",
+        "torchmetrics",
+        "torchvision",
+        "typer",
+    ),
 }
 """Packages that ``import wsolrefine`` must not load."""
 
@@ -35,6 +45,27 @@ def join(rank, folder):
     torch.distributed.init_process_group(
         "gloo", init_method=(Path(folder) / "rendezvous").as_uri(), rank=rank, world_size=2
     )
+
+
+def ray_workers(driver):
+    """Return the numbers of the processes of Ray that hold a model for a driver."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (folder / "cmdline").read_bytes()
+            if (
+                title.startswith(b"ray::")
+                and b"Labeling" in title
+                and _parent(_parent(folder.name)) == driver
+            ):
+                found.append(int(folder.name))
+        except OSError:  # it has ended
+            continue
+    return found
+
+
+def _parent(number):
+    return int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def start(process):

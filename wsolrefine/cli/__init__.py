@@ -1,4 +1,4 @@
-"""The ``wsolrefine`` command: ``demo``, ``refine``, ``evaluate`` and ``train``."""
+"""The ``wsolrefine`` command, and what it is made of."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def _build() -> Callable[..., object]:
     from wsolrefine.cli.demo.command import demo
     from wsolrefine.cli.evaluate.command import evaluate
     from wsolrefine.cli.guard import Guarded
+    from wsolrefine.cli.label.command import label
+    from wsolrefine.cli.merge.command import merge
     from wsolrefine.cli.refine.command import refine
+    from wsolrefine.cli.threshold.command import threshold
     from wsolrefine.cli.train.command import train
 
     built = typer.Typer(
@@ -37,6 +40,9 @@ def _build() -> Callable[..., object]:
     )
     built.command()(demo)
     built.command()(refine)
+    built.command()(label)
+    built.command()(threshold)
+    built.command()(merge)
     built.command()(evaluate)
     built.command()(train)
     return built

@@ -15,9 +15,9 @@ from wsolrefine.cli.console import stop
 from wsolrefine.cli.evaluate.classes import differing
 from wsolrefine.cli.evaluate.dataset import Split
 from wsolrefine.cli.evaluate.options import Labels
-from wsolrefine.cli.finite import not_finite
 from wsolrefine.data import ScoreMaps
 from wsolrefine.data.images import AS_STORED, image_size, reading
+from wsolrefine.localization.finite import not_finite
 from wsolrefine.metrics import prepare_score_map
 from wsolrefine.metrics._inputs import unit_interval
 

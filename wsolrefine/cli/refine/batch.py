@@ -17,7 +17,6 @@ from torch import Tensor
 
 from wsolrefine import Localizer
 from wsolrefine.cli.files import replacing, system_error
-from wsolrefine.cli.finite import not_finite
 from wsolrefine.cli.refine.coco import annotation, file_identity
 from wsolrefine.cli.refine.inputs import Found
 from wsolrefine.cli.refine.outputs import FOLDERS, OVERLAY_SIZE, result_file
@@ -28,6 +27,7 @@ from wsolrefine.data import UnreadableImage
 from wsolrefine.data._opened import one_at_a_time
 from wsolrefine.data.images import reading, reading_reduced
 from wsolrefine.localization.class_maps import probabilities
+from wsolrefine.localization.finite import not_finite
 from wsolrefine.localization.instances import relative_peaks
 from wsolrefine.localization.masks import enlarge, enlarge_labels, label_objects, mask_size
 from wsolrefine.models import Preprocess

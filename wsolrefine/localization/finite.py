@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wsolrefine import Localizer
 from wsolrefine.localization.class_maps import ClassMaps
+from wsolrefine.localization.localizer import Localizer
 
 
 def not_finite(localizer: Localizer, images: Tensor, found: ClassMaps) -> list[str | None]:

@@ -1,0 +1,199 @@
+"""``wsolrefine label``: labels, masks and boxes of a whole data set, as Parquet."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from wsolrefine import Localizer
+from wsolrefine._shards import Shard, parse_shard
+from wsolrefine.cli.console import stop
+from wsolrefine.cli.label.options import parse_address, require_scale
+from wsolrefine.cli.loading import load_localizer, read_recipe
+from wsolrefine.cli.options import Layer, Method, Model, RecipeFile, refuse
+from wsolrefine.localization.masks import check_threshold
+from wsolrefine.localization.methods import CAM_ALONE, DEFAULT, METHODS
+from wsolrefine.models import DEFAULT_CLASSIFIER
+
+PARTS = ("largest", "all")
+
+
+def label(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A folder (searched recursively), a quoted glob, a list of files (.txt), Parquet, "
+            "COCO (.json) or tar files, on this machine or at an address of fsspec.",
+            parser=parse_address,
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            parser=parse_address,
+            metavar="FOLDER",
+            help="Folder or address for the results, created if missing.",
+        ),
+    ],
+    root: Annotated[
+        str | None,
+        typer.Option(
+            parser=parse_address,
+            metavar="FOLDER",
+            help="Folder or address from which paths in lists lead. Default: that of the list.",
+        ),
+    ] = None,
+    model: Model = None,
+    method: Method = None,
+    recipe: RecipeFile = None,
+    layer: Layer = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--classes",
+            "-c",
+            help="top1, top5, a comma-separated list of indices or names, or source: the classes "
+            "that the source names. Default: source if it names any, else top1.",
+            show_default=False,
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            "-t",
+            help="Map value in [0, 1) above which a pixel is object. Default: that of the method "
+            "or the recipe.",
+            show_default=False,
+        ),
+    ] = None,
+    parts: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(PARTS),
+            help="Mask and box of the largest component, or of all components together.",
+        ),
+    ] = "largest",
+    maps: Annotated[
+        bool, typer.Option(help="Store the maps too, for wsolrefine threshold.")
+    ] = True,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", "-b", min=1, help="Images per forward pass of the model.")
+    ] = 8,
+    part_size: Annotated[
+        int, typer.Option(min=1, help="Images in a file of results; a killed run does these again.")
+    ] = 512,
+    devices: Annotated[
+        int | None,
+        typer.Option(min=0, help="GPUs to use. Default: all; 0: none.", show_default=False),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes on CPUs: they read images, and without a GPU hold the model. Default: "
+            "one for each core.",
+            show_default=False,
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of a running Ray cluster, or auto. Default: this machine alone.",
+            show_default=False,
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Do share I of N, counted from 0, for wsolrefine merge.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Label a whole data set: class, score, box and mask of each image, as Parquet.
+
+    [bold]Examples[/bold]
+
+        wsolrefine label photos --out labels
+
+        wsolrefine label 'shards/*.tar' --out labels --workers 2
+
+        wsolrefine label train.json --root images --out labels
+
+        wsolrefine label s3://bucket/photos --out s3://bucket/labels --address auto
+
+        wsolrefine label photos --out labels/3 --shard 3/8
+
+    [bold]Results[/bold]
+
+    In the folder --out: labels/, Parquet files with a row for each image and
+    class, and label.json with the settings. An image that cannot be read is a
+    row with its error. A run that was killed goes on where it was; a finished
+    one does nothing.
+
+    [bold]Exit codes[/bold]
+
+    0 all done; 1 something could not be read or written, or a process
+    failed; 2 nothing to do, or an invalid option; 130 stopped by Ctrl-C, run
+    again to continue.
+    """
+    require_scale("label")
+    header = None
+    if recipe is not None:
+        header = read_recipe(recipe, model)
+        from wsolrefine.recipes.checkpoint import recipe_class
+
+        refuse({"method": method, "layer": layer}, "--recipe does not use it")
+        if not recipe_class(header.metadata.recipe).regions:
+            reason = f"{header.metadata.recipe} does not use it, its maps are edges"
+            refuse({"threshold": threshold, "no-maps": not maps}, reason)
+        settings: dict[str, Any] = {"recipe": header.metadata.recipe, "sha256": header.sha256}
+        default_threshold = header.metadata.threshold
+    else:
+        name = DEFAULT if method is None else method
+        if name not in METHODS:
+            stop(f"--method: expected one of {', '.join(METHODS)}, got {name!r}")
+        if name in CAM_ALONE:
+            refuse({"layer": layer}, f"--method {name} does not use it")
+        settings = {
+            "model": DEFAULT_CLASSIFIER if model is None else model,
+            "method": name,
+            "layers": layer or "auto",
+        }
+        default_threshold = METHODS[name].threshold
+    chosen: Shard | None = None
+    try:
+        settings["threshold"] = check_threshold(
+            default_threshold if threshold is None else threshold
+        )
+        chosen = None if shard is None else parse_shard(shard)
+    except ValueError as error:
+        stop(f"--{error}")
+    if parts not in PARTS:
+        stop(f"--parts: expected {' or '.join(PARTS)}, got {parts!r}")
+    settings |= {
+        "source": source,
+        "root": root,
+        "classes": classes,
+        "parts": parts,
+        "maps": maps,
+        "batch_size": batch_size,
+        "part_size": part_size,
+        "shard": None if chosen is None else str(chosen),
+    }
+
+    def load() -> Localizer:
+        localizer = load_localizer(model, header, method, layer, "cpu")
+        localizer.threshold = settings["threshold"]
+        return localizer
+
+    from wsolrefine.cli.label.run import run
+
+    run(out, settings, chosen, load, devices=devices, workers=workers, address=address)

@@ -1,0 +1,176 @@
+"""The plan of a run: which images are in which part, written once and then only read."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wsolrefine._shards import Shard, hash_of
+from wsolrefine.scale.items import Item, Task
+from wsolrefine.scale.sources import Source
+from wsolrefine.scale.store import Store
+
+PLAN = "plan.parquet"
+MOST_LABELS = 1_000_000
+"""More different labels than any classifier has classes: a mistaken column."""
+
+
+class Facts(NamedTuple):
+    """What the plan says in numbers.
+
+    Attributes:
+        kind: ``files``; or ``tar``, ``parquet``: what holds the images.
+        parts: number of parts.
+        items: number of images, or of what holds them.
+        numbered: whether ids are integers.
+        labels: every label that the source names, in order; None: it names none.
+
+    """
+
+    kind: str
+    parts: int
+    items: int
+    numbered: bool
+    labels: list[str] | None
+
+
+def write_plan(store: Store, source: Source, size: int, shard: Shard | None = None) -> Facts:
+    """Divide the images of a source into parts, and write them down.
+
+    The list is never in memory as a whole: 8 bytes an image are, to see ids that come twice.
+
+    Args:
+        store: where the plan is written to.
+        source: the images.
+        size: images in a part; what holds images is a part by itself.
+        shard: the share of these images to take; None: all.
+
+    Raises:
+        ValueError: an id is there twice, ids are of different kinds, or there is no image.
+
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    seen, labels, named, parts = array("Q"), set[str](), False, 0
+    items: Iterator[Item] = (item._replace(id=_stored(item.id)) for item in source.items)
+    if shard is not None:
+        items = filter(lambda item: shard.has(item.id), items)
+    first = next(items, None)
+    if first is None:
+        of = "" if shard is None else f" in shard {shard}"
+        raise ValueError(f"SOURCE: expected images, got none{of}")
+    whole = isinstance(first.id, int)
+    rows = pa.schema(
+        {
+            "id": pa.int64() if whole else pa.string(),
+            "path": pa.binary(),
+            "labels": pa.list_(pa.string()),
+            "categories": pa.list_(pa.int64()),
+        }
+    )
+    items = itertools.chain([first], items)
+    with store.writing(PLAN) as file, pq.ParquetWriter(file, rows, compression="zstd") as writer:
+        while part := list(itertools.islice(items, size if source.kind == "files" else 1)):
+            parts += 1
+            for item in part:
+                if isinstance(item.id, int) != whole:
+                    got = f"{first.id!r} and {item.id!r}"
+                    raise ValueError(f"SOURCE: expected ids of one kind, got {got}")
+                seen.append(hash_of(item.id))
+                named = named or item.labels is not None
+                labels.update(item.labels or ())
+            if len(labels) > MOST_LABELS:
+                raise ValueError(f"SOURCE: expected labels of classes, got {len(labels):,} labels")
+            lines = [item._asdict() | {"path": os.fsencode(item.path)} for item in part]
+            writer.write_table(pa.Table.from_pylist(lines, rows), row_group_size=size)
+    try:
+        _check_ids(store, seen)
+    except ValueError:
+        store.remove(PLAN)
+        raise
+    numbered = whole if source.numbered is None else source.numbered
+    return Facts(source.kind, parts, len(seen), numbered, sorted(labels) if named else None)
+
+
+def _stored(identity: str | int) -> str | int:
+    """Return an id as Parquet can hold it: a file name may have bytes that are not UTF-8."""
+    if isinstance(identity, int):
+        return identity
+    return identity.encode("utf-8", "backslashreplace").decode()
+
+
+def _check_ids(store: Store, seen: array[int]) -> None:
+    """Raise if an id is there twice. Different ids may have one hash, so it is looked up."""
+    hashes, counts = np.unique(np.frombuffer(seen, np.uint64), return_counts=True)
+    again = set(hashes[counts > 1].tolist())
+    if not again:
+        return
+    found: set[Any] = set()
+    with Plan(store) as plan:
+        for item in itertools.chain.from_iterable(plan):
+            if item.id in found:
+                raise ValueError(f"SOURCE: expected ids of their own, got {item.id!r} twice")
+            if hash_of(item.id) in again:
+                found.add(item.id)
+
+
+class Plan:
+    """The parts of a run, each a list of images; one is in memory at a time. It is a context."""
+
+    def __init__(self, store: Store) -> None:
+        import pyarrow.parquet as pq
+
+        self._opened = store.open(PLAN)
+        self._file = pq.ParquetFile(self._opened)
+
+    def __enter__(self) -> Plan:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def __len__(self) -> int:
+        return int(self._file.num_row_groups)
+
+    def __iter__(self) -> Iterator[list[Item]]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, part: int) -> list[Item]:
+        if not 0 <= part < len(self):
+            raise IndexError(part)
+        rows = self._file.read_row_group(part).to_pylist()
+        return [
+            Item(
+                row["id"],
+                os.fsdecode(row["path"]),
+                None if row["labels"] is None else tuple(row["labels"]),
+                None if row["categories"] is None else tuple(row["categories"]),
+            )
+            for row in rows
+        ]
+
+    def tasks(self, parts: Iterable[int], kind: str, batch: int, batches: int) -> Iterator[Task]:
+        """Yield what workers do for some parts.
+
+        Args:
+            parts: their numbers.
+            kind: see :class:`Facts`.
+            batch: images in a batch.
+            batches: batches in a task, at most.
+
+        """
+        for part in parts:
+            items = self[part]
+            if kind != "files":
+                yield Task(part, 0, None, items)
+                continue
+            whole = -(-len(items) // batch)
+            for first in range(0, whole, batches):
+                some = items[first * batch : (first + batches) * batch]
+                yield Task(part, first, whole, some)
