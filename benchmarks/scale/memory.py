@@ -19,7 +19,8 @@ from torch import nn
 
 from benchmarks.scale.rates import job_of
 from wsolrefine import Localizer, Preprocess
-from wsolrefine.scale.engine import Processes, cluster, run
+from wsolrefine.scale.cluster import Processes, cluster
+from wsolrefine.scale.engine import run
 from wsolrefine.scale.items import Item
 from wsolrefine.scale.parts import write_parts
 from wsolrefine.scale.plan import Plan, write_plan

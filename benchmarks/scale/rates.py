@@ -13,17 +13,18 @@ import torch
 
 from wsolrefine import Localizer, load_classifier
 from wsolrefine.data import read_image
-from wsolrefine.scale.engine import Job, Processes, cluster, run
+from wsolrefine.scale.cluster import Processes, cluster
+from wsolrefine.scale.engine import Job, run
 from wsolrefine.scale.items import Item, Task
 from wsolrefine.scale.localizing import Classes
-from wsolrefine.scale.rows import Rows
+from wsolrefine.scale.rows import RowFormat
 
 BATCH, BATCHES = 8, 2
 METHOD = "balanced"
 
 
 def job_of(localizer: Localizer) -> Job:
-    rows = Rows(localizer.threshold, "largest", True, True, False, localizer.class_names)
+    rows = RowFormat(localizer.threshold, "largest", True, True, False, localizer.class_names)
     return Job("files", BATCH, Classes(1), rows)
 
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,9 +16,9 @@ from torch import nn
 from tests.support import photographs
 from tests.support.command import run_command
 from tests.support.odd_images import broken_images, odd_images
-from wsolrefine import Localizer, Preprocess
+from wsolrefine import Localizer
 from wsolrefine.cli import files
-from wsolrefine.cli.refine import batch, pictures
+from wsolrefine.cli.refine import pictures, reading
 from wsolrefine.cli.refine.coco import RESULTS
 from wsolrefine.cli.refine.inputs import Found
 from wsolrefine.cli.refine.outputs import FOLDERS, result_file
@@ -145,7 +144,7 @@ def test_second_run_skips_and_adds(refine, small, tmp_path, monkeypatch):
         raise AssertionError("the model is not needed when nothing is left to do")
 
     with monkeypatch.context() as patch:
-        patch.setattr("wsolrefine.cli.refine.command.load_localizer", never)
+        patch.setattr("wsolrefine.cli.choice.load_localizer", never)
         assert "0 refined; 3 skipped" in refine(small)
     assert {f: (out / f).stat().st_mtime_ns for f in files_below(out)} == stamps
 
@@ -540,15 +539,15 @@ def test_a_reduced_photograph_has_the_objects_of_the_whole_one(refine, tmp_path,
     for name in ("coffee.png", "chelsea.png", "rocket.jpg"):
         with Image.open(photographs.FOLDER / name) as image:
             image.convert("RGB").resize(size).save(tmp_path / f"in/{name[:6]}.jpg")
-    plan = batch.Plan(Localizer(photographs.classifier()), 1, tmp_path)
+    plan = reading.Plan(Localizer(photographs.classifier()), 1, tmp_path)
     for path in (tmp_path / "in").iterdir():
-        reduced = batch.load(plan, Found(path, path.name, path.stem))
+        reduced = reading.load(plan, Found(path, path.name, path.stem))
         assert reduced.size == size
         away = (reduced.pixels - plan.localizer.prepare_image(read_image(path))).abs() * 128
         assert away.max() < 1.5  # gray levels: with Pillow's reduce(2) it is as much
         assert away.mean() < 0.15
     refine(tmp_path / "in", "--write", "none")
-    monkeypatch.setattr(batch.Plan, "least", None)
+    monkeypatch.setattr(reading, "pixels_needed", lambda preprocess: None)
     refine(tmp_path / "in", "--write", "none", out=tmp_path / "whole")
     reduced, whole = (content(tmp_path / o) for o in ("out", "whole"))
     for one, other in zip(reduced["images"], whole["images"], strict=True):
@@ -558,14 +557,6 @@ def test_a_reduced_photograph_has_the_objects_of_the_whole_one(refine, tmp_path,
         assert one["score"] == pytest.approx(other["score"], abs=0.02)
         (iou,) = coco_mask.iou([one["segmentation"]], [other["segmentation"]], [0])[0]
         assert iou > 0.9
-
-
-def test_preprocessing_of_the_users_gets_the_whole_image():
-    for preprocess in (None, lambda image: image, Preprocess((64, 64), interpolation="nearest")):
-        localizer = SimpleNamespace(preprocess=preprocess)
-        assert batch.Plan(localizer, 1, None).least is None
-    localizer = SimpleNamespace(preprocess=Preprocess((300, 200)))
-    assert batch.Plan(localizer, 1, None).least == (600, 1024)
 
 
 def test_shares_have_all_images_and_none_twice(refine, tmp_path):

@@ -15,7 +15,7 @@ from torch import nn
 from tests.support.command import run_command
 from wsolrefine import Classifier, Localizer, Preprocess
 from wsolrefine.cli.hashes import localizer_hash
-from wsolrefine.cli.refine import batch, loop, pipeline
+from wsolrefine.cli.refine import batch, loop, pipeline, reading
 from wsolrefine.cli.refine.coco import RESULTS
 
 FIRST = {"seed": 0, "names": ["wren", "robin", "kite"], "side": 32}
@@ -126,16 +126,16 @@ def test_an_image_replaced_while_it_is_processed_is_processed_again(
 def test_an_image_replaced_while_it_is_decoded_is_processed_again(
     refine, folder, tmp_path, monkeypatch
 ):
-    reading = batch.reading_reduced
+    read = reading.reading_reduced
 
     @contextlib.contextmanager
     def replaced(path, least):
-        with reading(path, least) as found:
+        with read(path, least) as found:
             picture(folder / "a.png", (40, 30))
             yield found
 
     with monkeypatch.context() as patch:
-        patch.setattr(batch, "reading_reduced", replaced)
+        patch.setattr(reading, "reading_reduced", replaced)
         refine(images=folder / "a.png")
     assert content(tmp_path)["images"][0]["width"] == 20
     assert "1 refined" in refine(images=folder / "a.png")
@@ -153,7 +153,7 @@ def test_an_image_deleted_while_it_is_processed_does_not_end_the_run(
 def test_an_image_deleted_before_it_is_read_is_named_and_the_others_are_done(
     refine, folder, monkeypatch
 ):
-    load = batch.load
+    load = reading.load
 
     def gone(plan, found):
         (folder / "a.png").unlink(missing_ok=True)

@@ -16,8 +16,8 @@ from tests.support.odd_images import odd_images
 from tests.support.training import TINY, folder_of, one_thread  # noqa: F401
 from wsolrefine.cli.evaluate.dataset import Split
 from wsolrefine.cli.evaluate.score_maps import ModelMaps
-from wsolrefine.cli.refine.batch import Plan, load
 from wsolrefine.cli.refine.inputs import Found
+from wsolrefine.cli.refine.reading import Plan, load
 from wsolrefine.cli.train.batches import SampleIndex, TrainingImages
 from wsolrefine.data import Annotation, ImageFolder, ImagePolicy, read_image
 from wsolrefine.data.images import AS_STORED, UPRIGHT

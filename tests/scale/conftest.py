@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wsolrefine.scale.engine import ENVIRONMENT
+from wsolrefine.scale.cluster import ENVIRONMENT
 
 
 @pytest.fixture(scope="session")

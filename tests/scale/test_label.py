@@ -18,11 +18,12 @@ from tests.scale.models import NAMES, small
 from tests.support.command import invoke, run_command
 from tests.support.processes import ray_workers
 from wsolrefine import Localizer
-from wsolrefine.scale.engine import Job, Processes, cluster, run
+from wsolrefine.scale.cluster import Processes, cluster
+from wsolrefine.scale.engine import Job, run
 from wsolrefine.scale.localizing import Classes
 from wsolrefine.scale.parts import write_parts
 from wsolrefine.scale.plan import Plan, write_plan
-from wsolrefine.scale.rows import Rows
+from wsolrefine.scale.rows import RowFormat
 from wsolrefine.scale.sources import find
 from wsolrefine.scale.store import Store
 
@@ -115,7 +116,7 @@ def test_rows_are_what_a_localizer_finds(photos, labels, localizer):
 
 def test_a_finished_run_does_nothing(photos, labels, monkeypatch):
     before = contents(labels)
-    monkeypatch.setattr("wsolrefine.cli.label.command.load_localizer", None)  # is not called
+    monkeypatch.setattr("wsolrefine.cli.choice.load_localizer", None)  # is not called
     printed = run_command("label", photos, "--out", labels, *OPTIONS, "--batch-size", 1)
     assert "11 images, 11 rows, 3 parts" in printed
     assert contents(labels) == before
@@ -263,7 +264,7 @@ def test_another_threshold_from_stored_maps(labels, tmp_path, localizer):
 
 def test_three_stages_give_the_same_as_one(photos, tmp_path, localizer):
     """With a GPU some workers read, some hold the model, some write rows; here the GPU is the CPU."""
-    rows = Rows(localizer.threshold, "largest", True, True, False, localizer.class_names)
+    rows = RowFormat(localizer.threshold, "largest", True, True, False, localizer.class_names)
     job = Job("files", 2, Classes(2), rows)
     for name, use in (("one", Processes(0, 2)), ("three", Processes(1, 1))):
         store = Store(tmp_path / name)
@@ -288,7 +289,7 @@ def test_a_worker_that_is_killed(photos, labels, tmp_path, monkeypatch):
             yield rows
 
     monkeypatch.setattr(
-        "wsolrefine.cli.label.run.write_parts", lambda s, f: write_parts(s, kill_first(s, f))
+        "wsolrefine.cli.label.work.write_parts", lambda s, f: write_parts(s, kill_first(s, f))
     )
     run_command("label", photos, "--out", tmp_path, *OPTIONS, "--batch-size", 1, "--workers", 1)
     assert killed

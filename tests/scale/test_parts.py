@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsolrefine.scale.parts import Rows, describe_part, done, part_name, read_part, write_parts
+from wsolrefine.scale.parts import BatchRows, describe_part, done, part_name, read_part, write_parts
 from wsolrefine.scale.record import Totals, totals
 from wsolrefine.scale.store import Store
 
 
 def batch(part, number, whole):
     table = pa.table({"id": [f"{part}.{number}"] * (number + 1)})
-    return Rows(part, number, whole, 2, number % 2, table)
+    return BatchRows(part, number, whole, 2, number % 2, table)
 
 
 @st.composite

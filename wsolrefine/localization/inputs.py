@@ -10,9 +10,15 @@ from torch import Tensor
 
 from wsolrefine.activation.labels import as_labels
 from wsolrefine.data.images import to_rgb
+from wsolrefine.localization.masks import MASK_SIDE
+from wsolrefine.models import Preprocess
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+SPARE = 2
+"""A JPEG is decoded with at least this many times the pixels that the model wants on a side: what
+is left to resize then smooths as much as it does for the whole image."""
 
 
 class Batch(NamedTuple):
@@ -68,3 +74,19 @@ def preprocessed(image: Image, preprocess: Callable[[Image], Tensor] | None) -> 
         got = shape or type(pixels).__name__
         raise ValueError(f"preprocess: expected it to return a tensor (3, H, W), got {got}")
     return pixels
+
+
+def pixels_needed(preprocess: Callable[[Image], Tensor] | None) -> tuple[int, int] | None:
+    """Return the pixels that an image needs on its shorter and its longer side; None: all it has.
+
+    For :func:`wsolrefine.data.images.reading_reduced`. All commands read images in this way, so
+    that they see the same pixels; on the longer side these are enough to draw on, too.
+
+    Example:
+        >>> pixels_needed(Preprocess((224, 224))), pixels_needed(lambda image: image)
+        ((448, 1024), None)
+
+    """
+    if type(preprocess) is not Preprocess or preprocess.interpolation == "nearest":
+        return None  # the user's own may crop, and the nearest pixel is another one
+    return SPARE * max(preprocess.size), MASK_SIDE

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from wsolrefine.data.images import SUFFIXES
 from wsolrefine.scale.items import Item, texts
-from wsolrefine.scale.sources import IDS, LABELS, Place, column
+from wsolrefine.scale.lists import IDS, LABELS, column
+from wsolrefine.scale.places import Place
 
 
 class Content(NamedTuple):
@@ -56,7 +57,7 @@ def read_tar(container: Item) -> Iterator[Content]:
                     image = member.name, _content(tar, member)
                 elif suffix == "cls":
                     text = _content(tar, member).decode("utf-8", "replace").strip()
-                    named = texts(int(text) if text.isdecimal() else text)
+                    named = texts(f"index:{text}" if text.isdecimal() else text)
             yield from sample()
     except (tarfile.TarError, EOFError, zlib.error) as error:
         yield from sample()
@@ -73,6 +74,10 @@ def read_row_group(container: Item) -> Iterator[Content]:
     """Yield the images of a row group, whose column ``image`` has the bytes of files.
 
     The column is binary, or as Hugging Face has it, ``{bytes, path}``.
+
+    Raises:
+        ValueError: a row has no id.
+
     """
     import pyarrow.parquet as pq
 
@@ -90,6 +95,8 @@ def read_row_group(container: Item) -> Iterator[Content]:
                 image = row["image"]
                 content = image.get("bytes") if isinstance(image, dict) else image
                 own = f"{name}#{number}" if identity is None else row[identity]
+                if own is None:
+                    raise ValueError(f"{address}: expected an id, got none in row {number}")
                 item = Item(own, f"{address}#{number}", texts(row[label]) if label else None)
                 error = "expected the bytes of an image, got none" if content is None else None
                 yield Content(item, content or b"", error)

@@ -1,34 +1,29 @@
-"""Ray Data at work: tasks in, rows out, on this machine or on a cluster."""
+"""Ray Data at work: tasks in, rows out, in processes of this machine or of a cluster."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from wsolrefine.localization import Localizer
+from wsolrefine.scale.cluster import Processes
 from wsolrefine.scale.images import Batch, read_task
 from wsolrefine.scale.items import Task
 from wsolrefine.scale.localizing import Classes, localize_batch
-from wsolrefine.scale.parts import Rows as BatchRows
-from wsolrefine.scale.rows import Rows
+from wsolrefine.scale.parts import BatchRows
+from wsolrefine.scale.rows import RowFormat
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
 
-ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # else Ray sends statistics of its usage to its makers
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # else it warns of what Ray Data itself does
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what it does in later versions, else it warns
-}
-"""Settings of Ray, unless the user has set them."""
+RETRIES = 5
+"""How often a task is done again whose process was lost. Then the run stops: something in the task
+may be what ends them, such as an image that crashes its decoder."""
 
 
 @dataclass(frozen=True)
@@ -46,84 +41,7 @@ class Job:
     kind: str
     batch: int
     classes: Classes
-    rows: Rows
-
-
-class Processes(NamedTuple):
-    """The processes of a run.
-
-    Attributes:
-        devices: how many hold the model on a GPU each, and read what others prepare; 0: no GPU.
-        workers: how many read, decode and write rows; without GPUs each holds the model, too.
-
-    """
-
-    devices: int
-    workers: int
-
-
-@contextlib.contextmanager
-def cluster(address: str | None, workers: int | None) -> Iterator[None]:
-    """Connect to a cluster of Ray, or start one on this machine and stop it at the end.
-
-    If the program has connected already, that is used, and left as it is.
-
-    Args:
-        address: of a running cluster; None: this machine.
-        workers: processes on this machine; None: one for each core.
-
-    """
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    options: dict[str, Any] = {"address": address}
-    if address is None:
-        # Without a number Ray takes the cores that a container may use.
-        options = {"address": "local", "num_cpus": workers, "include_dashboard": False}
-    # Workers search modules in the working folder first, where any file may lie: not in ours.
-    with contextlib.chdir(Path.cwd().anchor), _without_messages():
-        ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-@contextlib.contextmanager
-def _without_messages() -> Iterator[None]:
-    """Keep standard error clean of what Ray's core writes there when it starts; errors raise."""
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
-
-
-def processes(devices: int | None, workers: int | None) -> Processes:
-    """Return the processes to use of a cluster that is connected.
-
-    Args:
-        devices: GPUs; None: all that there are.
-        workers: processes on CPUs; None: one for each core.
-
-    Raises:
-        ValueError: there are fewer GPUs.
-
-    """
-    import ray
-
-    there = ray.cluster_resources()
-    gpus, cpus = int(there.get("GPU", 0)), int(there.get("CPU", 1))
-    if devices is not None and devices > gpus:
-        raise ValueError(f"devices: expected at most {gpus}, the GPUs that Ray sees, got {devices}")
-    return Processes(gpus if devices is None else devices, workers or max(1, cpus))
+    rows: RowFormat
 
 
 def run(
@@ -143,7 +61,7 @@ def run(
 
     """
     import ray
-    from ray.data import ActorPoolStrategy, DataContext, from_arrow_refs
+    from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy, from_arrow_refs
 
     context = DataContext.get_current()
     context.enable_progress_bars = False
@@ -153,30 +71,31 @@ def run(
     if not handed:
         return
     # In a list, or Ray would put the localizer itself into its place, and warn of restarts.
-    model, arrow = [ray.put(localizer)], {"batch_format": "pyarrow"}
+    model = [ray.put(localizer)]
+    one_block: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": 1}
     data = from_arrow_refs(handed)
     if use.devices:
+        pool = one_block | {"compute": TaskPoolStrategy(use.workers), "num_cpus": 1}
+        data = data.map_batches(_read, fn_args=(job, localizer.preprocess), **pool)
         data = data.map_batches(
-            _read, batch_size=1, fn_args=(job, localizer.preprocess), num_cpus=1, **arrow
-        ).map_batches(
             Localizing,
-            batch_size=1,
             fn_constructor_args=(model, job, device),
             compute=ActorPoolStrategy(size=use.devices),
             num_gpus=1,
-            **arrow,
+            max_task_retries=RETRIES,
+            **one_block,
         )
-        data = data.map_batches(_finish, batch_size=1, fn_args=(job,), num_cpus=1, **arrow)
+        data = data.map_batches(_finish, fn_args=(job,), **pool)
     else:
         data = data.map_batches(
             Labeling,
-            batch_size=1,
             fn_constructor_args=(model, job),
             compute=ActorPoolStrategy(size=min(use.workers, len(handed))),
             num_cpus=1,
-            **arrow,
+            max_task_retries=RETRIES,
+            **one_block,
         )
-    for found in data.iter_batches(batch_size=None, **arrow):
+    for found in data.iter_batches(batch_size=None, batch_format="pyarrow"):
         for row in found.to_pylist():
             yield pickle.loads(row["payload"])
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from wsolrefine.data import UnreadableImage
-from wsolrefine.data.images import reading
-from wsolrefine.localization.inputs import preprocessed
+from wsolrefine.data.images import reading_reduced
+from wsolrefine.localization.inputs import pixels_needed, preprocessed
 from wsolrefine.scale.containers import Content, read_row_group, read_tar
 from wsolrefine.scale.items import Item, Task
-from wsolrefine.scale.sources import Place
+from wsolrefine.scale.places import Place
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,6 +34,7 @@ class Picture:
         size: (width, height); None: it was not read.
         pixels: ``(3, H, W)``, until the model has seen them.
         labels: the classes that its maps are of.
+        categories: the source's numbers of these classes; None: it has none.
         scores: their probabilities.
         maps: ``(K, h, w)`` in [0, 1].
         error: why there is nothing else; None: there is.
@@ -44,6 +45,7 @@ class Picture:
     size: tuple[int, int] | None = None
     pixels: Tensor | None = None
     labels: list[int] | None = None
+    categories: tuple[int | None, ...] | None = None
     scores: list[float] | None = None
     maps: Tensor | None = None
     error: str | None = None
@@ -106,8 +108,8 @@ def read(content: Content | Item, preprocess: Callable[[Image], Tensor] | None) 
                 path = Path(item.path)
             else:
                 path = files.enter_context(_as_file(place.files.cat_file(place.path)))
-            with reading(path) as image:
-                return Picture(item, image.size, preprocessed(image, preprocess))
+            with reading_reduced(path, pixels_needed(preprocess)) as (image, size):
+                return Picture(item, size, preprocessed(image, preprocess))
     except UnreadableImage as error:
         return Picture(item, error=error.reason)
     except FileNotFoundError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
+from typing import NamedTuple
 
 import torch
 
@@ -11,8 +13,16 @@ from wsolrefine.localization import Localizer
 from wsolrefine.localization.class_maps import probabilities
 from wsolrefine.localization.finite import not_finite
 from wsolrefine.scale.images import Batch, Picture
+from wsolrefine.scale.items import Item
 
 NO_LABEL = "the source names no class"
+
+
+class Chosen(NamedTuple):
+    """Classes of an image, and the source's numbers of them; None: it has none."""
+
+    labels: list[int]
+    categories: tuple[int | None, ...] | None
 
 
 @dataclass(frozen=True)
@@ -32,21 +42,26 @@ class Classes:
     index: Callable[[str], int] = int
     needed: bool = True
 
-    def of(self, picture: Picture) -> list[int] | None:
+    def of(self, item: Item) -> Chosen | None:
         """Return the classes of an image, each once; None: the most probable ones.
 
         Raises:
             ValueError: there is none, or the model has no such class.
 
         """
+        if isinstance(self.chosen, list):
+            return Chosen(self.chosen, None)
         if self.chosen is not None:
-            return self.chosen if isinstance(self.chosen, list) else None
-        named = picture.item.labels
-        if not named and self.needed:
-            raise ValueError(NO_LABEL)
-        if not named:
             return None
-        return [self.index(label) for label in named]
+        if not item.labels:
+            if self.needed:
+                raise ValueError(NO_LABEL)
+            return None
+        # Two labels may be one class of the model: the first of its numbers is kept.
+        found: dict[int, int | None] = {}
+        for label, category in zip_longest(item.labels, item.categories or ()):
+            found.setdefault(self.index(label), category)
+        return Chosen([*found], None if item.categories is None else tuple(found.values()))
 
 
 def localize_batch(localizer: Localizer, batch: Batch, classes: Classes) -> Batch:
@@ -56,12 +71,11 @@ def localize_batch(localizer: Localizer, batch: Batch, classes: Classes) -> Batc
         if picture.pixels is None:
             continue
         try:
-            picture.labels = classes.of(picture)
+            chosen = classes.of(picture.item)
         except ValueError as error:
             picture.error, picture.pixels = str(error), None
             continue
-        if classes.chosen is not None:  # they are not those of the maps
-            picture.item = picture.item._replace(categories=None)
+        picture.labels, picture.categories = chosen or (None, None)
         # Images of one size and with as many classes are one batch of tensors.
         key = tuple(picture.pixels.shape), None if picture.labels is None else len(picture.labels)
         groups.setdefault(key, []).append(picture)

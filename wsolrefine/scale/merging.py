@@ -22,26 +22,27 @@ class Shards(NamedTuple):
     record: Record
 
 
-def check_shards(stores: Sequence[Store], records: Sequence[Record]) -> Shards:
+def check_shards(shards: Sequence[tuple[Store, Record]]) -> Shards:
     """Return the shards of one run in their order.
+
+    Args:
+        shards: folders of labels and what they are, in any order.
 
     Raises:
         ValueError: one is no shard, is not finished or is of another run, or one is missing.
 
     """
     found: dict[int, tuple[Store, Record]] = {}
-    first = records[0]
-    for store, record in zip(stores, records, strict=True):
+    begin, first = shards[0]
+    for store, record in shards:
         where = store.path()
         shard = record.settings.get("shard")
         if shard is None:
             raise ValueError(f"{where}: expected labels of a shard, got those of a whole source")
-        if (left := len(missing(store, record))) > 0:
+        if left := len(missing(store, record)):
             raise ValueError(f"{where}: expected all {record.facts.parts} parts, got {left} less")
         if changes := differences(_common(first), _common(record)):
-            raise ValueError(
-                f"{where}: expected the run of {stores[0].path()}, got another: {changes}"
-            )
+            raise ValueError(f"{where}: expected the run of {begin.path()}, got another: {changes}")
         index = parse_shard(shard).index
         if index in found:
             raise ValueError(f"{where}: expected shards of their own, got {shard} twice")
@@ -50,13 +51,12 @@ def check_shards(stores: Sequence[Store], records: Sequence[Record]) -> Shards:
     if lost := sorted(set(range(count)) - found.keys()):
         raise ValueError(f"expected {count} shards, got none of {', '.join(map(str, lost))}")
     ordered = [found[index] for index in range(count)]
-    labels = [record.facts.labels for _, record in ordered]
     facts = Facts(
         first.facts.kind,
         sum(record.facts.parts for _, record in ordered),
         sum(record.facts.items for _, record in ordered),
         first.facts.numbered,
-        sorted({label for some in labels for label in some or ()}) if any(labels) else None,
+        first.facts.labels,
     )
     settings = first.settings | {"shard": None}
     whole = Record(settings, first.model, facts, first.version)
@@ -66,7 +66,14 @@ def check_shards(stores: Sequence[Store], records: Sequence[Record]) -> Shards:
 def _common(record: Record) -> dict[str, Any]:
     """Return what all shards of a run have in common."""
     count = parse_shard(record.settings["shard"]).count
-    return record.settings | {"shard": f"of {count}", "model hash": record.model}
+    facts = record.facts
+    return record.settings | {
+        "shard": f"of {count}",
+        "model hash": record.model,
+        "kind of source": facts.kind,
+        "integers as ids": facts.numbered,
+        "labels of the source": facts.labels,
+    }
 
 
 def check_ids(stores: Sequence[Store]) -> None:
@@ -90,13 +97,17 @@ def check_ids(stores: Sequence[Store]) -> None:
 
 
 def copy_parts(shards: Shards, target: Store) -> Iterator[Part]:
-    """Copy the parts that are not there yet, numbered one after the other; yield each."""
+    """Copy the parts that are not there yet, numbered one after the other; yield each.
+
+    A part that is there is one of an earlier run only if it has the same size: a shard may have
+    been labeled anew since.
+    """
     there, start = set(done(target)), 0
     for store in shards.stores:
         numbers = done(store)
         for number in numbers:
-            place = start + number
-            if place not in there:
-                target.write(part_name(place), store.read(part_name(number)))
+            place, source = start + number, part_name(number)
+            if place not in there or target.size(part_name(place)) != store.size(source):
+                target.write(part_name(place), store.read(source))
             yield describe_part(target, place)
         start += len(numbers)

@@ -14,7 +14,7 @@ LABELS = "labels"
 _IMAGES, _ERRORS = b"wsolrefine.images", b"wsolrefine.errors"
 
 
-class Rows(NamedTuple):
+class BatchRows(NamedTuple):
     """The rows of one batch.
 
     Attributes:
@@ -110,7 +110,7 @@ def _part(store: Store, number: int, known: dict[bytes, bytes] | None, rows: int
         ) from None
 
 
-def write_parts(store: Store, found: Iterable[Rows]) -> Iterator[Part]:
+def write_parts(store: Store, found: Iterable[BatchRows]) -> Iterator[Part]:
     """Write each part when the last of its batches has come, and yield what it holds.
 
     Batches come in any order, and one may come again if the worker that made it was lost.
@@ -121,7 +121,7 @@ def write_parts(store: Store, found: Iterable[Rows]) -> Iterator[Part]:
     """
     import pyarrow as pa
 
-    waiting: dict[int, dict[int, Rows]] = {}
+    waiting: dict[int, dict[int, BatchRows]] = {}
     whole: dict[int, int] = {}
     written: set[int] = set()
     for rows in found:

@@ -28,7 +28,7 @@ class Facts(NamedTuple):
         parts: number of parts.
         items: number of images, or of what holds them.
         numbered: whether ids are integers.
-        labels: every label that the source names, in order; None: it names none.
+        labels: every label that the source names, in all shards, in order; None: it names none.
 
     """
 
@@ -51,21 +51,19 @@ def write_plan(store: Store, source: Source, size: int, shard: Shard | None = No
         shard: the share of these images to take; None: all.
 
     Raises:
-        ValueError: an id is there twice, ids are of different kinds, or there is no image.
+        ValueError: an id is there twice, ids are of different kinds, or there is no image. A share
+            may be empty.
 
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    seen, labels, named, parts = array("Q"), set[str](), False, 0
-    items: Iterator[Item] = (item._replace(id=_stored(item.id)) for item in source.items)
-    if shard is not None:
-        items = filter(lambda item: shard.has(item.id), items)
+    items = (item._replace(id=_stored(item.id)) for item in source.items)
     first = next(items, None)
     if first is None:
-        of = "" if shard is None else f" in shard {shard}"
-        raise ValueError(f"SOURCE: expected images, got none{of}")
+        raise ValueError("SOURCE: expected images, got none")
     whole = isinstance(first.id, int)
+    seen, labels, parts = array("Q"), _Labels(), 0
     rows = pa.schema(
         {
             "id": pa.int64() if whole else pa.string(),
@@ -74,19 +72,17 @@ def write_plan(store: Store, source: Source, size: int, shard: Shard | None = No
             "categories": pa.list_(pa.int64()),
         }
     )
-    items = itertools.chain([first], items)
+    mine = labels.seen_of(itertools.chain([first], items))
+    if shard is not None:
+        mine = (item for item in mine if shard.has(item.id))
     with store.writing(PLAN) as file, pq.ParquetWriter(file, rows, compression="zstd") as writer:
-        while part := list(itertools.islice(items, size if source.kind == "files" else 1)):
+        while part := list(itertools.islice(mine, size if source.kind == "files" else 1)):
             parts += 1
             for item in part:
                 if isinstance(item.id, int) != whole:
                     got = f"{first.id!r} and {item.id!r}"
                     raise ValueError(f"SOURCE: expected ids of one kind, got {got}")
                 seen.append(hash_of(item.id))
-                named = named or item.labels is not None
-                labels.update(item.labels or ())
-            if len(labels) > MOST_LABELS:
-                raise ValueError(f"SOURCE: expected labels of classes, got {len(labels):,} labels")
             lines = [item._asdict() | {"path": os.fsencode(item.path)} for item in part]
             writer.write_table(pa.Table.from_pylist(lines, rows), row_group_size=size)
     try:
@@ -95,14 +91,51 @@ def write_plan(store: Store, source: Source, size: int, shard: Shard | None = No
         store.remove(PLAN)
         raise
     numbered = whole if source.numbered is None else source.numbered
-    return Facts(source.kind, parts, len(seen), numbered, sorted(labels) if named else None)
+    return Facts(source.kind, parts, len(seen), numbered, labels.sorted)
 
 
-def _stored(identity: str | int) -> str | int:
-    """Return an id as Parquet can hold it: a file name may have bytes that are not UTF-8."""
-    if isinstance(identity, int):
-        return identity
-    return identity.encode("utf-8", "backslashreplace").decode()
+class _Labels:
+    """The labels of a source. Shards have those of all of it, so that they map the same classes."""
+
+    def __init__(self) -> None:
+        self._found: set[str] = set()
+        self._named = False
+
+    def seen_of(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield images, and see their labels.
+
+        Raises:
+            ValueError: there are too many.
+
+        """
+        for item in items:
+            if item.labels is not None:
+                self._named = True
+                self._found.update(item.labels)
+                if (got := len(self._found)) > MOST_LABELS:
+                    raise ValueError(f"SOURCE: expected labels of classes, got {got:,} labels")
+            yield item
+
+    @property
+    def sorted(self) -> list[str] | None:
+        """All labels in order; None: no image names any."""
+        return sorted(self._found) if self._named else None
+
+
+def _stored(identity: object) -> str | int:
+    """Return an id as Parquet can hold it: a file name may have bytes that are not UTF-8.
+
+    Raises:
+        ValueError: it is neither text nor an integer of 64 bits.
+
+    """
+    if isinstance(identity, str):
+        return identity.encode("utf-8", "backslashreplace").decode()
+    is_whole = isinstance(identity, int) and not isinstance(identity, bool)
+    if not is_whole or not -(2**63) <= identity < 2**63:
+        expected = "ids that are text or integers of 64 bits"
+        raise ValueError(f"SOURCE: expected {expected}, got {identity!r:.80}")
+    return identity
 
 
 def _check_ids(store: Store, seen: array[int]) -> None:

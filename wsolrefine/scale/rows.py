@@ -14,7 +14,7 @@ from wsolrefine.scale.images import Batch, Picture
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowFormat:
     """How images become rows.
 
     Attributes:
@@ -55,10 +55,9 @@ class Rows:
             return [known]
         rows = []
         for k, (label, score) in enumerate(zip(picture.labels, picture.scores, strict=True)):
-            categories = item.categories
             own = {
                 "label": label,
-                "category": categories[k] if categories and k < len(categories) else None,
+                "category": picture.categories[k] if picture.categories else None,
                 "class_name": self.class_names[label] if self.class_names else f"class {label}",
                 "score": score,
                 **map_columns(picture.maps[k]),

@@ -52,6 +52,10 @@ class Store:
         """Return the names in a folder in order, without those that begin with a dot."""
         return [name for name in self._all(folder) if not name.startswith(".")]
 
+    def size(self, name: str) -> int:
+        """Return the bytes of a file."""
+        return int(self._files.size(self.path(name)))
+
     def read(self, name: str) -> bytes:
         """Return the content of a file."""
         return bytes(self._files.cat_file(self.path(name)))

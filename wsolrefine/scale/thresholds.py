@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from wsolrefine.localization.masks import Parts
@@ -31,9 +35,7 @@ def at_threshold(row: dict[str, Any], threshold: float, parts: Parts) -> dict[st
 def convert_part(source: str, target: str, number: int, threshold: float, parts: Parts) -> Part:
     """Write one part at another threshold; return what it holds."""
     import pyarrow as pa
-    import torch
 
-    torch.set_num_threads(1)  # the other cores have parts of their own
     known, table = read_part(Store(source), number)
     columns = schema(pa.types.is_integer(table.schema.field("id").type), maps=True)
     rows = [
@@ -58,7 +60,7 @@ def convert(
     if workers == 1:
         yield from (convert_part(*places, number, threshold, parts) for number in numbers)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _begin) as pool:
         waiting = [pool.submit(convert_part, *places, n, threshold, parts) for n in numbers]
         try:
             for done in as_completed(waiting):
@@ -66,3 +68,19 @@ def convert(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _begin() -> None:
+    """Let a process of the pool end with the one that started it, and only by its order."""
+    import torch
+
+    torch.set_num_threads(1)  # the other cores have parts of their own
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes at once
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    parent.join()  # killed, it cannot stop the pool, which would wait for work for ever
+    os._exit(1)

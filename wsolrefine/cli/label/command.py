@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from wsolrefine import Localizer
-from wsolrefine._shards import Shard, parse_shard
+from wsolrefine._shards import parse_shard
+from wsolrefine.cli.choice import choose_localizer
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.label.options import parse_address, require_scale
-from wsolrefine.cli.loading import load_localizer, read_recipe
-from wsolrefine.cli.options import Layer, Method, Model, RecipeFile, refuse
-from wsolrefine.localization.masks import check_threshold
-from wsolrefine.localization.methods import CAM_ALONE, DEFAULT, METHODS
-from wsolrefine.models import DEFAULT_CLASSIFIER
+from wsolrefine.cli.options import Layer, Method, Model, RecipeFile
 
 PARTS = ("largest", "all")
 
@@ -73,12 +69,12 @@ def label(
         ),
     ] = None,
     parts: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="|".join(PARTS),
-            help="Mask and box of the largest component, or of all components together.",
+            help="Mask and box of the largest component (default), or of all components together.",
         ),
-    ] = "largest",
+    ] = None,
     maps: Annotated[
         bool, typer.Option(help="Store the maps too, for wsolrefine threshold.")
     ] = True,
@@ -145,55 +141,25 @@ def label(
     again to continue.
     """
     require_scale("label")
-    header = None
-    if recipe is not None:
-        header = read_recipe(recipe, model)
-        from wsolrefine.recipes.checkpoint import recipe_class
-
-        refuse({"method": method, "layer": layer}, "--recipe does not use it")
-        if not recipe_class(header.metadata.recipe).regions:
-            reason = f"{header.metadata.recipe} does not use it, its maps are edges"
-            refuse({"threshold": threshold, "no-maps": not maps}, reason)
-        settings: dict[str, Any] = {"recipe": header.metadata.recipe, "sha256": header.sha256}
-        default_threshold = header.metadata.threshold
-    else:
-        name = DEFAULT if method is None else method
-        if name not in METHODS:
-            stop(f"--method: expected one of {', '.join(METHODS)}, got {name!r}")
-        if name in CAM_ALONE:
-            refuse({"layer": layer}, f"--method {name} does not use it")
-        settings = {
-            "model": DEFAULT_CLASSIFIER if model is None else model,
-            "method": name,
-            "layers": layer or "auto",
-        }
-        default_threshold = METHODS[name].threshold
-    chosen: Shard | None = None
+    choice = choose_localizer(model, recipe, method, layer, threshold, parts=parts)
+    if parts not in (None, *PARTS):
+        stop(f"--parts: expected {' or '.join(PARTS)}, got {parts!r}")
     try:
-        settings["threshold"] = check_threshold(
-            default_threshold if threshold is None else threshold
-        )
-        chosen = None if shard is None else parse_shard(shard)
+        share = None if shard is None else parse_shard(shard)
     except ValueError as error:
         stop(f"--{error}")
-    if parts not in PARTS:
-        stop(f"--parts: expected {' or '.join(PARTS)}, got {parts!r}")
-    settings |= {
+    settings = choice.settings | {
         "source": source,
         "root": root,
         "classes": classes,
-        "parts": parts,
+        "parts": "largest" if parts is None else parts,
         "maps": maps,
         "batch_size": batch_size,
         "part_size": part_size,
-        "shard": None if chosen is None else str(chosen),
+        "shard": None if share is None else str(share),
     }
-
-    def load() -> Localizer:
-        localizer = load_localizer(model, header, method, layer, "cpu")
-        localizer.threshold = settings["threshold"]
-        return localizer
-
     from wsolrefine.cli.label.run import run
+    from wsolrefine.cli.label.work import Resources
 
-    run(out, settings, chosen, load, devices=devices, workers=workers, address=address)
+    # On the CPU here; workers with a GPU move it there.
+    run(out, settings, share, lambda: choice.load("cpu"), Resources(devices, workers, address))

@@ -6,12 +6,18 @@ from typing import Annotated
 
 import typer
 
-from wsolrefine.cli.console import progress_bar, stop
+from wsolrefine.cli.console import progress_bar
 from wsolrefine.cli.files import termination_as_interrupt
-from wsolrefine.cli.label.folder import fail, locked, open_store, print_totals
+from wsolrefine.cli.label.folder import (
+    claim,
+    fail,
+    locked,
+    open_labels,
+    open_store,
+    print_totals,
+)
 from wsolrefine.cli.label.options import parse_address, require_scale
 from wsolrefine.scale.merging import check_ids, check_shards, copy_parts
-from wsolrefine.scale.record import differences, read_record, write_record
 
 
 def merge(
@@ -46,25 +52,10 @@ def merge(
     require_scale("merge")
     target = open_store(out)
     try:
-        stores = [open_store(shard) for shard in shards]
-        records = []
-        for store in stores:
-            if (record := read_record(store)) is None:
-                stop(
-                    f"DIR: expected labels of wsolrefine label, got {store.path()}, which has none"
-                )
-            records.append(record)
-        found = check_shards(stores, records)
+        found = check_shards([open_labels(shard) for shard in shards])
         check_ids(found.stores)
         with locked(target), termination_as_interrupt():
-            there = read_record(target)
-            if there is None:
-                write_record(target, found.record)
-            elif changes := differences(
-                there.settings | {"model": there.model},
-                found.record.settings | {"model": found.record.model},
-            ):
-                stop(f"--out: expected the labels that are there, got others ({changes})")
+            claim(target, found.record)
             with progress_bar("merging", found.record.facts.parts) as advance:
                 for _ in copy_parts(found, target):
                     advance(1)

@@ -1,4 +1,4 @@
-"""One batch of ``refine``: read the images, localize, write the results."""
+"""The second half of a batch of ``refine``: images are localized, and threads write the results."""
 
 from __future__ import annotations
 
@@ -17,66 +17,21 @@ from torch import Tensor
 
 from wsolrefine import Localizer
 from wsolrefine.cli.files import replacing, system_error
-from wsolrefine.cli.refine.coco import annotation, file_identity
+from wsolrefine.cli.refine.coco import annotation
 from wsolrefine.cli.refine.inputs import Found
-from wsolrefine.cli.refine.outputs import FOLDERS, OVERLAY_SIZE, result_file
-from wsolrefine.cli.refine.pictures import Pixels, drawn, heatmap, is_enough, preview
+from wsolrefine.cli.refine.outputs import result_file
+from wsolrefine.cli.refine.pictures import drawn, heatmap
 from wsolrefine.cli.refine.png import gray_png
+from wsolrefine.cli.refine.reading import Failed, Loaded, Plan
 from wsolrefine.cli.refine.stored import Record
-from wsolrefine.data import UnreadableImage
 from wsolrefine.data._opened import one_at_a_time
-from wsolrefine.data.images import reading, reading_reduced
 from wsolrefine.localization.class_maps import probabilities
 from wsolrefine.localization.finite import not_finite
 from wsolrefine.localization.instances import relative_peaks
 from wsolrefine.localization.masks import enlarge, enlarge_labels, label_objects, mask_size
-from wsolrefine.models import Preprocess
 
 FULL = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 """Errors after which no image can be written."""
-
-SPARE = 2
-"""A JPEG is decoded with at least this many times the pixels that the model wants on a side: what
-is left to resize then smooths as much as it does for the whole image."""
-
-
-class Plan(NamedTuple):
-    """What to do with each image, and where to write the results.
-
-    ``classes`` is the number K of the top classes, or a list of class indices. ``write`` lists the
-    folders of the pictures to write.
-    """
-
-    localizer: Localizer
-    classes: int | list[int]
-    out: Path
-    write: tuple[str, ...] = FOLDERS
-    overlay_size: int = OVERLAY_SIZE
-
-    @property
-    def least(self) -> tuple[int, int] | None:
-        """The pixels that an image needs on the shorter and the longer side; None: all it has.
-
-        They do not depend on what is written, as the results must not.
-        """
-        preprocess = self.localizer.preprocess
-        if not isinstance(preprocess, Preprocess) or preprocess.interpolation == "nearest":
-            return None  # the user's own may crop, and the nearest pixel is another one
-        return SPARE * max(preprocess.size), OVERLAY_SIZE
-
-
-class Loaded(NamedTuple):
-    """What is kept of an image while its batch is processed, which excludes the full image.
-
-    ``identity`` is that of the file before it was opened. If the file is replaced meanwhile, the
-    next run sees another one and processes it. ``size`` is the (width, height) of the full image.
-    """
-
-    found: Found
-    identity: Record
-    pixels: Tensor
-    size: tuple[int, int]
-    preview: Pixels | None
 
 
 class Finished(NamedTuple):
@@ -84,34 +39,6 @@ class Finished(NamedTuple):
 
     found: Found
     record: Record
-
-
-class Failed(NamedTuple):
-    """An image that could not be read or written, and why."""
-
-    found: Found
-    reason: str
-
-
-def load(plan: Plan, found: Found) -> Loaded | Failed:
-    """Read and preprocess one image."""
-    small = None
-    try:
-        identity = file_identity(found.path, plan.out)
-        with reading_reduced(found.path, plan.least) as (image, size):
-            pixels = plan.localizer.prepare_image(image)
-            if "overlays" in plan.write:
-                with contextlib.ExitStack() as stack:
-                    if not is_enough(image, size, plan.overlay_size):
-                        image = stack.enter_context(reading(found.path))
-                    small = preview(image, plan.overlay_size)
-    except UnreadableImage as error:
-        return Failed(found, error.reason)
-    except OSError as error:
-        return Failed(found, (error.strerror or str(error)).lower())
-    except Exception as error:  # preprocessing may be the user's code
-        return Failed(found, f"preprocessing failed ({error or type(error).__name__})")
-    return Loaded(found, identity, pixels, size, small)
 
 
 def finish(plan: Plan, batch: list[Loaded], pool: Executor) -> list[Future[Finished | Failed]]:

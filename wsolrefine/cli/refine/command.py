@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from wsolrefine import Localizer
 from wsolrefine._shards import parse_shard
+from wsolrefine.cli.choice import choose_localizer
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.loading import load_localizer, read_recipe
 from wsolrefine.cli.options import Device, Layer, Method, Model, RecipeFile, parse_path, refuse
 from wsolrefine.cli.refine.outputs import FOLDERS, OVERLAY_SIZE, parse_write
-from wsolrefine.localization.masks import check_parts, check_threshold
-from wsolrefine.localization.methods import CAM_ALONE, DEFAULT, METHODS
-from wsolrefine.models import DEFAULT_CLASSIFIER
+from wsolrefine.localization.masks import check_parts
+from wsolrefine.localization.methods import METHODS
 
 
 def refine(
@@ -138,41 +137,17 @@ def refine(
     2 nothing to do, or an invalid option; 130 stopped by Ctrl-C, run again
     to continue.
     """
-    header, regions = None, True
-    if recipe is not None:
-        header = read_recipe(recipe, model)
-        from wsolrefine.recipes.checkpoint import recipe_class
-
-        refuse({"method": method, "layer": layer}, "--recipe does not use it")
-        regions = recipe_class(header.metadata.recipe).regions
-        if not regions:
-            reason = f"{header.metadata.recipe} does not use it, its maps are edges"
-            refuse({"threshold": threshold, "parts": parts}, reason)
-        settings: dict[str, Any] = {"recipe": header.metadata.recipe, "sha256": header.sha256}
-        default_threshold = header.metadata.threshold
-    else:
-        name = DEFAULT if method is None else method
-        if name not in METHODS:
-            stop(f"--method: expected one of {', '.join(METHODS)}, got {name!r}")
-        if name in CAM_ALONE:
-            refuse({"layer": layer}, f"--method {name} does not use it")
-        settings = {
-            "model": DEFAULT_CLASSIFIER if model is None else model,
-            "method": name,
-            "layers": layer or "auto",
-        }
-        default_threshold = METHODS[name].threshold
-    settings["classes"] = classes
-    settings["threshold"] = default_threshold if threshold is None else threshold
-    settings["parts"] = "largest" if parts is None else parts
+    choice = choose_localizer(model, recipe, method, layer, threshold, parts=parts)
     try:
-        check_threshold(settings["threshold"])
-        check_parts(settings["parts"])
-        settings["write"] = list(FOLDERS) if write is None else parse_write(write)
+        settings = choice.settings | {
+            "classes": classes,
+            "parts": check_parts("largest" if parts is None else parts),
+            "write": list(FOLDERS) if write is None else parse_write(write),
+        }
         share = None if shard is None else parse_shard(shard)
     except ValueError as error:
         stop(f"--{error}")
-    if not regions and "masks" in settings["write"]:
+    if not choice.regions and "masks" in settings["write"]:
         if write is not None:
             stop(f"--write: expected no masks for {settings['recipe']}, whose maps are edges")
         settings["write"].remove("masks")
@@ -181,8 +156,8 @@ def refine(
     settings["overlay_size"] = overlay_size or OVERLAY_SIZE
 
     def load() -> Localizer:
-        localizer = load_localizer(model, header, method, layer, device)
-        localizer.threshold, localizer.parts = settings["threshold"], settings["parts"]
+        localizer = choice.load(device)
+        localizer.parts = settings["parts"]
         return localizer
 
     from wsolrefine.cli.refine.loop import Options, run

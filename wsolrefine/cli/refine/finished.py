@@ -9,13 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
-from wsolrefine.cli.refine.stored import (
-    BadResults,
-    Record,
-    check_annotation,
-    check_image,
-    of_kind,
-)
+from wsolrefine.cli.refine.entries import check_annotation, check_image, of_kind
+from wsolrefine.cli.refine.stored import BadResults, Record
 from wsolrefine.cli.refine.stream import Place, Stream, loads
 
 

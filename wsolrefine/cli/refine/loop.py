@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 import typer
 
 from wsolrefine import Localizer
@@ -25,7 +23,6 @@ from wsolrefine.cli.hashes import localizer_hash
 from wsolrefine.cli.images import quiet
 from wsolrefine.cli.journal import Journal
 from wsolrefine.cli.options import check_out
-from wsolrefine.cli.refine.batch import Plan
 from wsolrefine.cli.refine.classes import parse_classes
 from wsolrefine.cli.refine.coco import RESULTS, Results, delete_files
 from wsolrefine.cli.refine.earlier import (
@@ -35,9 +32,10 @@ from wsolrefine.cli.refine.earlier import (
     put_aside,
     version,
 )
-from wsolrefine.cli.refine.inputs import Found, find_images
+from wsolrefine.cli.refine.inputs import find_images
 from wsolrefine.cli.refine.journal import remove_unlisted
-from wsolrefine.cli.refine.pipeline import Done, process
+from wsolrefine.cli.refine.pipeline import Done, batches_of, process, threads
+from wsolrefine.cli.refine.reading import Plan
 from wsolrefine.cli.refine.summary import summarize
 
 
@@ -129,7 +127,7 @@ def _run(
                 results.start()
                 delete_files(out, old)
                 batches = batches_of(images, todo, options.batch_size)
-                pool = _pool(options.workers)
+                pool = threads(options.workers)
                 try:
                     process(plan, batches, results, journal, problems, done, pool)
                 except KeyboardInterrupt:
@@ -151,24 +149,6 @@ def _run(
     list_problems(problems)
     if code or problems:
         raise typer.Exit(code or 1)
-
-
-def batches_of(images: Sequence[Found], todo: Iterable[Found], size: int) -> list[list[Found]]:
-    """Split the images to do at the places where a run of all images would split them.
-
-    So a run that goes on after an interruption has batches of the same size as one that was not
-    interrupted, and the same results: rounding depends on the size of the batch.
-
-    Example:
-        >>> images = [Found(Path(name), name, name) for name in "abcde"]
-        >>> [[found.name for found in batch] for batch in batches_of(images, images[1:], 2)]
-        [['b'], ['c', 'd'], ['e']]
-
-    """
-    names = {found.name for found in todo}
-    batches = (images[start : start + size] for start in range(0, len(images), size))
-    left = ([found for found in batch if found.name in names] for batch in batches)
-    return [batch for batch in left if batch]
 
 
 def _settled(out: Path, own: set[str]) -> Journal:
@@ -194,13 +174,6 @@ def _clean(
                 _settled(out, own)
     except OSError as error:
         problems.append((str(out), f"cannot write to it ({error.strerror or error})"))
-
-
-def _pool(workers: int | None) -> Executor:
-    # One torch thread in each thread: by default, each starts as many as there are cores.
-    return ThreadPoolExecutor(
-        workers or min(4, os.cpu_count() or 1), initializer=torch.set_num_threads, initargs=(1,)
-    )
 
 
 def _save(results: Results, journal: Journal) -> None:

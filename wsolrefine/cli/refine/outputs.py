@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from wsolrefine.data.images import SUFFIXES
+from wsolrefine.localization.masks import MASK_SIDE
 
 ENDINGS = {"maps": ".png", "masks": ".png", "overlays": ".jpg"}
 """The folders of results, and how the files in them end."""
 
 FOLDERS = tuple(ENDINGS)
 
-OVERLAY_SIZE = 1024
-"""Longest side of an overlay in pixels; overlays are for inspection only."""
+OVERLAY_SIZE = MASK_SIDE
+"""Longest side of an overlay in pixels: images are read with as many, and it is enough to look."""
 
 
 def parse_write(text: str) -> list[str]:

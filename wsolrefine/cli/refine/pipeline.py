@@ -5,23 +5,54 @@ While the model computes, threads read the batches after and write the results o
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import NamedTuple
+
+import torch
 
 from wsolrefine.cli.console import Problems, progress_bar
 from wsolrefine.cli.files import uninterrupted
 from wsolrefine.cli.journal import Journal
-from wsolrefine.cli.refine.batch import Failed, Finished, Loaded, Plan, finish, load
+from wsolrefine.cli.refine.batch import Finished, finish
 from wsolrefine.cli.refine.coco import Results
 from wsolrefine.cli.refine.inputs import Found
+from wsolrefine.cli.refine.reading import Failed, Loaded, Plan, load
 
 AHEAD = 8
 """Images that are read ahead, in whole batches: enough for all threads, and few for the memory."""
 
 BEHIND = 8
 """Images whose results are being written while the next batch begins, in whole batches."""
+
+
+def batches_of(images: Sequence[Found], todo: Iterable[Found], size: int) -> list[list[Found]]:
+    """Split the images to do at the places where a run of all images would split them.
+
+    So a run that goes on after an interruption has batches of the same size as one that was not
+    interrupted, and the same results: rounding depends on the size of the batch.
+
+    Example:
+        >>> from pathlib import Path
+        >>> images = [Found(Path(name), name, name) for name in "abcde"]
+        >>> [[found.name for found in batch] for batch in batches_of(images, images[1:], 2)]
+        [['b'], ['c', 'd'], ['e']]
+
+    """
+    names = {found.name for found in todo}
+    batches = (images[start : start + size] for start in range(0, len(images), size))
+    left = ([found for found in batch if found.name in names] for batch in batches)
+    return [batch for batch in left if batch]
+
+
+def threads(workers: int | None) -> Executor:
+    """Return threads that read and write; None: one for each core, at most 4."""
+    # One torch thread in each thread: by default, each starts as many as there are cores.
+    return ThreadPoolExecutor(
+        workers or min(4, os.cpu_count() or 1), initializer=torch.set_num_threads, initargs=(1,)
+    )
 
 
 class Done:

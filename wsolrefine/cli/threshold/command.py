@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import BrokenExecutor
 from typing import Annotated
 
 import typer
 
 from wsolrefine.cli.console import progress_bar, stop
 from wsolrefine.cli.files import termination_as_interrupt
-from wsolrefine.cli.label.folder import fail, locked, open_store, print_totals
+from wsolrefine.cli.label.folder import (
+    claim,
+    fail,
+    locked,
+    open_labels,
+    open_store,
+    print_totals,
+)
 from wsolrefine.cli.label.options import parse_address, require_scale
+from wsolrefine.cli.loading import require_training
 from wsolrefine.localization.masks import check_threshold
-from wsolrefine.scale.record import differences, missing, read_record, write_record
+from wsolrefine.scale.record import Record, missing
+from wsolrefine.scale.store import Store
 from wsolrefine.scale.thresholds import convert
 
 
@@ -72,35 +82,37 @@ def threshold(
         stop(f"--{error}")
     if parts not in (None, "largest", "all"):
         stop(f"--parts: expected largest or all, got {parts!r}")
-    source = open_store(labels)
     target = open_store(f"{labels.rstrip('/')}-threshold-{value:g}" if out is None else out)
     try:
-        record = read_record(source)
-        if record is None:
-            stop(f"DIR: expected labels of wsolrefine label, got {labels}, which has none")
-        if not record.settings["maps"]:
-            stop(f"DIR: expected labels with maps, got {labels}, which were made with --no-maps")
-        if left := missing(source, record):
-            stop(f"DIR: expected finished labels, got {labels} without {len(left)} of its parts")
+        source, record = open_labels(labels)
+        _check_source(source, record)
         if source.path() == target.path():
             stop(f"--out: expected another folder than DIR, got {target.path()}")
-        settings = record.settings | {
-            "threshold": value,
-            "parts": parts or record.settings["parts"],
-        }
+        chosen = {"threshold": value, "parts": parts or record.settings["parts"]}
         with locked(target), termination_as_interrupt():
-            there = read_record(target)
-            if there is None:
-                write_record(target, record._replace(settings=settings))
-            elif changes := differences(
-                there.settings | {"model": there.model}, settings | {"model": record.model}
-            ):
-                stop(f"--out: expected the labels that are there, got others ({changes})")
+            claim(target, record._replace(settings=record.settings | chosen))
             numbers = missing(target, record)
             count = min(workers or os.cpu_count() or 1, max(1, len(numbers)))
             with progress_bar("thresholding", len(numbers)) as advance:
-                for _ in convert(source, target, numbers, value, settings["parts"], count):
+                for _ in convert(source, target, numbers, value, chosen["parts"], count):
                     advance(1)
             print_totals(target)
+    except BrokenExecutor:
+        stop("a process ended before its work was done: run the same command again", 1)
     except (OSError, ValueError) as error:
         fail(error)
+
+
+def _check_source(source: Store, record: Record) -> None:
+    """Stop unless labels are finished, and have maps of objects."""
+    where, recipe = source.path(), record.settings.get("recipe")
+    if recipe is not None:
+        require_training(recipe)
+        from wsolrefine.recipes.checkpoint import recipe_class
+
+        if not recipe_class(recipe).regions:
+            stop(f"DIR: expected labels with masks, got {where}, the edges of {recipe}")
+    if not record.settings["maps"]:
+        stop(f"DIR: expected labels with maps, got {where}, which were made with --no-maps")
+    if left := missing(source, record):
+        stop(f"DIR: expected finished labels, got {where} without {len(left)} of its parts")
