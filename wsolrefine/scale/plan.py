@@ -122,7 +122,7 @@ class _Labels:
         return sorted(self._found) if self._named else None
 
 
-def _stored(identity: object) -> str | int:
+def _stored(identity: Any) -> str | int:
     """Return an id as Parquet can hold it: a file name may have bytes that are not UTF-8.
 
     Raises:
@@ -131,11 +131,11 @@ def _stored(identity: object) -> str | int:
     """
     if isinstance(identity, str):
         return identity.encode("utf-8", "backslashreplace").decode()
-    is_whole = isinstance(identity, int) and not isinstance(identity, bool)
-    if not is_whole or not -(2**63) <= identity < 2**63:
-        expected = "ids that are text or integers of 64 bits"
-        raise ValueError(f"SOURCE: expected {expected}, got {identity!r:.80}")
-    return identity
+    whole = isinstance(identity, int) and not isinstance(identity, bool)
+    if whole and -(2**63) <= identity < 2**63:
+        return int(identity)
+    expected = "ids that are text or integers of 64 bits"
+    raise ValueError(f"SOURCE: expected {expected}, got {identity!r:.80}")
 
 
 def _check_ids(store: Store, seen: array[int]) -> None:
