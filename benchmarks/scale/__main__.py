@@ -16,10 +16,8 @@ from typing import Any
 
 from benchmarks.common import RESULTS, machine, origin, show_progress
 from benchmarks.scale.memory import measure_memory
-from benchmarks.scale.rates import measure_rates, measure_start
+from benchmarks.scale.rates import SIZES, measure_rates, measure_start
 from benchmarks.scale.report import save
-
-SIZES = {"224 pixels": (224, 224), "12 megapixels": (4000, 3000)}
 
 
 def parsed() -> argparse.Namespace:

@@ -24,8 +24,8 @@ PROCESSES = (1, 2, 8, 64)
 
 def hours(rate: Mapping[str, Any], images: int, processes: int) -> float:
     """Return the hours of a data set, in processes with a core each."""
-    one = images * rate["milliseconds"]["label"] / 3.6e6
-    return one if processes == 1 else one / (processes * rate["label / two"] / 2)
+    one = images * float(rate["milliseconds"]["label"]) / 3.6e6
+    return one if processes == 1 else one / (processes * float(rate["label / two"]) / 2)
 
 
 def cost_table(record: Mapping[str, Any], images: int = IMAGES) -> str:

@@ -34,8 +34,8 @@ def render(record: Mapping[str, Any]) -> str:
         lines.append([killed, str(len(kills)), f"{min(moments):.1f} to {max(moments):.1f} s", left])
     counts = [[what, str(record["differences"][key])] for key, what in DIFFERENCES.items()]
     about = (
-        f"`{record['command']}`: {record['images']:,} images ({record['files']:,} different files), "
-        f"{record['rows']:,} rows; undisturbed, {record['undisturbed']:.0f} s. "
+        f"`{record['command']}`: {record['images']:,} images, which are {record['files']:,} "
+        f"repeated, {record['rows']:,} rows; undisturbed, {record['undisturbed']:.0f} s. "
         f"{record['folders']} runs were killed, some several times, and each went on to its end. "
         f"{in_words(record, MACHINE)}."
     )

@@ -1,4 +1,4 @@
-"""Kill ``wsolrefine label`` and its workers at random moments, and compare what is there at the end.
+"""Kill ``wsolrefine label`` and its workers at random moments, and compare the rows at the end.
 
     python -m benchmarks.scale.kills --images 2000 --photographs FOLDER
 
@@ -39,8 +39,8 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def photographs_of(options: argparse.Namespace, folder: Path) -> Path:
-    """Return a folder with so many images."""
+def photographs_of(options: argparse.Namespace, folder: Path) -> tuple[Path, int]:
+    """Return a folder with so many images, and how many files they are copies of."""
     if options.photographs is None:
         files = write_photographs(folder / "photographs", (320, 240))
     else:
@@ -48,7 +48,7 @@ def photographs_of(options: argparse.Namespace, folder: Path) -> Path:
         files = [file for file in found if file.suffix.lower() in SUFFIXES and file.is_file()]
     if not files:
         raise SystemExit(f"--photographs: expected images, got none in {options.photographs}")
-    return repeated(files, folder / "images", options.images)
+    return repeated(files, folder / "images", options.images), min(len(files), options.images)
 
 
 def main() -> None:
@@ -57,10 +57,11 @@ def main() -> None:
     begin = time.monotonic()
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        images = photographs_of(options, folder)
+        images, files = photographs_of(options, folder)
         runs = Runs(images, options.label, options.seed)
         runs.undisturbed(folder / "whole")
-        whole, folders = read_rows(folder / "whole"), []
+        whole = read_rows(folder / "whole")
+        folders: list[Path] = []
         for kill, wanted in (
             (runs.with_kills_of_the_driver, options.driver),
             (runs.with_kills_of_workers, options.driver + options.workers),
@@ -71,7 +72,7 @@ def main() -> None:
         differences = [compared(whole, read_rows(out)) for out in folders]
         record |= {
             "images": options.images,
-            "files": len({file.stat().st_ino for file in images.iterdir()}),
+            "files": files,
             "rows": len(whole),
             "undisturbed": round(runs.seconds, 1),
             "folders": len(folders),

@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -28,6 +28,7 @@ from wsolrefine.scale.rows import RowFormat
 
 BATCH, BATCHES = 8, 2
 METHOD = "balanced"
+SIZES = {"224 pixels": (224, 224), "12 megapixels": (4000, 3000)}
 
 
 class Labeled(NamedTuple):
@@ -112,7 +113,7 @@ def measure_rates(folder: Path, size: tuple[int, int], images: int, runs: int) -
     torch.set_num_threads(1)
     files = write_photographs(folder, size)
     localizer = Localizer(load_classifier(DEFAULT_CLASSIFIER), refine=METHOD)
-    calls = {
+    calls: dict[str, Callable[[], float | Labeled]] = {
         "floor": partial(floor_seconds, localizer, files, images),
         "label": partial(label, localizer, files, images, 1),
         "two": partial(label, localizer, files, images, 2),

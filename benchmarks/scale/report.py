@@ -1,4 +1,4 @@
-"""Results of labelling as JSON and Markdown: rates, memory, start, and the cost computed of them."""
+"""Results of labelling as JSON and Markdown: rates, memory, start, and the cost from these."""
 
 from __future__ import annotations
 

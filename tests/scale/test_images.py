@@ -1,15 +1,27 @@
 """What workers read: every image of a task, batch by batch, and an error where there is none."""
 
+import io
+import tarfile
+from functools import partial
+
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 from tests.scale import sources as made
-from wsolrefine import Preprocess
+from tests.support.zoo import MobileNetV2, seeded
+from wsolrefine import Localizer, Preprocess
+from wsolrefine.cli.label.classes import class_index
+from wsolrefine.cli.refine.inputs import Found
+from wsolrefine.cli.refine.reading import Plan, load
 from wsolrefine.data import read_image
 from wsolrefine.scale.containers import read_row_group, read_tar
 from wsolrefine.scale.images import read, read_task
 from wsolrefine.scale.items import Item, Task
+from wsolrefine.scale.localizing import Classes
 
 SMALL = Preprocess((8, 8))
 
@@ -53,6 +65,40 @@ def test_samples_of_a_tar(tmp_path):
     (damaged,) = read_tar(item)
     assert damaged.item == item
     assert "expected a tar, got a damaged one" in damaged.error
+
+
+def test_a_class_of_a_sample_that_is_none(tmp_path):
+    """It becomes an error of its row: no number is too long to be read."""
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for suffix, data in (("png", made.content(0)), ("cls", b"9" * 5000)):
+            member = tarfile.TarInfo(f"0.{suffix}")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    (found,) = read_tar(Item("a.tar", f"{tmp_path}/a.tar"))
+    with pytest.raises(ValueError, match="classes: expected an index from 0 to 9"):
+        Classes(None, partial(class_index, names=None, number=10)).of(found.item)
+
+
+def test_a_row_without_an_id(tmp_path):
+    rows = {"image": [made.content(i) for i in range(2)], "id": ["a", None]}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet: expected an id, got none in row 1"):
+        list(read_row_group(Item("a.parquet#0", f"{tmp_path}/a.parquet#0")))
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_read_as_refine_reads_it(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = tmp_path / "a.jpg"
+    made.picture(3, (2400, 1800)).save(file, quality=95, exif=exif)
+    preprocess = Preprocess((64, 64))
+    picture = read(Item("a", str(file)), preprocess)
+    localizer = Localizer(seeded(MobileNetV2), preprocess=preprocess)
+    loaded = load(Plan(localizer, 1, tmp_path), Found(file, "a.jpg", "a"))
+    assert torch.equal(picture.pixels, loaded.pixels)
+    assert picture.size == loaded.size == read_image(file).size
+    assert not torch.equal(picture.pixels, preprocess(read_image(file)))  # it was reduced
 
 
 def test_rows_of_a_parquet_file(tmp_path):

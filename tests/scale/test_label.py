@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from benchmarks.scale.processes import workers
 from tests.scale import sources as made
 from tests.scale.models import NAMES, small
 from tests.support.command import invoke, run_command
-from tests.support.processes import ray_workers
 from wsolrefine import Localizer
 from wsolrefine.scale.cluster import Processes, cluster
 from wsolrefine.scale.engine import Job, run
 from wsolrefine.scale.localizing import Classes
-from wsolrefine.scale.parts import write_parts
+from wsolrefine.scale.parts import done, write_parts
 from wsolrefine.scale.plan import Plan, write_plan
 from wsolrefine.scale.rows import RowFormat
 from wsolrefine.scale.sources import find
@@ -207,6 +207,25 @@ def test_images_in_containers(tmp_path, localizer):
     assert np.array_equal(pixels(rows[2]), found.masks[0, 0].numpy())
 
 
+def test_a_share_may_be_empty(tmp_path):
+    """Of one tar, one of two shares has none: it ends without the work, and is merged."""
+    made.write_tar(tmp_path / "a.tar")
+    shares = [tmp_path / str(i) for i in range(2)]
+    for number, out in enumerate(shares):
+        run_command("label", tmp_path / "a.tar", "--out", out, *OPTIONS, "--shard", f"{number}/2")
+    assert sorted(len(done(Store(out))) for out in shares) == [0, 1]
+    assert "3 images, 3 rows, 1 parts" in run_command("merge", *shares, "--out", tmp_path / "all")
+    assert [row["id"] for row in rows_of(tmp_path / "all")] == [f"a.tar/s/00{i}" for i in range(3)]
+
+
+def test_an_error_of_the_model_stops_the_run_in_one_line(photos, tmp_path):
+    failing = ("--model", "tests.scale.models:failing", "--method", "cam", "--devices", 0)
+    printed = run_command("label", photos, "--out", tmp_path, *failing, "--workers", 1, code=1)
+    assert "Error: ValueError: no image is good enough\n" in printed
+    assert "Traceback" not in printed
+    assert done(Store(tmp_path)) == []
+
+
 def test_shards_together_are_the_whole(photos, labels, tmp_path):
     shared = ("label", photos, *OPTIONS, "--batch-size", 1)
     for i in range(2):
@@ -283,7 +302,7 @@ def test_a_worker_that_is_killed(photos, labels, tmp_path, monkeypatch):
     def kill_first(store, found):
         for rows in found:
             if not killed:
-                killed.extend(ray_workers(os.getpid()))
+                killed.extend(workers(os.getpid()))
                 for number in killed:
                     os.kill(number, signal.SIGKILL)
             yield rows

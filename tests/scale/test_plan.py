@@ -56,12 +56,18 @@ def test_shards_divide_the_source(names, count):
     found = []
     for index in range(count):
         store, shard = Store("memory://shards"), Shard(index, count)
-        if any(shard.has(name) for name in names):
-            found += itertools.chain(*written(store, items, shard=shard)[1])
-        else:
-            with pytest.raises(ValueError, match=f"got none in shard {index}/{count}"):
-                written(store, items, shard=shard)
+        facts, parts = written(store, items, shard=shard)
+        mine = list(itertools.chain(*parts))
+        assert facts.items == len(mine) == sum(shard.has(name) for name in names)  # perhaps 0
+        found += mine
     assert sorted(found) == sorted(items)
+
+
+def test_all_shards_know_all_labels():
+    items = [Item(str(i), "x", (f"kind {i}",) if i == 3 else None) for i in range(9)]
+    for index in range(4):
+        facts, _ = written(Store("memory://known"), items, shard=Shard(index, 4))
+        assert facts.labels == ["kind 3"]
 
 
 def test_a_hash_is_the_same_everywhere():
@@ -87,6 +93,12 @@ def test_numbers_are_kept():
     assert parts == [[Item(3, "a", ("x",), (7,)), Item(-1, "b")]]
     with pytest.raises(ValueError, match=r"expected ids of one kind, got 3 and 'c'"):
         written(store, [Item(3, "a"), Item("c", "b")])
+
+
+@pytest.mark.parametrize("wrong", [None, 1.5, True, 2**63, ["a"]])
+def test_an_id_of_another_kind(wrong):
+    with pytest.raises(ValueError, match="expected ids that are text or integers of 64 bits, got"):
+        written(Store("memory://wrong"), [Item(wrong, "a")])
 
 
 def test_a_name_that_is_not_utf_8():

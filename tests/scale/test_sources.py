@@ -96,6 +96,22 @@ def test_parquet_with_paths(tmp_path):
         found(tmp_path / "c.parquet")
 
 
+@pytest.mark.parametrize(
+    ("rows", "got"),
+    [
+        ({"path": ["a.png", None]}, "expected a path in path, got None"),
+        ({"path": [1, 2]}, "expected a path in path, got 1"),
+        ({"path": ["nothing://a"]}, "expected a path or an address, got nothing://"),
+        ({"url": ["a.png"]}, "b.parquet: expected a column path, got url"),
+    ],
+)
+def test_rows_without_a_path(tmp_path, rows, got):
+    pq.write_table(pa.table({"path": ["a.png"]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table(rows), tmp_path / "b.parquet")
+    with pytest.raises(ValueError, match=got):
+        found(tmp_path / "*.parquet")
+
+
 def test_containers(tmp_path):
     for name in ("a.tar", "b.tar"):
         made.write_tar(tmp_path / name)

@@ -19,6 +19,7 @@ def test_what_is_written_is_there(store):
     assert store.names("labels") == ["a", "b"]
     assert store.read("labels/b") == b"2"
     assert store.exists("labels/a")
+    assert store.size("label.json") == 8
     assert store.read_json("label.json") == {"a": 1}
     with store.open("labels/a") as file:
         assert file.read() == b"1"

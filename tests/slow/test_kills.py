@@ -19,9 +19,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load
 
+from benchmarks.scale.processes import workers
 from tests.support import miniature
 from tests.support.kills import contents, kill_and_continue, run
-from tests.support.processes import ray_workers
 from tests.support.zoo import MobileNetV2, seeded
 from wsolrefine import Classifier, Preprocess
 
@@ -190,7 +190,7 @@ def test_workers_of_label_are_killed_at_random_moments(label, tmp_path):
     def kill(driver):
         for _ in range(2):
             patience = time.monotonic() + 120
-            while not (found := ray_workers(driver)):
+            while not (found := workers(driver)):
                 assert time.monotonic() < patience, "no worker has started"
                 time.sleep(0.02)
             delay = generator.uniform(0, 2)

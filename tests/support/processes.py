@@ -47,27 +47,6 @@ def join(rank, folder):
     )
 
 
-def ray_workers(driver):
-    """Return the numbers of the processes of Ray that hold a model for a driver."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            title = (folder / "cmdline").read_bytes()
-            if (
-                title.startswith(b"ray::")
-                and b"Labeling" in title
-                and _parent(_parent(folder.name)) == driver
-            ):
-                found.append(int(folder.name))
-        except OSError:  # it has ended
-            continue
-    return found
-
-
-def _parent(number):
-    return int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1])
-
-
 def start(process):
     """Start a process of ``PROCESSES``, and before the first the server, which must find the tests."""
     path = os.environ.get("PYTHONPATH")

@@ -20,7 +20,7 @@ from wsolrefine.cli.label.folder import (
 )
 from wsolrefine.cli.label.options import parse_address, require_scale
 from wsolrefine.cli.loading import require_training
-from wsolrefine.localization.masks import check_threshold
+from wsolrefine.localization.masks import Parts, check_parts, check_threshold
 from wsolrefine.scale.record import Record, missing
 from wsolrefine.scale.store import Store
 from wsolrefine.scale.thresholds import convert
@@ -88,13 +88,14 @@ def threshold(
         _check_source(source, record)
         if source.path() == target.path():
             stop(f"--out: expected another folder than DIR, got {target.path()}")
-        chosen = {"threshold": value, "parts": parts or record.settings["parts"]}
+        chosen: Parts = record.settings["parts"] if parts is None else check_parts(parts)
+        settings = record.settings | {"threshold": value, "parts": chosen}
         with locked(target), termination_as_interrupt():
-            claim(target, record._replace(settings=record.settings | chosen))
+            claim(target, record._replace(settings=settings))
             numbers = missing(target, record)
             count = min(workers or os.cpu_count() or 1, max(1, len(numbers)))
             with progress_bar("thresholding", len(numbers)) as advance:
-                for _ in convert(source, target, numbers, value, chosen["parts"], count):
+                for _ in convert(source, target, numbers, value, chosen, count):
                     advance(1)
             print_totals(target)
     except BrokenExecutor:
