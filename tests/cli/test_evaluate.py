@@ -4,7 +4,9 @@ import json
 import re
 import shutil
 import sys
+import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -18,6 +20,7 @@ from tests.support import miniature, photographs, plots
 from tests.support.command import run_command
 from wsolrefine import class_activation, scg, sem
 from wsolrefine.cli.evaluate import loop
+from wsolrefine.cli.evaluate.agreement import Agreement
 from wsolrefine.metrics import (
     _contours,
     count_box_hits,
@@ -126,6 +129,61 @@ def test_threshold_of_the_split_itself(evaluate, squares):
     rows = printed(said)
     assert rows["MaxBoxAcc (IoU 0.5)"] == ["75.00", "0"]
     assert rows["MaxBoxAccV2"] == ["75.00", ""]
+
+
+def test_workers_and_batches_change_no_number(evaluate, squares, tmp_path):
+    found = []
+    for workers, size in ((1, 1), (3, 2), (2, 8)):
+        options = ("--workers", workers, "--batch-size", size)
+        found.append(evaluate(*squares, *options, out=tmp_path / f"{workers}")[1])
+        assert found[-1].pop("options")["workers"] == workers
+    assert found[0] == found[1] == found[2]
+
+
+def test_workers_do_not_change_what_a_model_gets(evaluate, own_model, tmp_path):
+    _, _, lists = own_model
+    data = ("-d", "wsolevaluation", "--metadata", lists, "--root", photographs.FOLDER)
+    found = []
+    for workers in (1, 3):
+        options = ("--model", "own_evaluated:build", "--workers", workers, "--batch-size", 2)
+        found.append(evaluate(*data, *options, out=tmp_path / f"{workers}")[1])
+        del found[-1]["options"]
+    assert found[0] == found[1]
+
+
+class Annotations:
+    """Those of any number of images, which are not in memory."""
+
+    def __getitem__(self, index):
+        return SimpleNamespace(size=(40, 60), image_id=f"{index}.jpg")
+
+
+def test_memory_does_not_depend_on_the_number_of_images():
+    """Of each image only its sizes are kept."""
+    reader = SimpleNamespace(annotations=Annotations(), disagreement=lambda index, size: None)
+
+    def peak(count):
+        split = SimpleNamespace(
+            name="val", agreement=Agreement(reader, count), image_id=str, label=lambda index: 0
+        )
+
+        def load(split, index):
+            split.agreement.see_image(index, (20, 30))
+            return torch.zeros(20, 30)
+
+        def counted(index, map):
+            split.agreement.see_map(index, (20, 30))
+            return 1
+
+        tracemalloc.start()
+        found = loop.each_image(split, range(count), load, lambda _, maps: maps, counted, 16, 2)
+        assert sum(found) == count
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(100)  # what is loaded once
+    assert (peak(6_000) - peak(1_000)) / 5_000 < 100  # bytes an image
 
 
 def test_threshold_of_another_split(evaluate, squares, tmp_path):

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import runpy
+import subprocess
 import sys
 from datetime import date
 from pathlib import Path
@@ -19,8 +20,13 @@ from benchmarks.quality import run as quality
 from benchmarks.quality.report import render as render_quality
 from benchmarks.recipes import edges, ornet, rows
 from benchmarks.recipes.report import render as render_recipes
+from benchmarks.scale import cost, rates
+from benchmarks.scale.kill_report import render as render_kills
+from benchmarks.scale.report import render as render_scale
+from benchmarks.scale.rows import compared
 from benchmarks.speed import label_spreading, pamr, scg
 from tests.project.test_scenes import write_packages, write_stamp
+from tests.scale.models import small
 from tests.support import miniature, photographs
 
 ROOT = Path(__file__).parents[2]
@@ -342,6 +348,112 @@ def test_speed(run, tmp_path, monkeypatch, capsys):
     assert "MaxBoxAccV2" in capsys.readouterr().out
 
 
+@pytest.fixture
+def small_scale(monkeypatch):
+    """Label with a tiny model, at one size."""
+    monkeypatch.setattr(rates, "load_classifier", lambda name: small())
+    monkeypatch.setattr(rates, "METHOD", "cam")
+    monkeypatch.setattr(rates, "SIZES", {"tiny": (80, 60)})
+    real = subprocess.run
+
+    def with_tiny_model(command, **options):
+        if "refine" in command:
+            command = [*command, "--model", "tests.scale.models:small"]
+        return real(command, **options)
+
+    monkeypatch.setattr(rates.subprocess, "run", with_tiny_model)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray, about itself
+def test_scale(run, small_scale, tmp_path, capsys):
+    run("benchmarks.scale", "--images", 40, "--runs", 1, "--rows", 20, "--out", tmp_path)
+    record = json.loads((tmp_path / "scale.json").read_text())
+    assert_complete(record)
+    assert_about_this_machine(record)
+    text = (tmp_path / "scale.md").read_text()
+    assert text == render_scale(record) == capsys.readouterr().out[: len(text)]
+    assert min(record["start"].values()) > 0
+    (rate,) = record["rates"]
+    assert {*rate["milliseconds"]} == {"floor", "label", "two", "refine"}
+    assert rate["milliseconds"]["floor"] > 0
+    assert min(rate["label / floor"], rate["label / two"], rate["bytes"]) > 0
+    (memory,) = record["memory"]
+    assert memory["rows"] == 20
+    assert memory["megabytes"] > 10
+
+
+def scale_record(**changed):
+    """Return a record of two sizes, with rates that are easy to reckon with."""
+    rates = [
+        {
+            "images": name,
+            "method": "cam",
+            "milliseconds": {"floor": 30.0, "label": 36.0, "two": 20.0, "refine": 45.0},
+            "label / floor": 1.2,
+            "label / two": 1.8,
+            "refine / floor": 1.5,
+            "bytes": 1000.0,
+        }
+        for name in ("small", "large")
+    ]
+    known = {"command": "c", "version": "1", "images": 8, "runs": 1, "seconds": 60}
+    start = {"Ray": 5.0, "first row": 3.0}
+    memory = [{"rows": 1000, "megabytes": 99.0}]
+    return {**known, "start": start, "rates": rates, "memory": memory, **changed}
+
+
+def test_the_cost_is_computed_from_the_rates(run, tmp_path, capsys):
+    record = scale_record()
+    rate = record["rates"][0]
+    assert cost.hours(rate, 1_000_000, 1) == pytest.approx(10)
+    assert cost.hours(rate, 1_000_000, 2) == pytest.approx(10 / 1.8)  # as measured
+    assert cost.hours(rate, 1_000_000, 8) == pytest.approx(10 / (8 * 0.9))
+    text = render_scale(record)
+    assert cost.cost_table(record) in text
+    assert "computed, not measured" in text
+    (tmp_path / "scale.json").write_text(json.dumps(record))
+    options = ("--images", 1_000_000, "--record", tmp_path / "scale.json")
+    run("benchmarks.scale.cost", *options)
+    head, _, line, *_ = capsys.readouterr().out.splitlines()
+    assert head.split("|")[2:4] == ["  1 core ", " 2 cores "]
+    assert re.split(r" *\| *", line)[1:-1] == [
+        "small",
+        "10.0 h",
+        "5.6 h",
+        "1.4 h",
+        "0.2 h",
+        "1.00 GB",
+    ]
+    with pytest.raises(SystemExit, match="2"):
+        run("benchmarks.scale.cost", "--record", tmp_path / "none.json")
+
+
+def test_rows_are_compared():
+    whole = [(("a", 1), b"x"), (("b", 1), b"y")]
+    counts = {"lost": 0, "twice": 0, "more": 0, "different": 0}
+    assert compared(whole, whole[::-1]) == counts
+    other = [(("a", 1), b"z"), (("a", 1), b"z"), (("c", 1), b"y")]
+    assert compared(whole, other) == {"lost": 1, "twice": 1, "more": 1, "different": 1}
+
+
+@pytest.mark.slow
+def test_kills(run, tmp_path, capsys):
+    small = ("--model", "tests.scale.models:small", "--method", "cam", "--part-size", 2)
+    label = ("--", *small, "--batch-size", 1, "--workers", 1, "--devices", 0)
+    kills = ("--images", 12, "--driver", 2, "--workers", 2, "--out", tmp_path)
+    run("benchmarks.scale.kills", *kills, *label)
+    record = json.loads((tmp_path / "scale_kills.json").read_text())
+    assert_complete(record)
+    assert_about_this_machine(record)
+    assert (tmp_path / "scale_kills.md").read_text() == render_kills(record)
+    assert "| rows lost " in capsys.readouterr().out
+    killed = [kill["killed"] for kill in record["kills"]]
+    assert killed.count("driver") == 2 <= killed.count("worker")
+    assert not any(record["differences"].values())
+    assert not any(kill.get("left") for kill in record["kills"])
+    assert record["rows"] == 12
+
+
 # What they record ---------------------------------------------------------------------------------
 
 
@@ -355,14 +467,18 @@ def test_the_commit_says_whether_files_were_changed(monkeypatch):
     assert common.commit() is None
 
 
+RENDER = {"recipes": render_recipes, "scale": render_scale, "scale_kills": render_kills}
+
+
 def test_the_tables_of_all_results_are_those_of_their_json():
     versions = [path for path in (ROOT / "benchmarks/results").iterdir() if path.is_dir()]
     assert ROOT / "benchmarks/results" / wsolrefine.__version__ in versions
     for path in (path for version in versions for path in version.glob("*.json")):
         record = json.loads(path.read_text("utf-8"))
-        name = path.stem
-        text = render_recipes(record) if name == "recipes" else render_quality(record)
+        text = RENDER.get(path.stem, render_quality)(record)
         assert path.with_suffix(".md").read_text("utf-8") == text
+    for path in (path for version in versions for path in version.glob("*.md")):
+        assert path.with_suffix(".json").exists() or "Not measured yet" in path.read_text("utf-8")
 
 
 # What they import ---------------------------------------------------------------------------------

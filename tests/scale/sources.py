@@ -26,12 +26,17 @@ def content(number, **options):
 def write_folder(folder, count=5):
     """Write images, one of them in a folder of its own, and files that are none."""
     (folder / "deep").mkdir(parents=True)
-    names = [*(f"{i}.png" for i in range(count - 1)), f"deep/{count - 1}.png"]
+    names = names_of(count)
     for number, name in enumerate(names):
         (folder / name).write_bytes(content(number))
     (folder / "notes.md").write_text("no image")
     (folder / ".hidden.png").write_bytes(content(99))
     return sorted(names)
+
+
+def names_of(count):
+    """Return the names of the images that ``write_folder`` writes."""
+    return [*(f"{i}.png" for i in range(count - 1)), f"deep/{count - 1}.png"]
 
 
 def write_tar(file, count=3, *, damaged=False):

@@ -4,11 +4,15 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
+from benchmarks.scale.processes import descendants, is_alive, workers
 from tests.scale import sources as made
+from tests.support.processes import ROOT
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 
 OWN = """
 import torch
@@ -29,22 +33,10 @@ def own():
 """
 
 
-def left_of(folder):
-    """Return the processes that were started from a folder, or by one that was."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            environment = (process / "environ").read_bytes()
-            alive = "(zombie)" not in (process / "status").read_text()
-        except OSError:
-            continue
-        if os.fsencode(f"WSOLREFINE_TEST={folder}") in environment and alive:
-            found.append(process.name)
-    return found
-
-
-def test_workers_have_the_users_model_and_no_other_code_of_the_working_folder(tmp_path):
-    made.write_folder(tmp_path / "photos")
+@pytest.fixture
+def label(tmp_path):
+    """Start the command in a folder of its own, which holds traps; it does not outlast the test."""
+    made.write_folder(tmp_path / "photos", 12)
     (tmp_path / "my_models.py").write_text(OWN)
     for name in ("torch", "numpy", "PIL", "ray", "pyarrow", "pandas", "psutil"):
         code = (
@@ -53,21 +45,65 @@ def test_workers_have_the_users_model_and_no_other_code_of_the_working_folder(tm
         (tmp_path / f"{name}.py").write_text(code)
     command = [sys.executable, "-m", "wsolrefine", "label", "photos", "--out", "labels"]
     options = ["--model", "my_models:own", "--method", "cam", "--workers", "1", "--devices", "0"]
-    environment = os.environ | {"WSOLREFINE_TEST": str(tmp_path)}
-    root = str(Path(__file__).parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [*command, *options], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    small = ["--batch-size", "1", "--part-size", "2"]
+    environment = dict(os.environ)
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    started = []
+
+    def start():
+        started.append(
+            subprocess.Popen(
+                [*command, *options, *small],
+                cwd=tmp_path,
+                env=environment,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        )
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.kill()
+        running.communicate()
+
+
+def assert_ended(processes):
+    """Ray stops its processes, and does not wait for them."""
+    patience = time.monotonic() + 60
+    while left := [process for process in processes if is_alive(process)]:
+        assert time.monotonic() < patience, left
+        time.sleep(0.1)
+
+
+def wait_for(condition):
+    patience = time.monotonic() + 120
+    while not (found := condition()):
+        assert time.monotonic() < patience
+        time.sleep(0.02)
+    return found
+
+
+def test_the_command_alone_and_after_a_kill(label, tmp_path):
+    """Workers have the user's model and no other code of the working folder; nothing stays."""
+    killed = label()
+    wait_for(lambda: killed.poll() is not None or [*tmp_path.glob("labels/labels/*.parquet")])
+    below = descendants(killed.pid)
+    killed.kill()
+    killed.wait()
+    assert below
+    assert_ended(below)
+    running = label()
+    wait_for(lambda: running.poll() is not None or workers(running.pid))
+    below = descendants(running.pid)
+    said, wrong = running.communicate(timeout=300)
+    assert running.returncode == 0, said + wrong
     rows = pq.read_table(tmp_path / "labels/labels").to_pylist()
-    assert len(rows) == 5
+    assert sorted(row["id"] for row in rows) == sorted(made.names_of(12))
     assert {row["error"] for row in rows} == {None}
     assert {row["class_name"] for row in rows} <= {"cat", "dog"}
     assert not (tmp_path / "run").exists()
-    assert "Traceback" not in done.stderr
-    assert ".cc:" not in done.stderr  # a message of Ray's core
-    patience = time.monotonic() + 60
-    while left := left_of(tmp_path):  # Ray stops its processes, and does not wait for them
-        assert time.monotonic() < patience, left
-        time.sleep(0.1)
+    assert "Traceback" not in wrong
+    assert ".cc:" not in wrong  # a message of Ray's core
+    assert_ended(below)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
 from wsolrefine.cli.console import Problems, progress_bar
@@ -17,6 +15,7 @@ from wsolrefine.cli.evaluate.dataset import Split
 from wsolrefine.cli.evaluate.score_maps import Prediction, Source
 from wsolrefine.cli.files import system_error
 from wsolrefine.cli.images import quiet
+from wsolrefine.cli.threads import threads
 
 MAX_PROBLEMS = 20
 """After this many unusable images, the search for more stops."""
@@ -84,10 +83,7 @@ def each_image(
     """
     problems = Problems()
     with (
-        # One torch thread in each thread: by default, each starts as many as there are cores.
-        ThreadPoolExecutor(
-            workers or min(4, os.cpu_count() or 1), initializer=torch.set_num_threads, initargs=(1,)
-        ) as pool,
+        threads(workers) as pool,
         quiet(),
         progress_bar(f"evaluating {split.name}", len(indices)) as advance,
     ):

@@ -34,9 +34,10 @@ from wsolrefine.cli.refine.earlier import (
 )
 from wsolrefine.cli.refine.inputs import find_images
 from wsolrefine.cli.refine.journal import remove_unlisted
-from wsolrefine.cli.refine.pipeline import Done, batches_of, process, threads
+from wsolrefine.cli.refine.pipeline import Done, batches_of, process
 from wsolrefine.cli.refine.reading import Plan
 from wsolrefine.cli.refine.summary import summarize
+from wsolrefine.cli.threads import threads
 
 
 class Options(NamedTuple):

@@ -5,13 +5,10 @@ While the model computes, threads read the batches after and write the results o
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from typing import NamedTuple
-
-import torch
 
 from wsolrefine.cli.console import Problems, progress_bar
 from wsolrefine.cli.files import uninterrupted
@@ -45,14 +42,6 @@ def batches_of(images: Sequence[Found], todo: Iterable[Found], size: int) -> lis
     batches = (images[start : start + size] for start in range(0, len(images), size))
     left = ([found for found in batch if found.name in names] for batch in batches)
     return [batch for batch in left if batch]
-
-
-def threads(workers: int | None) -> Executor:
-    """Return threads that read and write; None: one for each core, at most 4."""
-    # One torch thread in each thread: by default, each starts as many as there are cores.
-    return ThreadPoolExecutor(
-        workers or min(4, os.cpu_count() or 1), initializer=torch.set_num_threads, initargs=(1,)
-    )
 
 
 class Done:
