@@ -274,6 +274,20 @@ def test_refine_on_a_full_disk(refine, tmp_path, small_disk):
 
 
 @pytest.mark.slow
+def test_label_on_a_full_disk(label, tmp_path, small_disk):
+    assert run(label(tmp_path / "whole"), tmp_path / "whole").code == 0
+    whole = contents(tmp_path / "whole")
+    disk = small_disk(sum(map(len, whole.values())) * 4 + (1 << 20))
+    out, filler = disk / "out", disk / "filler"
+    for left in (0, 12_000, 24_000, 36_000):  # for the plan, for some of the parts
+        fill(disk, filler, left)
+        assert_one_message(run(label(out), out), disk)
+        filler.unlink()
+    assert run(label(out), out).code == 0
+    equal(whole, contents(out))
+
+
+@pytest.mark.slow
 def test_train_on_a_full_disk(train, go_on, tmp_path, small_disk):
     assert run(train(tmp_path / "whole"), tmp_path / "whole").code == 0
     whole = contents(tmp_path / "whole")

@@ -86,13 +86,18 @@ def run(arguments, folder, moment=NEVER, largest=None, meanwhile=None, **patches
     while not started.wait(0.1) and process.is_alive():
         continue
     begin = time.monotonic()
-    if meanwhile is not None:
-        meanwhile(process.pid)
-    process.join(LIMIT if moment.seconds is None else moment.seconds)
-    if moment.seconds is not None and process.exitcode is None:
-        os.kill(process.pid, moment.sent)
-        process.join(LIMIT)
-    assert process.exitcode is not None, f"still running after {LIMIT} s: {arguments}"
+    try:
+        if meanwhile is not None:
+            meanwhile(process.pid)
+        process.join(LIMIT if moment.seconds is None else moment.seconds)
+        if moment.seconds is not None and process.exitcode is None:
+            os.kill(process.pid, moment.sent)
+            process.join(LIMIT)
+        assert process.exitcode is not None, f"still running after {LIMIT} s: {arguments}"
+    finally:
+        if process.exitcode is None:  # else it would go on after the test
+            process.kill()
+            process.join()
     seconds, said = time.monotonic() - begin, Path(log).read_text("utf-8", "replace")
     Path(log).unlink()
     phase = said.rpartition("KILL ")[2] if "KILL " in said else f"after {seconds:.2f} s"

@@ -72,7 +72,7 @@ def _common(record: Record) -> dict[str, Any]:
         "model hash": record.model,
         "kind of source": facts.kind,
         "integers as ids": facts.numbered,
-        "labels of the source": facts.labels,
+        "labels of the source": None if facts.labels is None else len(facts.labels),
     }
 
 
