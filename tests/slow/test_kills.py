@@ -279,7 +279,7 @@ def test_label_on_a_full_disk(label, tmp_path, small_disk):
     whole = contents(tmp_path / "whole")
     disk = small_disk(sum(map(len, whole.values())) * 4 + (1 << 20))
     out, filler = disk / "out", disk / "filler"
-    for left in (0, 12_000, 24_000, 36_000):  # for the plan, for some of the parts
+    for left in (0, 8_000, 12_000, 12_000):  # for the plan, the settings, one of the parts
         fill(disk, filler, left)
         assert_one_message(run(label(out), out), disk)
         filler.unlink()
