@@ -65,7 +65,7 @@ def run(
 
     context = DataContext.get_current()
     context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are raised, too
     # One block a task: blocks are what Ray hands out.
     handed = [ray.put(_packed([task])) for task in tasks]
     if not handed:

@@ -21,6 +21,7 @@ from wsolrefine.scale.record import Record
 from wsolrefine.scale.rows import RowFormat
 from wsolrefine.scale.store import Store
 
+WRAPPED = "The above exception was the direct cause of the following exception:"
 BATCHES = 8
 """Batches in a task: as much as a worker is given at once."""
 
@@ -115,6 +116,17 @@ def _send_own_code(model: str | None) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the last line of an error: of one in a worker, Ray puts the whole traceback first."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
+    r"""Return an error in one line: of one in a worker, Ray has the whole traceback, and its own.
+
+    Example:
+        >>> first = "Traceback (most recent call last):\n ...\nValueError: bad\n"
+        >>> _reason(RuntimeError(f"{first}\n{WRAPPED}\n\nray.exceptions.UserCodeException: UDF failed"))
+        'ValueError: bad'
+
+    """
+    text = str(error)
+    head, wrapped, own = text.rpartition(WRAPPED)
+    if wrapped and "UserCodeException" in own:
+        text = head
+    lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1].strip() if lines else type(error).__name__
