@@ -22,6 +22,7 @@ from wsolrefine.scale.rows import RowFormat
 from wsolrefine.scale.store import Store
 
 WRAPPED = "The above exception was the direct cause of the following exception:"
+"""What Python writes between an error and the one that Ray raises from it."""
 BATCHES = 8
 """Batches in a task: as much as a worker is given at once."""
 
@@ -119,8 +120,8 @@ def _reason(error: BaseException) -> str:
     r"""Return an error in one line: of one in a worker, Ray has the whole traceback, and its own.
 
     Example:
-        >>> first = "Traceback (most recent call last):\n ...\nValueError: bad\n"
-        >>> _reason(RuntimeError(f"{first}\n{WRAPPED}\n\nray.exceptions.UserCodeException: UDF failed"))
+        >>> own = "ray.exceptions.UserCodeException: UDF failed"
+        >>> _reason(RuntimeError(f"Traceback\nValueError: bad\n\n{WRAPPED}\n\n{own}"))
         'ValueError: bad'
 
     """
