@@ -50,12 +50,12 @@ def test_another_file_system():
 
 
 def test_a_list(tmp_path):
-    (tmp_path / "list.txt").write_text("a b.png\r\n\n/x/c.png\ns3://bucket/d.png\n")
-    paths = [f"{tmp_path}/a b.png", "/x/c.png", "s3://bucket/d.png"]
+    (tmp_path / "list.txt").write_text("a b.png\r\n\n/x/c.png\nmemory://bucket/d.png\n")
+    paths = [f"{tmp_path}/a b.png", "/x/c.png", "memory://bucket/d.png"]
     kind, items = found(tmp_path / "list.txt")
     assert kind == "files"
     assert [item.path for item in items] == paths
-    assert [item.id for item in items] == ["a b.png", "/x/c.png", "s3://bucket/d.png"]
+    assert [item.id for item in items] == ["a b.png", "/x/c.png", "memory://bucket/d.png"]
     assert found(tmp_path / "list.txt", "/elsewhere")[1][0].path == "/elsewhere/a b.png"
 
 
@@ -80,14 +80,14 @@ def test_a_damaged_coco_file(tmp_path, text):
 
 def test_parquet_with_paths(tmp_path):
     table = pa.table(
-        {"id": [5, 6], "url": ["a.png", "s3://b/c.png"], "label": [[1, 2], None], "x": [0, 0]}
+        {"id": [5, 6], "url": ["a.png", "memory://b/c.png"], "label": [[1, 2], None], "x": [0, 0]}
     )
     pq.write_table(table, tmp_path / "list.parquet")
     kind, items = found(tmp_path / "list.parquet")
     assert kind == "files"
     assert items == [
         Item(5, f"{tmp_path}/a.png", ("index:1", "index:2")),
-        Item(6, "s3://b/c.png", None),
+        Item(6, "memory://b/c.png", None),
     ]
     pq.write_table(pa.table({"file_name": ["a.png"], "label": ["wren"]}), tmp_path / "b.parquet")
     assert found(tmp_path / "b.parquet")[1] == [Item("a.png", f"{tmp_path}/a.png", ("wren",))]
