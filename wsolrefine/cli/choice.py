@@ -57,7 +57,7 @@ def choose_localizer(
         method: name of the refinement.
         layers: names of the layers whose features are used.
         threshold: that of the masks.
-        masks: other options about masks, which edges do not have.
+        masks: other options about masks, which edges do not have; None or False: not given.
 
     """
     header, regions = None, True

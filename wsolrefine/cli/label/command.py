@@ -141,7 +141,9 @@ def label(
     again to continue.
     """
     require_scale("label")
-    choice = choose_localizer(model, recipe, method, layer, threshold, parts=parts)
+    choice = choose_localizer(
+        model, recipe, method, layer, threshold, parts=parts, no_maps=not maps
+    )
     if parts not in (None, *PARTS):
         stop(f"--parts: expected {' or '.join(PARTS)}, got {parts!r}")
     try:
