@@ -226,6 +226,15 @@ def test_an_error_of_the_model_stops_the_run_in_one_line(photos, tmp_path):
     assert done(Store(tmp_path)) == []
 
 
+def test_ray_that_does_not_start(photos, tmp_path, monkeypatch):
+    def timed_out(address, workers):
+        raise RuntimeError("The current node timed out during startup.")
+
+    monkeypatch.setattr("wsolrefine.cli.label.work.cluster", timed_out)
+    printed = run_command("label", photos, "--out", tmp_path / "out", *OPTIONS, code=1)
+    assert "Error: Ray cannot be started or reached: The current node timed out" in printed
+
+
 def test_shards_together_are_the_whole(photos, labels, tmp_path):
     shared = ("label", photos, *OPTIONS, "--batch-size", 1)
     for i in range(2):

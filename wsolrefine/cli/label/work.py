@@ -63,7 +63,10 @@ def write_missing(
     _send_own_code(record.settings.get("model"))
     with ExitStack() as stack:
         plan = stack.enter_context(Plan(store))
-        stack.enter_context(cluster(resources.address, resources.workers))
+        try:
+            stack.enter_context(cluster(resources.address, resources.workers))
+        except Exception as error:  # whatever Ray raises
+            stop(f"Ray cannot be started or reached: {_reason(error)}", 1)
         try:
             use = processes(resources.devices, resources.workers)
         except ValueError as error:
