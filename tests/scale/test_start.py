@@ -1,6 +1,7 @@
 """The command starts Ray by itself: where, with whose code, and what is left of it."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 from benchmarks.scale.processes import descendants, is_alive, workers
 from tests.scale import sources as made
 from tests.support.processes import ROOT
+from wsolrefine.scale.cluster import _own_termination
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 
@@ -107,3 +109,12 @@ def test_the_command_alone_and_after_a_kill(label, tmp_path):
     assert "Traceback" not in wrong
     assert ".cc:" not in wrong  # a message of Ray's core
     assert_ended(below)
+
+
+def test_ray_does_not_take_over_what_sigterm_does():
+    before = signal.getsignal(signal.SIGTERM)
+    with _own_termination():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as ray.init does
+    assert signal.getsignal(signal.SIGTERM) is before
+    with pytest.raises(KeyboardInterrupt), _own_termination():
+        raise SystemExit(1)  # on a SIGTERM while it starts
