@@ -5,10 +5,10 @@ from wsolrefine import Classifier, Preprocess
 
 
 class Failing(MobileNetV2):
-    """A model that takes plain images only, as the one with which it is tried."""
+    """A model that takes images of little contrast only, as those with which it is tried."""
 
     def forward(self, images):
-        if images.std((-2, -1)).max() > 1e-3:
+        if images.std((-2, -1)).max() > 0.5:
             raise ValueError("no image is good enough")
         return super().forward(images)
 
