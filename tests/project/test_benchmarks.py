@@ -366,7 +366,7 @@ def scale_record(**changed):
     return {**known, "start": start, "rates": rates, "memory": memory, **changed}
 
 
-def test_the_cost_is_computed_from_the_rates(run, tmp_path, capsys):
+def test_the_cost_is_computed_from_the_rates(tmp_path, capsys, monkeypatch):
     record = scale_record()
     rate = record["rates"][0]
     assert cost.hours(rate, 1_000_000, 1) == pytest.approx(10)
@@ -376,8 +376,9 @@ def test_the_cost_is_computed_from_the_rates(run, tmp_path, capsys):
     assert cost.cost_table(record) in text
     assert "computed, not measured" in text
     (tmp_path / "scale.json").write_text(json.dumps(record))
-    options = ("--images", 1_000_000, "--record", tmp_path / "scale.json")
-    run("benchmarks.scale.cost", *options)
+    options = ["--images", "1000000", "--record", str(tmp_path / "scale.json")]
+    monkeypatch.setattr(sys, "argv", ["cost", *options])
+    cost.main()
     head, _, line, *_ = capsys.readouterr().out.splitlines()
     assert [cell.strip() for cell in head.split("|")[2:4]] == ["1 core", "2 cores"]
     assert re.split(r" *\| *", line)[1:-1] == [
@@ -388,8 +389,9 @@ def test_the_cost_is_computed_from_the_rates(run, tmp_path, capsys):
         "0.2 h",
         "1.00 GB",
     ]
+    monkeypatch.setattr(sys, "argv", ["cost", "--record", str(tmp_path / "none.json")])
     with pytest.raises(SystemExit, match="2"):
-        run("benchmarks.scale.cost", "--record", tmp_path / "none.json")
+        cost.main()
 
 
 def test_rows_are_compared():
