@@ -12,7 +12,7 @@ from rich.text import Text
 from wsolrefine.cli.console import Problems, list_problems, printable
 from wsolrefine.cli.train.build import Built
 from wsolrefine.cli.train.checkpoints import Whole
-from wsolrefine.cli.train.options import Options, command_to_resume
+from wsolrefine.cli.train.options import Options, RecipeName, command_to_resume
 from wsolrefine.data.reader import Reader
 
 
@@ -20,10 +20,13 @@ def print_run(options: Options, settings: dict[str, Any], reader: Reader, built:
     """Print what is trained on what."""
     console, recipe = Console(highlight=False), built.recipe
     split = f", {settings['split']}" if settings["split"] else ""
+    images = str(len(reader))
+    if options.recipe != RecipeName.distill:  # whose classes are those of the backbone
+        images += f" of {built.metadata.num_classes} classes"
     lines = {
         "recipe": f"{options.recipe}, {recipe.epochs} epochs",
         "data set": f"{settings['dataset']} ({options.root or settings['root']}{split})",
-        "images": f"{len(reader)} of {built.metadata.num_classes} classes",
+        "images": images,
         "pixels": str(reader.policy),
         "backbone": f"{settings['backbone']}, {', '.join(built.metadata.layers)}",
         "hyper-parameters": ", ".join(f"{k} {v}" for k, v in recipe.hparams.items()),
