@@ -187,8 +187,8 @@ class Distill(Recipe):
         backbone = _classifier("head: expected True", self.backbone, False)
         features, scores = backbone.with_logits(images)
         if scores.shape[1] != self.num_classes:
-            got = f"{scores.shape[1]} of the backbone's classifier"
-            raise ValueError(f"num_classes: expected the number of class scores, {got}")
+            expected = f"num_classes: expected {scores.shape[1]} as the backbone has class scores"
+            raise ValueError(f"{expected}, got {self.num_classes}")
         return features, scores
 
     def _object_logits(self, features: Sequence[Tensor]) -> Tensor:
