@@ -110,14 +110,14 @@ def test_the_generator_reads_its_stages_on_the_finest_grid():
     stages = recipe.backbone(IMAGES)
     size = tuple(stages[1].shape[2:])
     deep = nn.functional.interpolate(stages[-1], size, mode="bilinear")
-    expected = recipe.student(torch.cat([deep, stages[1]], 1)).probability.sigmoid()
+    expected = recipe.student.generator(torch.cat([deep, stages[1]], 1)).probability.sigmoid()
     assert_close(recipe.class_maps(IMAGES).maps[:, 0], expected)
 
 
 def test_the_mff_net_reads_its_stages():
     recipe = small("Distill", student="mff", student_stages=(0, -1)).eval()
     stages = recipe.backbone(IMAGES)
-    expected = recipe.student([stages[0], stages[-1]]).fused[:, 0].sigmoid()
+    expected = recipe.student.network([stages[0], stages[-1]]).fused[:, 0].sigmoid()
     assert_close(recipe.class_maps(IMAGES).maps[:, 0], expected)
 
 
@@ -218,6 +218,8 @@ def test_the_name_of_a_method_is_a_teacher_on_the_classifier_of_the_backbone():
     assert recipe.hparams["teacher"] == "scg"
     assert recipe.threshold == recipe.hparams["threshold"] == recipe.teacher.threshold
     assert on_a_classifier(threshold=0.9).threshold == 0.9
+    recipe.teacher = localizer()
+    assert recipe.hparams["teacher"] is None
 
 
 def test_another_recipe_is_a_teacher():
@@ -283,6 +285,8 @@ def test_a_file_has_no_teacher_but_may_name_it(tmp_path):
         message = "teacher: expected a Localizer to learn from (recipe.teacher = ...), got None"
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
             loaded.loss(IMAGES, epoch=0)
+        with pytest.raises(TypeError, match=r"^teacher: expected a Localizer or None, got str$"):
+            loaded.teacher = "cam"
         loaded.teacher = teacher
         assert loaded.loss(IMAGES, epoch=0).isfinite()
         assert loaded.state_dict().keys() == recipe.state_dict().keys()

@@ -6,26 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.functional import (
-    adaptive_avg_pool2d,
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-)
 
 from wsolrefine._options import check_kind
-from wsolrefine.functional._grid import largest_grid, resize
 from wsolrefine.functional._numeric import working
 from wsolrefine.localization.class_maps import ClassMaps
 from wsolrefine.localization.localizer import Localizer
 from wsolrefine.localization.methods import OWN_THRESHOLD
-from wsolrefine.nn import ActivationGenerator, FeatureList, MFFNet
+from wsolrefine.nn import FeatureList
 from wsolrefine.recipes._recipe import MapsOf, Recipe
 from wsolrefine.recipes._schedule import check_stages, cosine, freeze
 from wsolrefine.recipes._settings import Student, check_settings
-
-INNER_CHANNELS = 16
-"""Channels of the generator before its map; elsewhere they are the classes."""
+from wsolrefine.recipes._student import GeneratorStudent, MFFStudent, on_grid
 
 
 class Distill(Recipe):
@@ -112,6 +105,7 @@ class Distill(Recipe):
         learning_rate: float = 0.003,
         backbone_learning_rate: float = 0.0,
     ) -> None:
+        check_kind("teacher", teacher, (Localizer, str, type(None)), "a Localizer, a name or None")
         named = teacher if isinstance(teacher, str) else None
         given = {key: value for key, value in locals().items() if value is not None}
         settings = check_settings({**given, "teacher": named})
@@ -122,14 +116,15 @@ class Distill(Recipe):
         if not head:
             _classifier("head: expected True", backbone, head)
         self.teacher = _localizer(backbone, teacher) if isinstance(teacher, str) else teacher
+        self.hparams.update(teacher=named)
         if threshold is None:
             threshold = OWN_THRESHOLD if self.teacher is None else float(self.teacher.threshold)
             self.hparams.update(threshold=threshold)
         read = [channels[stage] for stage in settings["student_stages"]]
         self.student: nn.Module = (
-            _generator(sum(read), width)
+            GeneratorStudent(read, width=width)
             if student == "generator"
-            else MFFNet(read, 1, stages=len(read), width=width, dropout=dropout)
+            else MFFStudent(read, width=width, dropout=dropout)
         )
         self.head = nn.Linear(channels[-1], num_classes) if head else None
         self.epochs, self.threshold = epochs, threshold
@@ -160,8 +155,8 @@ class Distill(Recipe):
         """Return the loss of a batch for what a teacher found, now or earlier."""
         features, scores = self._features_and_scores(images)
         logits = working(self._object_logits(features))
-        target = _on_grid(working(found.maps[:, 0]), (logits.shape[-2], logits.shape[-1]))
-        regression = binary_cross_entropy_with_logits(logits, target.to(logits))
+        target = on_grid(working(found.maps[:, 0]), (logits.shape[-2], logits.shape[-1]))
+        regression = F.binary_cross_entropy_with_logits(logits, target.to(logits))
         terms = {"binary_cross_entropy": regression}
         if self.settings.head or self.settings.backbone_learning_rate:
             if found.logits.shape[1] != self.num_classes:
@@ -169,7 +164,7 @@ class Distill(Recipe):
                 raise ValueError(f"{expected}, got {found.logits.shape[1]}")
             scores = working(scores)
             probabilities = working(found.logits).softmax(1).to(scores)
-            terms["cross_entropy"] = cross_entropy(scores, probabilities)
+            terms["cross_entropy"] = F.cross_entropy(scores, probabilities)
         return self.total(**terms)
 
     def activate(self, images: Tensor) -> tuple[Tensor, MapsOf]:
@@ -193,12 +188,7 @@ class Distill(Recipe):
 
     def _object_logits(self, features: Sequence[Tensor]) -> Tensor:
         """Return the student's map ``(B, h, w)`` before the sigmoid."""
-        read = [features[stage] for stage in self.settings.student_stages]
-        if isinstance(self.student, MFFNet):
-            fused: Tensor = self.student(read).fused
-            return fused[:, 0]
-        size = largest_grid(read)
-        logits: Tensor = self.student(torch.cat([resize(one, size) for one in read], 1)).probability
+        logits: Tensor = self.student([features[stage] for stage in self.settings.student_stages])
         return logits
 
     def prepare(self, epoch: int) -> None:
@@ -225,10 +215,11 @@ class Distill(Recipe):
         if name != "teacher":
             super().__setattr__(name, value)
             return
-        check_kind("teacher", value, (Localizer, type(None)), "a Localizer, a name or None")
+        check_kind("teacher", value, (Localizer, type(None)), "a Localizer or None")
         if value is not None:
             self._check_teacher(value)
         self.__dict__["teacher"] = value
+        self.hparams.update(teacher=None)  # nor is one of that name the teacher any more
 
     def _check_teacher(self, teacher: Localizer) -> None:
         if not teacher.regions:
@@ -260,19 +251,3 @@ def _localizer(backbone: nn.Module, method: str) -> Localizer:
     """Return a localizer on the classifier of the backbone."""
     found = _classifier("teacher: expected a Localizer", backbone, method)
     return Localizer(found.model, refine=method, call=found.call, logits=found.logits)
-
-
-def _generator(in_channels: int, width: int) -> ActivationGenerator:
-    """Return a generator whose map is that before the sigmoid, and without class scores."""
-    generator = ActivationGenerator(in_channels, INNER_CHANNELS, width=width)
-    # The cross entropy of logits has a gradient also where a sigmoid is 0 or 1 to rounding.
-    generator.activate[-1] = nn.Identity()
-    generator.add_module("auxiliary", nn.Identity())
-    return generator
-
-
-def _on_grid(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize maps ``(B, h, w)``; where they are finer, every pixel counts."""
-    if maps.shape[-2] > size[0] and maps.shape[-1] > size[1]:
-        return adaptive_avg_pool2d(maps, size)
-    return resize(maps, size)
