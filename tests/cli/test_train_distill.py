@@ -98,6 +98,7 @@ def test_the_labels_of_the_classes_of_the_backbone(train, tmp_path):
         ("distill", "images", ["--classes", 3], "--classes: distill has the classes of its backbone"),
         ("distill", "images", ["--split", "train"], "--split: --dataset images does not use it"),
         ("distill", "images", ["--set", "teacher=sgc"], "--set teacher: expected 'fast', 'balanced', "),
+        ("distill", "images", ["--set", "teacher=none"], "--set teacher: expected the name of a method"),
         ("distill", "images", ["--set", "teacher=sgc", "--set", "backbone_learning_rate=1"],
          "--set teacher: expected one of fast, balanced, "),
         ("distill", "images", ["--set", "use_labels=true"],

@@ -1,6 +1,7 @@
 """Distillation: what the student learns, from whom, and where the teacher is."""
 
 import copy
+import functools
 import re
 
 import numpy as np
@@ -74,13 +75,18 @@ def on_grid(maps, size):
     return np.stack([resize(one, size) for one in maps])
 
 
+@functools.cache
+def evaluated(student):
+    return small("Distill", student=student).eval()
+
+
 @every_student
 @given(
     grid=st.sampled_from([(2, 2), (8, 8), (3, 5), (16, 16), (32, 24), (4, 20)]),
     seed=st.integers(0, 99),
 )
 def test_the_loss_is_the_cross_entropy_of_the_teacher_s_map(student, grid, seed):
-    recipe = small("Distill", student=student, dropout=0.0).eval()
+    recipe = evaluated(student)
     maps = torch.rand(4, 1, *grid, generator=torch.Generator().manual_seed(seed))
     found = ClassMaps(torch.zeros(4, CLASSES), LABELS[:, None], maps)
     loss = recipe.distillation_loss(IMAGES, found)

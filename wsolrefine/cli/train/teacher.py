@@ -49,7 +49,9 @@ def with_teacher(
             stop(f"--set use_labels: expected the {classes} classes of --backbone, got {found}")
         if reason := differing(names, reader.class_names):
             stop(f"--set use_labels: expected the classes of --backbone, got others ({reason})")
-    method = keywords.get("teacher") or DEFAULT
+    method = keywords.get("teacher", DEFAULT)
+    if method is None:
+        stop("--set teacher: expected the name of a method, got none")
     if keywords.get("backbone_learning_rate"):
         try:
             classifier = load_model(settings["backbone"], option="--backbone")
