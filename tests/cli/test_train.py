@@ -89,6 +89,7 @@ PHASES = {  # epochs by phase, and the first epoch of each phase but the first
     "ornet": (["--epochs", 3], [1, 2]),
     "sem_edges": (["--epochs", 2, *SMALL_EDGES], [1]),
     "spol": (["--epochs", 3], [1, 2]),
+    "distill": (["--epochs", 2], [1]),
 }
 
 
@@ -447,7 +448,7 @@ def about(**changes):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_comes_back_as_it_was(name, tmp_path):
-    options = {"orders": (1,)} if name == "spa" else {}
+    options = {"spa": {"orders": (1,)}, "distill": {"head": True}}.get(name, {})
     recipe = make(name, **options)
     path = tmp_path / "recipe.safetensors"
     saved = save_recipe(path, recipe, about())
@@ -696,6 +697,10 @@ def test_evaluate_measures_edges_on_masks(evaluate, train, tmp_path, cub):
         (["--method", "scg"], "--method: --recipe does not use it"),
         (["--normalize"], "--normalize: --recipe does not use it"),
         (["-d", "folder"], "--dataset: expected one with boxes or masks, got folder"),
+        (
+            ["-d", "images"],
+            "--dataset: expected one with boxes or masks, got images, which has only",
+        ),
         ([], f"--model: expected {BACKBONE}, the backbone of"),
     ],
 )

@@ -98,6 +98,7 @@ SIGNATURES = {
         "RandomCrop": "(size=256, crop=224, flip=0.5, interpolation='bilinear')",
         "ScoreMaps": "(folder)",
         "ScoreMaps.maps": "(self, image_id)",
+        "UnlabeledFolder": f"(root, *, transform=None, policy={UPRIGHT})",
         "UnreadableImage": "(path, got, expected='an image')",
         "WsolEvaluation": f"(metadata, *, images=None, transform=None, policy={AS_STORED})",
         "read_image": f"(path, policy={UPRIGHT})",
@@ -191,8 +192,9 @@ SIGNATURES = {
         "ConvolutionalHead.forward": "(self, features)",
         "EdgeHead": "(channels, *, width=128, size=(160, 160))",
         "EdgeHead.forward": "(self, features, maps)",
-        "FeatureList": "(model, layers, *, call=None)",
+        "FeatureList": "(model, layers, *, call=None, logits=None)",
         "FeatureList.forward": "(self, images)",
+        "FeatureList.with_logits": "(self, images)",
         "MFFMaps": "(deep, fused)",
         "MFFNet": "(channels, num_outputs, *, stages=3, fusion='multiplication', attention=True,"
         " width=128, dropout=0.5)",
@@ -207,6 +209,12 @@ SIGNATURES = {
         " confseg_weight=1.0, confseg_mean=True, coaug=True, coaug_weight=1.0, gamma=1.0,"
         " delta=1.0, map_threshold=0.3, learning_rate=0.001, backbone_learning_rate=0.001,"
         " decay=0.95, momentum=0.9, weight_decay=0.0005)",
+        "Distill": "(backbone, channels, num_classes, *, teacher=None, use_labels=False,"
+        " student='generator', student_stages=(-3, -2), width=64, dropout=0.5, head=False,"
+        " epochs=10, threshold=None, learning_rate=0.003, backbone_learning_rate=0.0)",
+        "Distill.distillation_loss": "(self, images, found)",
+        "Distill.loss": "(self, images, labels=None, *, epoch)",
+        "Distill.teach": "(self, images, labels=None)",
         "Ornet": "(backbone, channels, num_classes, *, evaluator=None, stage=-3, layer=None,"
         " width=64, evaluator_epochs=30, generator_epochs=70, refinement_epochs=30,"
         " entropy_weight=1.5, weighted=True, entropy_mean=0.5, entropy_std=0.1, area_weight=0.02,"

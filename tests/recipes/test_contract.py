@@ -25,7 +25,7 @@ every_recipe = pytest.mark.parametrize("name", SMALL)
 every_backbone = pytest.mark.parametrize("kind", BACKBONES)
 PHASES = [
     *(("Spa", 0), ("Spa", 1), ("Ornet", 0), ("Ornet", 1), ("Ornet", 2), ("Csoa", 0)),
-    *(("SemEdges", 0), ("SemEdges", 1), ("Spol", 0), ("Spol", 1)),
+    *(("SemEdges", 0), ("SemEdges", 1), ("Spol", 0), ("Spol", 1), ("Distill", 0)),
 ]
 every_phase = pytest.mark.parametrize(("name", "epoch"), PHASES)
 
@@ -370,6 +370,7 @@ REACHED = {
     ("SemEdges", 1): {"edges"},
     ("Spol", 0): WHOLE | {"cam_network"},
     ("Spol", 1): {"segmentation_backbone", "segmentation_network"},
+    ("Distill", 0): {"student", "head"},
 }
 
 
@@ -453,7 +454,7 @@ def test_the_teacher_of_confseg_is_detached():
     assert not torch.equal(gradients[0][changed[0]].grad, gradients[1][changed[0]].grad)
 
 
-@pytest.mark.parametrize("name", ["SemEdges", "Spol", "Ornet"])
+@pytest.mark.parametrize("name", ["SemEdges", "Spol", "Ornet", "Distill"])
 def test_what_is_frozen_stays_in_evaluation_mode_through_train(name):
     """Lightning puts every module back to training after a validation; the next epoch freezes."""
     recipe = small(name)
@@ -471,6 +472,7 @@ def test_what_is_frozen_stays_in_evaluation_mode_through_train(name):
             "SemEdges": {"edges"},
             "Spol": {"segmentation_backbone", "segmentation_network"},
             "Ornet": {"backbone", "generator", "shallow"},
+            "Distill": {"student"},
         }[name]
     )
 
@@ -578,6 +580,11 @@ def test_an_image_of_nan_spoils_no_other(name):
         ),
         ("Spol", {"stages": 5}, "stages: expected an integer from 1 to 4, got 5"),
         ("Spol", {"fusion": "mean"}, "fusion: expected 'multiplication', 'addition' or"),
+        (
+            "Distill",
+            {"student_stages": (0, 4)},
+            "student_stages: expected an index of 4 stages, got 4",
+        ),
         ("Ornet", {"stage": 4}, "stage: expected an index of 4 stages, got 4"),
         (
             "Ornet",

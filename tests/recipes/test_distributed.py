@@ -28,6 +28,7 @@ CASES = {
     "SemEdges": ("SemEdges", 0, {}),
     "Spol": ("Spol", 0, {}),
     "Spol segmentation": ("Spol", 1, {}),
+    "Distill": ("Distill", 0, {}),
 }
 
 

@@ -19,6 +19,7 @@ LONG = {
     "Csoa": {"epochs": 3},
     "SemEdges": {"classifier_epochs": 2, "edge_epochs": 2},
     "Spol": {"cam_epochs": 2, "segmentation_epochs": 2},
+    "Distill": {"epochs": 3},
 }
 
 
@@ -62,6 +63,7 @@ FROZEN = {
     "SemEdges": [{"edges"}] * 2 + [{"backbone", "classes"}] * 2,
     "Spol": [{"segmentation_backbone", "segmentation_network"}] * 2
     + [{"backbone", "cam_network"}] * 2,
+    "Distill": [{"backbone"}] * 3,
 }
 
 
@@ -119,7 +121,7 @@ def test_a_given_evaluator_keeps_weights_and_statistics():
     assert_close(dict(evaluator.state_dict()), dict(before), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["Ornet", "Csoa", "Spa", "Spol", "SemEdges"])
+@pytest.mark.parametrize("name", SMALL)
 def test_learning_rates_follow_the_paper(name):
     """New layers learn faster than pretrained ones; schedules start again in each phase."""
     from lightning import Callback
@@ -137,6 +139,7 @@ def test_learning_rates_follow_the_paper(name):
         "Ornet": [1, 1, 0.5, 0.1, 0.05],
         "SemEdges": [1, 0.1] * 2,
         "Csoa": [1, 0.95, 0.95**2],
+        "Distill": [1, 0.75, 0.25],
     }.get(name, [1] * recipe.epochs)
     assert pretrained == pytest.approx([0.002 * factor for factor in factors])
     assert new == pytest.approx([0.01 * factor for factor in factors])

@@ -110,6 +110,10 @@ def test_a_setting_is_plain_or_refused_with_its_name(setting, kind):
         ("Spol", "attention", "no", "True or False, got str"),
         ("Spol", "width", 0, "an integer from 1 to 65536, got 0"),
         ("Spol", "foreground", 0.001, "at least background=0.004, got 0.001"),
+        ("Distill", "student", "net", "'generator' or 'mff', got 'net'"),
+        ("Distill", "student_stages", (), "integers from -1000 to 1000, got ()"),
+        ("Distill", "head", 1, "True or False, got int"),
+        ("Distill", "threshold", 1, "a number in [0, 1), got 1"),
     ],
 )
 def test_a_setting_out_of_its_range(name, setting, value, message):
@@ -177,6 +181,7 @@ TERMS = {
     ("SemEdges", 1): ["hard_negative_suppression_loss"],
     ("Spol", 0): ["multiplicative_loss"],
     ("Spol", 1): ["masked_bce_loss"],
+    ("Distill", 0): ["binary_cross_entropy", "cross_entropy"],
 }
 
 

@@ -29,6 +29,7 @@ from wsolrefine.nn import FeatureList
 from wsolrefine.recipes._header import check_options
 from wsolrefine.recipes._recipe import Recipe
 from wsolrefine.recipes.csoa import Csoa
+from wsolrefine.recipes.distill import Distill
 from wsolrefine.recipes.metadata import FORMAT, RecipeMetadata, read_metadata
 from wsolrefine.recipes.ornet import Ornet
 from wsolrefine.recipes.sem_edges import SemEdges
@@ -36,7 +37,7 @@ from wsolrefine.recipes.spa import Spa
 from wsolrefine.recipes.spol import Spol
 
 RECIPES: dict[str, type[Recipe]] = {
-    recipe.name: recipe for recipe in (Spa, Ornet, Csoa, SemEdges, Spol)
+    recipe.name: recipe for recipe in (Spa, Ornet, Csoa, SemEdges, Spol, Distill)
 }
 """The recipes by name."""
 
@@ -182,7 +183,10 @@ def load_recipe(path: str | PathLike[str], *, backbone: str | None = None) -> Re
         check_options(options, defaults)
         weights = load_file(path)
         classifier = _without_weights(metadata)
-        arguments = FeatureList(classifier.model, metadata.layers), list(metadata.channels)
+        stages = FeatureList(
+            classifier.model, metadata.layers, call=classifier.call, logits=classifier.logits
+        )
+        arguments = stages, list(metadata.channels)
         with torch.device("meta"):  # first, so that a header cannot ask for any amount of memory
             planned = recipe_type(*arguments, metadata.num_classes, **options)
         _check_weights(planned, weights)

@@ -38,7 +38,9 @@ BELOW_ONE = Kind(0.25, legal={"a half"}, either={"zero"})
 # What a setting may be, by its name: a name means the same in every recipe.
 OF_SETTINGS = {
     **dict.fromkeys(("stage", "auxiliary_stage", "embedding_stage", "sem_stage"), INTEGER),
-    "scg_stages": Kind((-2, -1), [-1], either={"tuple", "list"}),
+    **dict.fromkeys(
+        ("scg_stages", "student_stages"), Kind((-2, -1), [-1], either={"tuple", "list"})
+    ),
     "stages": Kind(1, 3, legal={"two"}),
     "edge_stages": Kind(1, 3, legal={"two"}),
     "layer": Kind(None, legal={"None"}, either={"text", "empty text"}),
@@ -52,6 +54,8 @@ OF_SETTINGS = {
     "entropy_std": POSITIVE,
     **dict.fromkeys(("erasing_threshold", "erasing_drop"), kinds.fraction),
     "fusion": kinds.choice("addition", "multiplication"),
+    "student": kinds.choice("generator", "mff"),
+    "teacher": kinds.choice("scg", "accurate").or_none(),
     "orders": Kind((2, 1), [1], legal={"tuple", "list"}),
     "num_seeds": Kind(3, legal={"two", "a million"}, either={"huge"}),
     # Each must also fit the other one.
@@ -86,7 +90,8 @@ def built(name):
             "channels": Kind((4, 4, 4), [4, 4, 4], np.array([4, 4, 4]), legal={"list"}),
             "num_classes": Kind(3, np.int64(3), legal={"two"}),
         }
-        | {key: kind_of(key) for key in settings},
+        | {key: kind_of(key) for key in settings}
+        | ({"threshold": BELOW_ONE.or_none()} if name == "Distill" else {}),
         channels="channels|stage|stages|sem_stage",
     )
 
