@@ -63,7 +63,7 @@ def train(
             min=1,
             max=MOST_EPOCHS,
             help="Total number of epochs; all phases of the recipe, and its warm-up, are scaled "
-            "in proportion. Default: the paper's.",
+            "in proportion. Default: the recipe's.",
         ),
     ] = None,
     batch_size: Annotated[
@@ -160,7 +160,19 @@ def train(
         wsolrefine train csoa -d ilsvrc --root ILSVRC --out csoa
         --backbone timm:resnet50 --devices 4 --precision 16-mixed --workers 8
 
+        wsolrefine train ornet -d cub --root CUB_200_2011 --out ornet
+        --set evaluate_at=pixels --set train_backbone=true --set head_epochs=0
+        --set evaluator_epochs=30 --set auxiliary_weight=1 --set reads=-3
+        --set inner_channels=none --set with_cam=false
+        --set generator_epochs=70 --set refinement_epochs=30
+        --set learning_rate=0.001
+
         wsolrefine train spol --out spol --resume
+
+    [bold]Settings of the papers[/bold]
+
+    Where the defaults of ornet are not those of its paper, the example above
+    sets them. In Python they are Ornet.PAPER.
 
     [bold]Results[/bold]
 
