@@ -19,7 +19,10 @@ BATCH = 16
 # Chosen on validation, after stage one: in so few epochs, maps from 1/8 of the image are worse than
 # the CAM, and a learning rate of 0.001 is worse than 0.003.
 SETTINGS: dict[str, Any] = {
-    "stage": -2,  # 1/16 of the image
+    **Ornet.PAPER,
+    "reads": (-2,),  # 1/16 of the image
+    "multiplies": -2,
+    "train_backbone": False,  # frozen, as for the other recipes
     "learning_rate": 0.003,
     "refinement_factor": 1 / 30,  # 0.0001 in stage two, as in the paper
 }
@@ -94,13 +97,11 @@ def rows(
 
     def make(first: int, second: int, **settings: Any) -> Ornet:
         return Ornet(
-            deepcopy(backbone).requires_grad_(False),  # as for the other recipes
+            deepcopy(backbone),
             channels,
             num_classes,
             evaluator=evaluator,
-            generator_epochs=first,
-            refinement_epochs=second,
-            **{**SETTINGS, **settings},
+            **{**SETTINGS, "generator_epochs": first, "refinement_epochs": second, **settings},
         )
 
     refining = epochs // 4  # the paper: 30 of 100 epochs on CUB, 3 of 8 on ImageNet

@@ -34,7 +34,7 @@ from wsolrefine.data import Annotation
 from wsolrefine.metrics import prepare_score_map
 from wsolrefine.models import Preprocess
 from wsolrefine.nn import FeatureList
-from wsolrefine.recipes import RecipeMetadata, load_recipe, save_recipe
+from wsolrefine.recipes import Ornet, RecipeMetadata, load_recipe, save_recipe
 from wsolrefine.recipes.checkpoint import RECIPES
 
 
@@ -470,6 +470,19 @@ def test_a_recipe_comes_back_as_it_was(name, tmp_path):
                 assert torch.equal(getattr(got, name), getattr(expected, name))
 
 
+@pytest.mark.parametrize(
+    "options", [dict(Ornet.PAPER), {"head": torch.nn.Linear(16, 4)}, {"head_epochs": 0}]
+)
+def test_ornet_comes_back_with_its_classifiers(options, tmp_path):
+    recipe = make("ornet", **options)
+    path = tmp_path / "recipe.safetensors"
+    save_recipe(path, recipe, about())
+    found, images = load_recipe(path, backbone=BACKBONE), torch.rand(3, 3, 32, 32)
+    assert dict(found.hparams) == dict(recipe.hparams)
+    assert torch.equal(found(images).logits, recipe(images).logits)
+    assert torch.equal(found(images).maps, recipe(images).maps)
+
+
 def test_a_backbone_of_ones_own_runs_only_if_it_is_named(tmp_path):
     path = tmp_path / "recipe.safetensors"
     save_recipe(path, make("csoa"), about(backbone="os:abort"))
@@ -540,8 +553,9 @@ def test_what_no_file_can_hold(tmp_path):
         TypeError, match="recipe: expected no classifier of your own, got spol with one"
     ):
         save_recipe(path, make("spol", classifier=torch.nn.Flatten()), about())
+    judged = make("ornet", evaluator=torch.nn.Flatten(), evaluate_at="pixels")
     with pytest.raises(TypeError, match="recipe: expected no evaluator of your own"):
-        save_recipe(path, make("ornet", evaluator=torch.nn.Flatten()), about())
+        save_recipe(path, judged, about())
     recipe = make("csoa")
     recipe.hparams["gamma"] = object()
     with pytest.raises(TypeError, match="hyper_parameters: expected values that JSON can store"):

@@ -186,7 +186,7 @@ SIGNATURES = {
     },
     "wsolrefine.nn": {
         "Activation": "(probability, auxiliary_logits)",
-        "ActivationGenerator": "(in_channels, num_classes, *, width=64)",
+        "ActivationGenerator": "(in_channels, num_classes=None, *, inner_channels=None, width=64)",
         "ActivationGenerator.forward": "(self, features)",
         "ConvolutionalHead": "(in_channels, num_classes, *, width=1024, dropout=0.5)",
         "ConvolutionalHead.forward": "(self, features)",
@@ -215,11 +215,13 @@ SIGNATURES = {
         "Distill.distillation_loss": "(self, images, found)",
         "Distill.loss": "(self, images, labels=None, *, epoch)",
         "Distill.teach": "(self, images, labels=None)",
-        "Ornet": "(backbone, channels, num_classes, *, evaluator=None, stage=-3, layer=None,"
-        " width=64, evaluator_epochs=30, generator_epochs=70, refinement_epochs=30,"
-        " entropy_weight=1.5, weighted=True, entropy_mean=0.5, entropy_std=0.1, area_weight=0.02,"
-        " erasing=True, erasing_threshold=0.5, erasing_drop=0.5, threshold=0.5,"
-        " learning_rate=0.001, backbone_learning_rate=0.001, refinement_factor=0.1)",
+        "Ornet": "(backbone, channels, num_classes, *, evaluator=None, head=None, reads=(-3, -2),"
+        " multiplies=-3, layer=None, width=64, inner_channels=16, evaluator_epochs=0,"
+        " head_epochs=5, generator_epochs=5, refinement_epochs=3, train_backbone=False,"
+        " auxiliary_weight=0.0, evaluate_at='features', entropy_weight=1.5, weighted=True,"
+        " entropy_mean=0.5, entropy_std=0.1, area_weight=0.02, erasing=True,"
+        " erasing_threshold=0.5, erasing_drop=0.5, with_cam=True, threshold=0.5,"
+        " learning_rate=0.003, backbone_learning_rate=0.001, refinement_factor=0.1)",
         "Recipe": "(backbone, channels, num_classes, **hyper_parameters)",
         "Recipe.activate": "(self, images)",
         "Recipe.loss": "(self, images, labels, *, epoch)",

@@ -16,7 +16,7 @@ from wsolrefine.nn import stage_channels
 CLASSES = 2
 SMALL = {
     "Spa": {"width": 8, "epochs": 2, "warmup_epochs": 1},
-    "Ornet": {"width": 8, "evaluator_epochs": 1, "generator_epochs": 1, "refinement_epochs": 1},
+    "Ornet": {"width": 8, "head_epochs": 1, "generator_epochs": 1, "refinement_epochs": 1},
     "Csoa": {"width": 8, "epochs": 2},
     "SemEdges": {"width": 8, "edge_size": (16, 16), "classifier_epochs": 1, "edge_epochs": 1},
     "Spol": {"width": 8, "cam_epochs": 1, "segmentation_epochs": 1},
@@ -27,7 +27,7 @@ HARMLESS = (  # what Lightning says of small runs, of frozen parts, and makes ot
     r"Found \d+ module\(s\) in eval mode at the start of training",
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
-SHALLOW = {"Plain": "stages.1", "Tokens": "blocks.1"}  # where the map of ORNet comes from
+SHALLOW = {"Plain": "stages.1", "Tokens": "blocks.1"}  # what the map of ORNet multiplies
 
 
 def small(name, backbone=None, *, seed=0, num_classes=CLASSES, **settings):

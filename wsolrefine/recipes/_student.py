@@ -20,10 +20,11 @@ class GeneratorStudent(nn.Module):
 
     def __init__(self, channels: Sequence[int], *, width: int) -> None:
         super().__init__()
-        self.generator = ActivationGenerator(sum(channels), INNER_CHANNELS, width=width)
+        self.generator = ActivationGenerator(
+            sum(channels), inner_channels=INNER_CHANNELS, width=width
+        )
         # The cross entropy of logits has a gradient also where a sigmoid is 0 or 1 to rounding.
         self.generator.activate[-1] = nn.Identity()
-        self.generator.add_module("auxiliary", nn.Identity())  # there are no classes to score
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return logits ``(B, h, w)`` from maps ``(B, C, h, w)``."""

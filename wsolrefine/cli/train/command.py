@@ -168,7 +168,19 @@ def train(
         wsolrefine train distill -d images --root photos --out small
         --set teacher=accurate
 
+        wsolrefine train ornet -d cub --root CUB_200_2011 --out ornet
+        --set evaluate_at=pixels --set train_backbone=true --set head_epochs=0
+        --set evaluator_epochs=30 --set auxiliary_weight=1 --set reads=-3
+        --set inner_channels=none --set with_cam=false
+        --set generator_epochs=70 --set refinement_epochs=30
+        --set learning_rate=0.001
+
         wsolrefine train spol --out spol --resume
+
+    [bold]Settings of the papers[/bold]
+
+    Where the defaults of ornet are not those of its paper, the example above
+    sets them. In Python they are Ornet.PAPER.
 
     [bold]Results[/bold]
 
