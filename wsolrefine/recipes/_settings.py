@@ -115,7 +115,7 @@ SETTINGS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("restriction_released", "confseg", "confseg_mean", "coaug"), check_flag),
     **dict.fromkeys(("weighted", "erasing", "suppression", "auxiliary", "distill"), check_flag),
     # the maps
-    **dict.fromkeys(("refine", "attention", "gaussian"), check_flag),
+    **dict.fromkeys(("refine", "attention", "gaussian", "quantiles"), check_flag),
     "fusion": partial(check_choice, choices=get_args(Fusion)),
     "orders": _orders,
     "num_seeds": partial(check_count, high=MOST_SEEDS),
