@@ -108,7 +108,7 @@ def photographs(tmp_path):
             pixels = chance.integers(256, size=(40, 60 + number, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / f"images/{number}.png")
             box = [[3 + number, 2, 30, 20]]
-            truths.append(Photograph(f"{number}.png", label, (60 + number, 40), box))
+            truths.append(Photograph(f"{number}.png", label, (40, 60 + number), box))
         write_metadata(folder, truths)
     return open_data([f"wsolevaluation:{tmp_path}/own", f"wsolevaluation:{tmp_path}/other"])
 
