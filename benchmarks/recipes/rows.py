@@ -141,8 +141,8 @@ def segmentation_from(cam: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 WITHOUT_SEGMENTATION = "SPOL, multiplication of 3"
-# Chosen on validation scenes: with the paper's 0.5 and 0.004 almost no background is left there once
-# the CAM is widened.
+# Chosen on validation scenes: with the paper's 0.5 and 0.004 almost no background is left there
+# once the CAM is widened.
 VALUES = {"quantiles": False, "foreground": 0.5, "background": 0.2}
 PAPER = {"quantiles": False, "foreground": 0.5, "background": 0.004}
 SEGMENTATIONS: dict[str, dict[str, Any]] = {

@@ -53,6 +53,11 @@ class Run:
         """
         batch = self.options.batch if batch is None else min(batch, self.options.batch)
         order = Slices(len(data), epochs, seed=seed)
+        if len(order) < batch:
+            raise ValueError(
+                f"train: expected at least {batch * epochs} images for {epochs} epochs of a batch "
+                f"of {batch}, got {len(data)}"
+            )
         # Data sets return whole batches, so there is nothing to collate.
         loader = DataLoader(
             data, batch, sampler=order, drop_last=True, collate_fn=lambda some: some

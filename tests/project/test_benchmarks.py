@@ -311,7 +311,7 @@ def few_trainings(monkeypatch):
     monkeypatch.setattr(edges, "ROWS", {"SEM, vanilla": edges.ROWS["SEM, vanilla"]})
 
 
-FEW = ("--train", 8, "--epochs", 2, "--batch", 4, "--ornet-train", 8, "--ornet-epochs", 4)
+FEW = ("--train", 16, "--epochs", 2, "--batch", 4, "--ornet-train", 16, "--ornet-epochs", 4)
 
 
 def test_recipes(run, folder, few_trainings, tmp_path, capsys):
@@ -329,7 +329,7 @@ def test_recipes(run, folder, few_trainings, tmp_path, capsys):
     assert_about_this_machine(record)
     assert str(tmp_path.parent) not in json.dumps(record)
     assert record["classes"] == ["animals", "vehicles"]
-    assert record["images"] == {"train": 8, "validation": 3, "test": 3}
+    assert record["images"] == {"train": 16, "validation": 3, "test": 3}
     assert [*record["parts"]] == [*every]
     assert record["parts"]["cam"] == first  # done before
     for part in record["parts"].values():
@@ -361,7 +361,7 @@ def test_recipes_on_photographs(run, few_trainings, tmp_path):
     assert str(tmp_path.parent) not in json.dumps(record)
     assert record["command"].endswith("--group birds=birds --group 'cows=other mammals'")
     assert record["classes"] == ["birds", "other mammals"]
-    assert record["images"] == {"train": 8, "validation": 8, "test": 8}
+    assert record["images"] == {"train": 16, "validation": 8, "test": 8}
     assert [*record["parts"]] == ["cam", "spa", "csoa", "spol", "ornet"]
     assert "PxAP" not in record["parts"]["cam"]["rows"]["CAM"][0]
     assert "PxAP" not in (tmp_path / "out/recipes_photographs.md").read_text()

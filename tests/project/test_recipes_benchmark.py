@@ -1,5 +1,6 @@
 """benchmarks.recipes: the pool, its images, the record, standard errors."""
 
+import argparse
 import json
 from collections import Counter
 
@@ -8,8 +9,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from lightning import LightningModule
 from PIL import Image
+from torch import nn
 from torch.testing import assert_close
+from torch.utils.data import DataLoader
 
 from benchmarks.quality.data_sets import open_data
 from benchmarks.quality.measure import SIDE, STEPS, at_thresholds_of, measure
@@ -19,9 +23,11 @@ from benchmarks.recipes.photographs import GroupedPhotographs
 from benchmarks.recipes.pool import Slices
 from benchmarks.recipes.record import Record
 from benchmarks.recipes.report import in_percent, part_table
+from benchmarks.recipes.run import Run
 from benchmarks.recipes.splits import Split, Truth
 from tests.support.miniature import Truth as Photograph
 from tests.support.miniature import write_metadata
+from tests.support.small_recipes import quiet_trainer
 from wsolrefine.metrics import count_box_hits, max_box_acc
 
 ORIGIN = {"version": "1", "commit": "abc", "date": "2000-01-01"}
@@ -50,12 +56,6 @@ def test_other_seeds_take_the_pool_in_another_order():
 
 
 def test_lightning_takes_another_slice_each_epoch():
-    from lightning import LightningModule
-    from torch import nn
-    from torch.utils.data import DataLoader
-
-    from tests.support.small_recipes import quiet_trainer
-
     class Seen(LightningModule):
         def __init__(self):
             super().__init__()
@@ -72,6 +72,14 @@ def test_lightning_takes_another_slice_each_epoch():
     with quiet_trainer(max_epochs=3) as trainer:
         trainer.fit(seen, DataLoader(range(12), 2, sampler=Slices(12, 3, seed=0)))
     assert sorted(seen.images) == [*range(12)]
+
+
+def test_an_epoch_without_a_batch_is_refused():
+    run = Run.__new__(Run)
+    run.options = argparse.Namespace(batch=8)
+    message = "train: expected at least 16 images for 2 epochs of a batch of 8, got 15"
+    with pytest.raises(ValueError, match=message):
+        run.train(LightningModule(), range(15), epochs=2, seed=0)
 
 
 # Groups and photographs ---------------------------------------------------------------------------
