@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks.recipes.scenes import Images, Split
+from benchmarks.recipes.features import Images, batches
+from benchmarks.recipes.splits import Split
 from wsolrefine import Preprocess
 from wsolrefine.nn import FeatureList
 from wsolrefine.recipes import Ornet
@@ -61,8 +62,8 @@ def trained_evaluator(
     with torch.inference_mode():
         pooled = torch.cat(
             [
-                evaluator.backbone(data.images[start : start + 32])[-1].mean((2, 3))
-                for start in range(0, len(data), 32)
+                evaluator.backbone(data.__getitems__(some)[0])[-1].mean((2, 3))
+                for some in batches(len(data))
             ]
         )
     pooled = pooled.clone()

@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import avg_pool2d, cross_entropy, interpolate
 from torch.testing import assert_close
 
+from tests.references.gaussian import quantile_label
 from tests.support import zoo
 from tests.support.backbones import SIDE, objects, one_thread, overlap  # noqa: F401
 from tests.support.small_recipes import small
@@ -529,9 +530,11 @@ def test_spol_scores_are_means_of_rectified_maps(settings, expected):
     assert_close(recipe(IMAGES).logits, fused)
 
 
+@pytest.mark.parametrize("quantiles", [True, False])
 @pytest.mark.parametrize("gaussian", [True, False])
-def test_spol_pseudo_labels_come_from_the_widened_map_of_the_label(gaussian):
-    recipe = without_dropout("Spol", gaussian=gaussian, foreground=0.6, background=0.2)
+def test_spol_pseudo_labels_come_from_the_widened_map_of_the_label(gaussian, quantiles):
+    settings = {"gaussian": gaussian, "quantiles": quantiles, "foreground": 0.6, "background": 0.2}
+    recipe = without_dropout("Spol", **settings)
     with torch.no_grad():  # as drawn, some factor of every product is zero
         for step in recipe.cam_network.reduce:
             step[1].bias += 0.3
@@ -540,9 +543,12 @@ def test_spol_pseudo_labels_come_from_the_widened_map_of_the_label(gaussian):
     cam = minmax(of_labels(maps))
     if gaussian:
         cam = gppl(cam)
-    expected = torch.where(cam > 0.6, 1, torch.where(cam < 0.2, 0, 255))
     found = recipe.pseudo_labels(IMAGES, LABELS)
-    assert torch.equal(found.long(), expected)
+    if quantiles:
+        expected = torch.from_numpy(quantile_label(cam.detach().numpy(), 0.6, 0.2))
+    else:
+        expected = torch.where(cam > 0.6, 1, torch.where(cam < 0.2, 0, 255))
+    assert torch.equal(found.long(), expected.long())
     assert found.unique().tolist() == [0, 1, 255]
 
 

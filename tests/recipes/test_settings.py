@@ -113,7 +113,7 @@ def test_a_setting_is_plain_or_refused_with_its_name(setting, kind):
         ("Spol", "fusion", "sum", "'multiplication', 'addition' or 'concatenation', got 'sum'"),
         ("Spol", "attention", "no", "True or False, got str"),
         ("Spol", "width", 0, "an integer from 1 to 65536, got 0"),
-        ("Spol", "foreground", 0.001, "at least background=0.004, got 0.001"),
+        ("Spol", "foreground", 0.001, "at least background=0.5, got 0.001"),
         ("Distill", "student", "net", "'generator' or 'mff', got 'net'"),
         ("Distill", "student_stages", (), "integers from -1000 to 1000, got ()"),
         ("Distill", "head", 1, "True or False, got int"),
@@ -342,6 +342,8 @@ def test_orders_are_those_that_the_functions_take(value):
         *[
             ("Spol", {"foreground": 1, "background": 1}),
             ("Spol", {"foreground": 0, "background": 0}),
+            ("Spol", {"foreground": 1, "background": 1, "quantiles": False}),
+            ("Spol", {"foreground": 0, "background": 0, "quantiles": False}),
         ],
     ],
 )

@@ -18,6 +18,7 @@ from wsolrefine.functional.normalize import minmax
 from wsolrefine.losses import masked_bce_loss, multiplicative_loss
 from wsolrefine.nn import MFFMaps, MFFNet
 from wsolrefine.nn.mff import Fusion
+from wsolrefine.recipes._labels import quantile_label
 from wsolrefine.recipes._recipe import MapsOf, Recipe, map_of
 from wsolrefine.recipes._schedule import freeze, phase_at
 from wsolrefine.recipes._settings import check_settings, check_total
@@ -44,8 +45,12 @@ class Spol(Recipe):
         width: channels of both networks (128: released code).
         dropout: dropout before their last convolution (0.5: released code).
         gaussian: extend the CAM by a Gaussian (GPPL) before it is thresholded.
-        foreground: pixels above it are object (0.5: Sec. 4.2).
-        background: pixels below it are background (0.004: Sec. 4.2); those in between are ignored.
+        quantiles: what the next two are. True: quantiles of each map, so that object, background
+            and ignored pixels have the same shares of every image. False: values of the map, as in
+            the paper.
+        foreground: pixels above it are object (the paper: the value 0.5, Sec. 4.2).
+        background: pixels below it, or equal to this quantile, are background (the paper: the
+            value 0.004, Sec. 4.2); those in between are ignored.
         cam_threshold: ``maps > threshold`` is the mask, without segmentation (our choice).
         segmentation_threshold: ``maps > threshold`` is the mask, with segmentation (CUB 0.2,
             ImageNet 0.8: released code; 0.5 is our choice).
@@ -89,8 +94,9 @@ class Spol(Recipe):
         width: int = 128,
         dropout: float = 0.5,
         gaussian: bool = True,
-        foreground: float = 0.5,
-        background: float = 0.004,
+        quantiles: bool = True,
+        foreground: float = 0.8,
+        background: float = 0.5,
         cam_threshold: float = 0.25,
         segmentation_threshold: float = 0.5,
         learning_rate: float = 0.02,
@@ -146,13 +152,11 @@ class Spol(Recipe):
     @torch.no_grad()
     def pseudo_labels(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return pseudo labels ``(B, h, w)`` from the CAM: 1, 0, or 255 for unknown."""
-        cam = minmax(map_of(self._class_maps(images).fused, labels))
-        settings = self.settings
-        return pseudo_label(
-            gppl(cam) if settings.gaussian else cam,
-            foreground=settings.foreground,
-            background=settings.background,
-        )
+        maps, settings = minmax(map_of(self._class_maps(images).fused, labels)), self.settings
+        if settings.gaussian:
+            maps = gppl(maps)
+        label = quantile_label if settings.quantiles else pseudo_label
+        return label(maps, foreground=settings.foreground, background=settings.background)
 
     def segmentation_loss(self, images: Tensor, target: Tensor) -> Tensor:
         """Return the loss of the segmentation network for pseudo labels ``(B, H, W)``."""
