@@ -724,7 +724,11 @@ def hits_by_hand(map, name, iou=0.5):
     ("options", "refine", "layers"),
     [
         (["--method", "sem"], lambda cam, features: sem(cam, features[-1], num_seeds=15), None),
-        (["--layer", "_blocks.10", "--layer", "_blocks.4"], scg, ("_blocks.10", "_blocks.4")),
+        (
+            ["--method", "scg", "--layer", "_blocks.10", "--layer", "_blocks.4"],
+            scg,
+            ("_blocks.10", "_blocks.4"),
+        ),
     ],
 )
 def test_other_classes_give_maps_of_the_predicted_one(evaluate, tmp_path, options, refine, layers):

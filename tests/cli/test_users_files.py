@@ -275,7 +275,7 @@ def test_ctrl_c_is_one_line_in_every_phase(tmp_path, seconds):
     finally:
         running.kill()
     if running.returncode == -signal.SIGINT:  # Python itself had not started
-        assert seconds < 1
+        assert str(ROOT / "wsolrefine") not in said
         return
     assert running.returncode == 130, said
     assert "Traceback" not in said
