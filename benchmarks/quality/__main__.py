@@ -38,26 +38,21 @@ def parsed() -> Options:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for JSON and Markdown")
     parser.add_argument(
-        "--search", action="store_true", help="print settings of scg and conv_crf, on validation"
+        "--search",
+        action="store_true",
+        help="print settings of scg and conv_crf, on validation scenes and the images of --choose",
     )
     parser.add_argument(
         "--thresholds",
         action="store_true",
         help="print thresholds of all methods, on validation scenes and the images of --choose",
     )
-    parser.add_argument(
-        "--of-crf",
-        action="store_true",
-        help="with --thresholds: those that conv_crf is given instead, which takes longer",
-    )
     parser.add_argument("--pictures", type=Path, help="folder for plots and cases, of scenes only")
     options = parser.parse_args(namespace=Options())
     if options.data and (options.search or options.thresholds or options.pictures):
         parser.error("--data: expected no --search, --thresholds or --pictures with it")
-    if options.choose and not (options.data or options.thresholds):
-        parser.error("--choose: expected --data or --thresholds with it")
-    if options.of_crf and not options.thresholds:
-        parser.error("--of-crf: expected --thresholds with it")
+    if options.choose and not (options.data or options.thresholds or options.search):
+        parser.error("--choose: expected --data, --thresholds or --search with it")
     open_options(parser, options)
     return options
 
@@ -66,9 +61,9 @@ def main() -> None:
     begun, options = origin(), parsed()
     run = Run(options, begun)
     if options.search:
-        run.search()
+        run.search(options.choosing)
     if options.thresholds:
-        run.thresholds(options.choosing, of_crf=options.of_crf)
+        run.thresholds(options.choosing)
     if options.search or options.thresholds:
         return
     if options.sets:

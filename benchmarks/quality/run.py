@@ -19,7 +19,7 @@ from benchmarks.quality.report import record_of, render, save, splits_of
 from benchmarks.quality.results import results_of, size_counts
 from benchmarks.quality.rows import main_rows, reference, rows_of
 from benchmarks.quality.search import search
-from benchmarks.quality.thresholds import search_crf_thresholds, search_thresholds
+from benchmarks.quality.thresholds import search_thresholds
 from benchmarks.scenes import Scenes, load_sources
 from wsolrefine.models import DEFAULT_CLASSIFIER
 
@@ -64,24 +64,23 @@ class Run:
         about = [chosen, f"Classes: {', '.join(classes)}"]
         self._save("quality_photographs", command, measured, results, splits, about)
 
-    def search(self) -> None:
-        """Print settings, searched on the validation scenes."""
-        scenes = self._drawn("validation")
-        search(self.network, scenes, labels_of(self.network, scenes).labels)
+    def search(self, choosing: Sequence[Photographs]) -> None:
+        """Print settings, on the validation scenes and on data sets, if there are any."""
+        search(self.network, self._kinds(choosing))
 
-    def thresholds(self, choosing: Sequence[Photographs], *, of_crf: bool) -> None:
+    def thresholds(self, choosing: Sequence[Photographs]) -> None:
         """Print thresholds, chosen on the validation scenes and on data sets, if there are any."""
+        search_thresholds(self.network, self._kinds(choosing))
+
+    def _kinds(self, choosing: Sequence[Photographs]) -> dict[str, list[tuple[Images, Tensor]]]:
+        """Return the images that settings are chosen on, with the classes of their maps."""
         kinds: dict[str, Sequence[Images]] = {"scenes": [self._drawn("validation")]}
         if choosing:
             kinds["photographs"] = choosing
-        search_of = search_crf_thresholds if of_crf else search_thresholds
-        search_of(
-            self.network,
-            {
-                kind: [(images, self._labels(images)) for images in sets]
-                for kind, sets in kinds.items()
-            },
-        )
+        return {
+            kind: [(images, self._labels(images)) for images in sets]
+            for kind, sets in kinds.items()
+        }
 
     def _drawn(self, split: str) -> Composites:
         options = self.options

@@ -1,13 +1,14 @@
-"""Settings of scg and conv_crf, searched on the validation scenes only."""
+"""Settings of scg and conv_crf, searched on validation scenes and on photographs to choose on."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from torch import Tensor
 
-from benchmarks.quality.counts import count_rows
+from benchmarks.quality.counts import Counts, count_rows
 from benchmarks.quality.images import Images
 from benchmarks.quality.measure import STEPS, prepared
 from benchmarks.quality.network import Batch, Network
@@ -17,18 +18,27 @@ from wsolrefine.localization.methods import CRF_THRESHOLD
 from wsolrefine.metrics import max_box_acc, peak_iou, pixel_average_precision
 
 
-def search(network: Network, scenes: Images, labels: Tensor) -> None:
-    """Print MaxBoxAccV2, PxAP and Peak-IoU of all settings, at their best thresholds."""
+def search(network: Network, kinds: Mapping[str, Sequence[tuple[Images, Tensor]]]) -> None:
+    """Print MaxBoxAccV2, PxAP and Peak-IoU of all settings, at their best thresholds.
+
+    One table for each kind of images; those without masks have MaxBoxAccV2 only.
+    """
     settings = {**scg_settings(network), **crf_settings(network)}
-    found = count_rows(settings, network, [scenes], [labels], with_baselines=False)
-    print("MaxBoxAccV2   PxAP Peak-IoU")
-    for name, counts in found.rows.items():
-        assert counts.scores is not None
-        assert counts.gray is not None
-        boxes = max_box_acc(counts.every.sum(0), len(counts.every), STEPS).accuracy
-        pixels = pixel_average_precision(counts.scores.sum(0)).average_precision
-        overlap = peak_iou(counts.gray).peak_iou
-        print(f"{100 * boxes:11.1f} {100 * pixels:6.1f} {100 * overlap:8.1f}  {name}")
+    for kind, sets in kinds.items():
+        images, labels = zip(*sets, strict=True)
+        found = count_rows(settings, network, images, labels, with_baselines=False)
+        print("MaxBoxAccV2   PxAP Peak-IoU" if kind == "scenes" else f"MaxBoxAccV2 of {kind}")
+        for name, counts in found.rows.items():
+            print(f"{_line(counts)}  {name}", flush=True)
+
+
+def _line(counts: Counts) -> str:
+    boxes = max_box_acc(counts.every.sum(0), len(counts.every), STEPS).accuracy
+    line = f"{100 * boxes:11.1f}"
+    if counts.scores is None or counts.gray is None:
+        return line
+    pixels = pixel_average_precision(counts.scores.sum(0)).average_precision
+    return f"{line} {100 * pixels:6.1f} {100 * peak_iou(counts.gray).peak_iou:8.1f}"
 
 
 def scg_settings(network: Network) -> dict[str, Row]:
@@ -50,7 +60,7 @@ def scg_settings(network: Network) -> dict[str, Row]:
 
 def crf_settings(network: Network) -> dict[str, Row]:
     """Return conv_crf over thresholds of two maps, then over scales and windows."""
-    fine, values = ((4, 2, 1), 11), (0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
+    fine, values = ((4, 2, 1), 11), (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
     found: dict[str, Row] = {}
     for name, map in (("cam", _cam), ("scg", partial(_scg, stages=(FINE, MIDDLE)))):
         tried: list[tuple[float, tuple[int, ...], int]] = [(value, *fine) for value in values]

@@ -12,15 +12,13 @@ from torch import Tensor
 
 from benchmarks.common import table
 from benchmarks.quality.images import Images
-from benchmarks.quality.measure import IOUS, SIDE, prepared
+from benchmarks.quality.measure import IOUS, SIDE
 from benchmarks.quality.network import Batch, Network, batches
-from benchmarks.quality.rows import FINE, MIDDLE, aligned, method
-from wsolrefine import scg
+from benchmarks.quality.rows import method
 from wsolrefine.localization.methods import METHODS
 from wsolrefine.metrics import count_box_hits_half_open, thresholds_of
 
 STEPS = sorted({*thresholds_of(0.02), *(one.threshold for one in METHODS.values())})
-CRF_THRESHOLDS = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
 CLOSE = 0.01  # of the best: a threshold that is about as good
 
 
@@ -60,27 +58,6 @@ def search_thresholds(
             for name, curves in counts.items()
         }
         print(f"{title}:\n\n{_table(found, [*kinds])}\n", flush=True)
-
-
-def search_crf_thresholds(
-    network: Network, kinds: Mapping[str, Sequence[tuple[Images, Tensor]]]
-) -> None:
-    """Print MaxBoxAccV2 of ``conv_crf``, all components, by the threshold that it is given.
-
-    Its own maps are almost binary, so this is the threshold that decides.
-    """
-    sums = {value: [0.0] * len(kinds) for value in CRF_THRESHOLDS}
-    half = STEPS.index(METHODS["conv_crf"].threshold)
-    for kind, sets in enumerate(kinds.values()):
-        total = sum(len(images) for images, _ in sets)
-        for images, labels in sets:
-            for batch in batches(network, images, labels):
-                maps = prepared(scg(batch.cam, batch.stages(FINE, MIDDLE)))
-                for value in CRF_THRESHOLDS:
-                    hits = _hits(aligned(maps, batch.colors, value), batch)[1, half]
-                    sums[value][kind] += hits.item() / total
-    lines = [[f"{value:.2f}", *(f"{100 * one:.1f}" for one in of)] for value, of in sums.items()]
-    print(table(["threshold", *kinds], lines), flush=True)
 
 
 def best(curves: Tensor, default: float) -> Best:

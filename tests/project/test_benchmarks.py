@@ -169,7 +169,7 @@ def test_quality_without_other_photographs_and_with_another_network(
     [
         (("--data", "voc:x"), "data: expected READER:FOLDER"),
         (("--data", "cub:no-such-folder"), "no-such-folder"),
-        (("--choose", "cub:x"), "--choose: expected --data or --thresholds with it"),
+        (("--choose", "cub:x"), "--choose: expected --data, --thresholds or --search with it"),
         (("--data", "cub:x", "--pictures", "y"), "--data: expected no --search"),
     ],
 )

@@ -73,7 +73,7 @@ def balanced(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor:
 
     ``minmax(W * P^0.5)`` with ``W = label_spreading(cam, features, images)`` and
     ``P = pamr(scg(cam, features), images)`` at 96 pixels: the first tells object from background,
-    the second follows the outline.
+    the second follows the outline. Both W and SCG work on at most 784 cells.
 
     Args:
         cam: the start map in [0, 1], ``(B, K, h, w)``, see

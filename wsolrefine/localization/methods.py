@@ -80,7 +80,7 @@ def _conv_crf(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor
 
 CRF_THRESHOLD = 0.2
 """Where SCG's maps are undecided for the CRF: about the best boxes on validation scenes and tuning
-photographs, ``python -m benchmarks.quality --thresholds --of-crf``."""
+photographs, ``python -m benchmarks.quality --search``."""
 
 METHODS: dict[str, Method] = {
     "fast": Method(fast, 0.4),
