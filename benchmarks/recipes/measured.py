@@ -35,22 +35,44 @@ def results_of(
     recipe: Recipe, data: Mapping[str, Examples], splits: Mapping[str, Split]
 ) -> tuple[Results, Tensor]:
     """Return a row, with the thresholds of the validation split, and the maps of the test split."""
-    chosen = measure(located(recipe, data["validation"])[1], splits["validation"].known())
     logits, maps = located(recipe, data["test"])
-    labels, truth = splits["test"].labels, splits["test"].known()
-    test, correct = measure(maps, truth), logits.argmax(1) == labels
+    correct = logits.argmax(1) == splits["test"].labels
+    chosen = located(recipe, data["validation"])[1]
+    return results_of_maps({"validation": chosen, "test": maps}, splits, correct), maps
+
+
+def results_of_maps(
+    maps: Mapping[str, Tensor], splits: Mapping[str, Split], correct: Tensor | None = None
+) -> Results:
+    """Return the row of maps of the validation and the test split.
+
+    Args:
+        maps: by split.
+        splits: their ground truth.
+        correct: for which test images the class is correct; None: classes are not measured.
+
+    """
+    chosen = measure(maps["validation"], splits["validation"].known())
+    truth = splits["test"].known()
+    test = measure(maps["test"], truth)
     every = at_thresholds_of(chosen.all_boxes, test.all_boxes)
     row = {
         "MaxBoxAccV2": every.mean().item(),
         **{f"IoU {iou}": some for iou, some in zip(IOUS, every.tolist(), strict=True)},
         "GT-known": at_thresholds_of(chosen.one_box, test.one_box).item(),
-        "Top-1 Loc": at_thresholds_of(chosen.one_box, named(maps, truth, correct)).item(),
-        **({} if test.pixels is None else {"PxAP": test.pixels}),
-        "accuracy": correct.double().mean().item(),
+    }
+    if correct is not None:
+        both = named(maps["test"], truth, correct)
+        row["Top-1 Loc"] = at_thresholds_of(chosen.one_box, both).item()
+    if test.pixels is not None:
+        row["PxAP"] = test.pixels
+    if correct is not None:
+        row["accuracy"] = correct.double().mean().item()
+    return {
+        **row,
         "best MaxBoxAccV2": test.all_boxes.accuracy.item(),
         "threshold 0.5": chosen.one_box.best_thresholds.item(),
     }
-    return row, maps
 
 
 def named(maps: Tensor, truth: Truth, correct: Tensor) -> BoxAccuracy:

@@ -9,11 +9,12 @@ from typing import Any
 from lightning import LightningModule, seed_everything
 from torch import nn
 
-from benchmarks.recipes import edges, ornet, rows
+from benchmarks.recipes import distillation, edges, ornet, rows
 from benchmarks.recipes.features import Features, Images
 from benchmarks.recipes.measured import Row
 from benchmarks.recipes.run import Run
-from benchmarks.recipes.splits import SIDE, Split
+from benchmarks.recipes.splits import SIDE, Split, first
+from wsolrefine.nn import FeatureList
 
 Part = Callable[[Run, int], Iterator[Row]]
 
@@ -24,22 +25,22 @@ def _of_features(part: str, run: Run, seed: int) -> Iterator[Row]:
 
 def _ornet(run: Run, seed: int) -> Iterator[Row]:
     seed_everything(seed, verbose=False)
-    data = {name: Images(run.splits[name], run.preprocess) for name in ("validation", "test")}
-    pool = _first(run.splits["train"], run.options.ornet_train)
+    data = {name: ornet.Stage(run.features[name]) for name in ("validation", "test")}
+    whole = FeatureList(run.backbone.model, run.backbone.layers[ornet.FIRST :])
 
-    def train(recipe: LightningModule, epochs: int, images: Images) -> float:
-        return run.train(recipe, images, epochs=epochs, seed=seed, batch=ornet.BATCH)
+    def train(recipe: LightningModule, epochs: int, examples: Any) -> float:
+        return run.train(recipe, examples, epochs=epochs, seed=seed, batch=ornet.BATCH)
 
     for name, recipe, seconds in ornet.rows(
-        run.backbone,
-        run.channels,
+        run.features["train"],
+        run.channels[ornet.FIRST :],
         len(run.class_names),
-        pool,
-        run.preprocess,
-        run.options.ornet_epochs,
+        Images(run.splits["train"], run.preprocess),
+        whole,
+        (run.options.ornet_train, run.options.ornet_refine),
         train,
     ):
-        yield run.row(name, recipe, data, seconds)
+        yield run.row(f"ORNet, {name}", recipe, data, seconds)
 
 
 def _edges(run: Run, seed: int) -> Iterator[Row]:
@@ -48,8 +49,8 @@ def _edges(run: Run, seed: int) -> Iterator[Row]:
     classifier = rows.Cam(nn.Identity(), run.channels[-1:], num_classes, epochs=epochs)
     last = run.features["train"].only(slice(-1, None))
     run.train(classifier, last, epochs=epochs, seed=seed)
-    pool = _first(run.splits["train"], run.options.edge_train)
-    test = _first(run.splits["test"], run.options.edge_tests)
+    pool = first(run.splits["train"], run.options.edge_train)
+    test = first(run.splits["test"], run.options.edge_tests)
 
     def features(split: Split) -> Features:
         # Edges need the finest maps: too large to be kept for all images.
@@ -74,13 +75,10 @@ def _edges(run: Run, seed: int) -> Iterator[Row]:
         yield name, {**found, "seconds": seconds}
 
 
-def _first(split: Split, count: int) -> Split:
-    return split.some([*range(min(count, len(split.labels)))])
-
-
 PARTS: dict[str, Part] = {
     **{part: partial(_of_features, part) for part in rows.PARTS},
     "ornet": _ornet,
+    "distill": distillation.rows,
     "edges": _edges,
 }
 WITHOUT_MASKS = [part for part in PARTS if part != "edges"]

@@ -17,7 +17,8 @@ from benchmarks.recipes.splits import Split
 from wsolrefine.viz import contact_sheet, draw_boxes, overlay
 
 Rows = Mapping[str, Sequence[Mapping[str, float]]]
-COLUMNS = ("MaxBoxAccV2", "GT-known", "Top-1 Loc", "PxAP", "accuracy")
+COST = "forwards"
+COLUMNS = ("MaxBoxAccV2", "GT-known", "Top-1 Loc", "PxAP", "accuracy", COST)
 EDGE_COLUMNS = ("ODS", "OIS", "AP")
 TITLES = {
     "cam": "Baseline",
@@ -25,6 +26,7 @@ TITLES = {
     "csoa": "CSoA (its Table 1)",
     "spol": "SPOL (its Tables 2 to 4)",
     "ornet": "ORNet (its Tables 3 and 4)",
+    "distill": "Distillation",
     "edges": "SEM's edges (its Table 7)",
 }
 SHEETS = {
@@ -37,6 +39,12 @@ SHEETS = {
         "SPOL, with segmentation",
     ),
     "ornet": ("ORNet, stage one", "ORNet, L_e", "ORNet, all"),
+    "distill": (
+        "scg, the teacher",
+        "scg, distilled into an activation generator",
+        "accurate, the teacher",
+        "accurate, distilled into an activation generator",
+    ),
     "edges": (
         "CAM, hard negative suppression",
         "SEM, vanilla",
@@ -60,8 +68,12 @@ def in_percent(results: Sequence[float], *, signed: bool = False) -> str:
 
 
 def values(rows: Sequence[Mapping[str, float]]) -> list[str]:
-    """Return the cells of a row in percent."""
-    return [in_percent([row[column] for row in rows]) for column in columns_of(rows[0])]
+    """Return the cells of a row: in percent, but for the cost."""
+    columns = {column: [row[column] for row in rows] for column in columns_of(rows[0])}
+    return [
+        f"{fmean(some):.1f}" if column == COST else in_percent(some)
+        for column, some in columns.items()
+    ]
 
 
 def part_table(part: str, rows: Rows, cam: Sequence[Mapping[str, float]] | None) -> str:

@@ -27,6 +27,7 @@ class Run:
         splits: the splits by name; "train" is the pool.
         features: the features of their images.
         shown: the maps of the test split of each row, with the first seed that was trained.
+        taught: what each teacher of distillation found, which is the same for every seed.
 
     """
 
@@ -37,6 +38,7 @@ class Run:
         self.splits = {name: some.split for name, some in prepared.items()}
         self.features = {name: some.features for name, some in prepared.items()}
         self.shown: dict[str, Tensor] = {}
+        self.taught: dict[str, Any] = {}
 
     def train(
         self,

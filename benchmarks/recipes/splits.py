@@ -59,3 +59,8 @@ class Source(Protocol):
 def stacked(images: Sequence[Tensor], labels: Sequence[int], truth: Truth | None) -> Split:
     """Return a split of images ``(3, SIDE, SIDE)``."""
     return Split(torch.stack([*images]), torch.tensor([*labels]), truth)
+
+
+def first(split: Split, count: int | None) -> Split:
+    """Return so many images of a split, or all of them."""
+    return split if count is None else split.some([*range(min(count, len(split.labels)))])

@@ -17,7 +17,7 @@ from benchmarks import common
 from benchmarks.quality import boundaries, network, objects, search, thresholds
 from benchmarks.quality import run as quality
 from benchmarks.quality.report import render as render_quality
-from benchmarks.recipes import edges, ornet, rows
+from benchmarks.recipes import distillation, edges, ornet, rows
 from benchmarks.recipes.report import render as render_recipes
 from benchmarks.speed import label_spreading, pamr, scg
 from tests.project.test_scenes import write_packages, write_stamp
@@ -307,11 +307,15 @@ def few_trainings(monkeypatch):
     of_spol = rows.PARTS["spol"]
     kept = [t for t in of_spol if rows.WITHOUT_SEGMENTATION in t.rows] + of_spol[-1:]
     monkeypatch.setitem(rows.PARTS, "spol", kept)
-    monkeypatch.setattr(ornet, "COMPONENTS", {"ORNet, all": {}})
+    monkeypatch.setattr(ornet, "STAGE_ONE", {"stage one": {}})
+    monkeypatch.setattr(ornet, "COMPONENTS", {"all": {}})
+    monkeypatch.setattr(distillation, "TEACHERS", ("scg",))
+    monkeypatch.setattr(distillation, "RUNS", 0)
     monkeypatch.setattr(edges, "ROWS", {"SEM, vanilla": edges.ROWS["SEM, vanilla"]})
 
 
-FEW = ("--train", 16, "--epochs", 2, "--batch", 4, "--ornet-train", 16, "--ornet-epochs", 4)
+OF_ORNET = ("--ornet-train", 20, "--ornet-refine", 12)
+FEW = ("--train", 32, "--epochs", 2, "--batch", 4, *OF_ORNET, "--distill-train", 8)
 
 
 def test_recipes(run, folder, few_trainings, tmp_path, capsys):
@@ -322,14 +326,14 @@ def test_recipes(run, folder, few_trainings, tmp_path, capsys):
     first = json.loads((tmp_path / "recipes.json").read_text())["parts"]["cam"]
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
     assert len(files) == 3
-    every = ("cam", "spa", "csoa", "spol", "ornet", "edges")
+    every = ("cam", "spa", "csoa", "spol", "ornet", "distill", "edges")
     run("benchmarks.recipes", "--parts", *every, "--seeds", 1, *common_options)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()} == files
     record = json.loads((tmp_path / "recipes.json").read_text())
     assert_about_this_machine(record)
     assert str(tmp_path.parent) not in json.dumps(record)
     assert record["classes"] == ["animals", "vehicles"]
-    assert record["images"] == {"train": 16, "validation": 3, "test": 3}
+    assert record["images"] == {"train": 32, "validation": 3, "test": 3}
     assert [*record["parts"]] == [*every]
     assert record["parts"]["cam"] == first  # done before
     for part in record["parts"].values():
@@ -341,7 +345,7 @@ def test_recipes(run, folder, few_trainings, tmp_path, capsys):
     assert went_on["seeds"] == len(went_on["rows"]["CAM"]) == 3
     assert went_on["rows"]["CAM"][:2] == first["rows"]["CAM"]
     text = (tmp_path / "recipes.md").read_text()
-    assert text.count("(version ") == 6
+    assert text.count("(version ") == 7
     assert "| SPA, RAM and SCG " in text
     assert text.count(" ± ") == 5  # the columns of the CAM
 
@@ -355,14 +359,15 @@ def test_recipes_on_photographs(run, few_trainings, tmp_path):
     data = ("--photographs-train", f"{every}/val", "--photographs-test", f"{every}/test")
     groups = ("--group", "birds=birds", "--group", "cows=other mammals")
     options = (*data, *groups, "--seeds", 1, "--out", tmp_path / "out")
-    run("benchmarks.recipes", "--parts", "cam", "spa", "csoa", "spol", "ornet", *FEW, *options)
+    parts = ("cam", "spa", "csoa", "spol", "ornet", "distill")
+    run("benchmarks.recipes", "--parts", *parts, *FEW, *options)
     record = json.loads((tmp_path / "out/recipes_photographs.json").read_text())
     assert_about_this_machine(record)
     assert str(tmp_path.parent) not in json.dumps(record)
     assert record["command"].endswith("--group birds=birds --group 'cows=other mammals'")
     assert record["classes"] == ["birds", "other mammals"]
-    assert record["images"] == {"train": 16, "validation": 8, "test": 8}
-    assert [*record["parts"]] == ["cam", "spa", "csoa", "spol", "ornet"]
+    assert record["images"] == {"train": 32, "validation": 8, "test": 8}
+    assert [*record["parts"]] == [*parts]
     assert "PxAP" not in record["parts"]["cam"]["rows"]["CAM"][0]
     assert "PxAP" not in (tmp_path / "out/recipes_photographs.md").read_text()
 

@@ -17,6 +17,8 @@ from torch.utils.data import DataLoader
 
 from benchmarks.quality.data_sets import open_data
 from benchmarks.quality.measure import SIDE, STEPS, at_thresholds_of, measure
+from benchmarks.recipes import ornet
+from benchmarks.recipes.features import normalized, pretrained
 from benchmarks.recipes.groups import GROUPS, NAMES, THINGS, VEHICLES, group_of, parsed_groups
 from benchmarks.recipes.measured import named
 from benchmarks.recipes.photographs import GroupedPhotographs
@@ -80,6 +82,16 @@ def test_an_epoch_without_a_batch_is_refused():
     message = "train: expected at least 16 images for 2 epochs of a batch of 8, got 15"
     with pytest.raises(ValueError, match=message):
         run.train(LightningModule(), range(15), epochs=2, seed=0)
+
+
+def test_the_rest_of_the_network_begins_where_the_features_end():
+    backbone, channels, preprocess = pretrained()
+    images = normalized(torch.randint(256, (2, 3, 224, 224), dtype=torch.uint8), preprocess)
+    with torch.no_grad():
+        whole = backbone(images)[ornet.FIRST :]
+        rest = ornet.rest()(whole[0])
+    assert [some.shape[1] for some in rest] == channels[ornet.FIRST :]
+    assert_close(rest, whole)
 
 
 # Groups and photographs ---------------------------------------------------------------------------
