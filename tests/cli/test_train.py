@@ -448,7 +448,7 @@ def about(**changes):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_comes_back_as_it_was(name, tmp_path):
-    options = {"spa": {"orders": (1,)}, "distill": {"head": True}}.get(name, {})
+    options = {"spa": {"orders": (1,)}, "distill": {"train_head": True}}.get(name, {})
     recipe = make(name, **options)
     path = tmp_path / "recipe.safetensors"
     saved = save_recipe(path, recipe, about())
