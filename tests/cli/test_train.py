@@ -448,7 +448,7 @@ def about(**changes):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_comes_back_as_it_was(name, tmp_path):
-    options = {"spa": {"orders": (1,)}, "distill": {"head": True}}.get(name, {})
+    options = {"spa": {"orders": (1,)}, "distill": {"train_head": True}}.get(name, {})
     recipe = make(name, **options)
     path = tmp_path / "recipe.safetensors"
     saved = save_recipe(path, recipe, about())
@@ -468,6 +468,19 @@ def test_a_recipe_comes_back_as_it_was(name, tmp_path):
             got, expected = found(images, labels), recipe(images, labels)
             for name in ("logits", "labels", "scores", "coarse", "maps", "masks", "boxes"):
                 assert torch.equal(getattr(got, name), getattr(expected, name))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_threshold_that_was_chosen_later_comes_back(name, tmp_path):
+    recipe = make(name, **({"train_head": True} if name == "distill" else {}))
+    recipe.threshold = 0.123
+    path = tmp_path / "recipe.safetensors"
+    assert save_recipe(path, recipe, about()).threshold == 0.123
+    assert load_recipe(path, backbone=BACKBONE).threshold == 0.123
+    recipe.threshold = 1.5
+    with pytest.raises(ValueError, match=r"^threshold: expected a number in \[0, 1\), got 1\.5$"):
+        save_recipe(path, recipe, about())
+    assert load_recipe(path, backbone=BACKBONE).threshold == 0.123
 
 
 @pytest.mark.parametrize(

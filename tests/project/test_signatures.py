@@ -210,7 +210,7 @@ SIGNATURES = {
         " delta=1.0, map_threshold=0.3, learning_rate=0.001, backbone_learning_rate=0.001,"
         " decay=0.95, momentum=0.9, weight_decay=0.0005)",
         "Distill": "(backbone, channels, num_classes, *, teacher=None, use_labels=False,"
-        " student='generator', student_stages=(-3, -2), width=64, dropout=0.5, head=False,"
+        " student='generator', student_stages=(-3, -2), width=64, dropout=0.5, train_head=False,"
         " epochs=10, threshold=None, learning_rate=0.003, backbone_learning_rate=0.0)",
         "Distill.distillation_loss": "(self, images, found)",
         "Distill.loss": "(self, images, labels=None, *, epoch)",

@@ -191,7 +191,7 @@ def test_the_student_learns_what_its_teacher_shows_on_other_images_too(student):
 
 
 def test_a_backbone_that_learns():
-    recipe = small("Distill", backbone_learning_rate=0.001, head=False, **own_scores())
+    recipe = small("Distill", backbone_learning_rate=0.001, train_head=False, **own_scores())
     recipe.prepare(0)
     recipe.loss(IMAGES, epoch=0).backward()
     assert [*recipe._terms] == ["binary_cross_entropy", "cross_entropy"]
@@ -328,10 +328,10 @@ def test_the_map_is_the_same_for_all_labels():
         (
             {"backbone": Plain()},
             ValueError,
-            "head: expected True, because the backbone is a Plain, not the FeatureList of a classifier, got False",
+            "train_head: expected True, because the backbone is a Plain, not the FeatureList of a classifier, got False",
         ),
         (
-            {"backbone": Plain(), "head": True},
+            {"backbone": Plain(), "train_head": True},
             ValueError,
             "teacher: expected a Localizer, because the backbone is a Plain, not the FeatureList of a classifier,"
             " got 'cam'",
@@ -339,8 +339,8 @@ def test_the_map_is_the_same_for_all_labels():
         (
             {"backbone_learning_rate": 0.1},
             ValueError,
-            "teacher: expected a model of its own, because backbone_learning_rate=0.1 changes the backbone,"
-            " got cam on the same weights",
+            "teacher: expected weights that the recipe does not train (backbone_learning_rate=0.1),"
+            " got cam on some of them",
         ),
     ],
 )  # fmt: skip
@@ -349,6 +349,16 @@ def test_what_is_refused(settings, error, message):
     channels = [one.shape[1] for one in backbone(IMAGES)]
     with pytest.raises(error, match=f"^{re.escape(message)}"):
         Distill(backbone, channels, zoo.CLASSES, **{"teacher": "cam"} | settings)
+
+
+def test_a_recipe_does_not_teach_itself():
+    recipe = small("Distill")
+    message = r"^teacher: expected weights that .*\(backbone_learning_rate=0\.0\), got distill on"
+    with pytest.raises(ValueError, match=message):
+        recipe.teacher = recipe
+    assert recipe.teacher is not recipe
+    recipe.teacher = small("Distill", recipe.backbone)  # whose student is another
+    assert recipe.loss(IMAGES, epoch=0).isfinite()
 
 
 def test_edges_teach_nothing():

@@ -116,8 +116,10 @@ def test_a_setting_is_plain_or_refused_with_its_name(setting, kind):
         ("Spol", "foreground", 0.001, "at least background=0.5, got 0.001"),
         ("Distill", "student", "net", "'generator' or 'mff', got 'net'"),
         ("Distill", "student_stages", (), "integers from -1000 to 1000, got ()"),
-        ("Distill", "head", 1, "True or False, got int"),
+        ("Distill", "train_head", 1, "True or False, got int"),
         ("Distill", "threshold", 1, "a number in [0, 1), got 1"),
+        ("Distill", "epochs", None, "an integer from 1 to 1000000, got None"),
+        ("Distill", "width", None, "an integer from 1 to 65536, got None"),
     ],
 )
 def test_a_setting_out_of_its_range(name, setting, value, message):

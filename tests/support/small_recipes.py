@@ -20,7 +20,7 @@ SMALL = {
     "Csoa": {"width": 8, "epochs": 2},
     "SemEdges": {"width": 8, "edge_size": (16, 16), "classifier_epochs": 1, "edge_epochs": 1},
     "Spol": {"width": 8, "cam_epochs": 1, "segmentation_epochs": 1},
-    "Distill": {"width": 8, "epochs": 2, "head": True},
+    "Distill": {"width": 8, "epochs": 2, "train_head": True},
 }
 HARMLESS = (  # what Lightning says of small runs, of frozen parts, and makes other libraries say
     "The '(train|predict)_dataloader' does not have many workers",

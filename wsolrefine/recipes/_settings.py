@@ -119,7 +119,7 @@ SETTINGS: dict[str, Callable[[str, Any], Any]] = {
     "edge_size": _size,
     "dropout": _below_one,
     "student": partial(check_choice, choices=get_args(Student)),
-    "head": check_flag,
+    "train_head": check_flag,
     # the teacher
     "teacher": _method_or_none,
     "use_labels": check_flag,

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from wsolrefine.functional._grid import largest_grid, resize
+from wsolrefine.functional._grid import resize, side_by_side
 from wsolrefine.nn import ActivationGenerator, MFFNet
-
-INNER_CHANNELS = 16
-"""Channels of the generator before its map, where ORNet has one for each class."""
 
 
 class GeneratorStudent(nn.Module):
@@ -20,17 +16,13 @@ class GeneratorStudent(nn.Module):
 
     def __init__(self, channels: Sequence[int], *, width: int) -> None:
         super().__init__()
-        self.generator = ActivationGenerator(
-            sum(channels), inner_channels=INNER_CHANNELS, width=width
-        )
+        self.generator = ActivationGenerator(sum(channels), width=width)
         # The cross entropy of logits has a gradient also where a sigmoid is 0 or 1 to rounding.
         self.generator.activate[-1] = nn.Identity()
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return logits ``(B, h, w)`` from maps ``(B, C, h, w)``."""
-        size = largest_grid(features)
-        side_by_side = torch.cat([resize(one, size) for one in features], 1)
-        logits: Tensor = self.generator(side_by_side).probability
+        logits: Tensor = self.generator(side_by_side(features)).probability
         return logits
 
 
@@ -51,6 +43,7 @@ def on_grid(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize maps ``(B, h, w)`` of a teacher; where they are finer, every pixel counts.
 
     Example:
+        >>> import torch
         >>> on_grid(torch.tensor([[[0.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 1.0]]]), (1, 2))
         tensor([[[0.2500, 0.5000]]])
 

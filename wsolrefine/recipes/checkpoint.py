@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from wsolrefine import __version__
 from wsolrefine._options import check_kind, check_path, check_text, kind_of
+from wsolrefine.localization.masks import check_threshold
 from wsolrefine.models import (
     EFFICIENTNET_LITE,
     Classifier,
@@ -74,7 +75,7 @@ def save_recipe(
         OSError: the file cannot be written.
         TypeError: ``recipe`` is not a recipe, or has a state or hyper-parameter that cannot be
             saved.
-        ValueError: a weight is NaN or infinite.
+        ValueError: a weight is NaN or infinite, or the recipe's threshold is not in [0, 1).
 
     Example:
         >>> metadata = RecipeMetadata(
@@ -105,7 +106,7 @@ def save_recipe(
         metadata,
         recipe=recipe.name,
         hyper_parameters=dict(recipe.hparams),
-        threshold=float(recipe.threshold),
+        threshold=check_threshold(recipe.threshold),
         versions=_versions(),
     )
     header = {"format": FORMAT}
@@ -145,9 +146,9 @@ def load_recipe(path: str | PathLike[str], *, backbone: str | None = None) -> Re
             the default classifier or an architecture of timm or torchvision.
 
     Returns:
-        The recipe in evaluation mode on the CPU, with ``preprocess``, ``class_names`` and
-        ``metadata``. It is a :class:`wsolrefine.Localizer`; on the same machine its results equal
-        those of the saved recipe bit for bit.
+        The recipe in evaluation mode on the CPU, with ``threshold``, ``preprocess``,
+        ``class_names`` and ``metadata``. It is a :class:`wsolrefine.Localizer`; on the same machine
+        its results equal those of the saved recipe bit for bit.
 
     Raises:
         ImportError: the backbone's package is missing.
@@ -196,6 +197,7 @@ def load_recipe(path: str | PathLike[str], *, backbone: str | None = None) -> Re
     recipe.load_state_dict(weights, strict=True)
     recipe.preprocess = metadata.preprocess or classifier.preprocess
     recipe.class_names, recipe.metadata = metadata.class_names, metadata
+    recipe.threshold = metadata.threshold  # which may have been chosen after the training
     return recipe.eval()
 
 

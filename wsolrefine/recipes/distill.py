@@ -15,6 +15,7 @@ from wsolrefine.localization.class_maps import ClassMaps
 from wsolrefine.localization.localizer import Localizer
 from wsolrefine.localization.methods import OWN_THRESHOLD
 from wsolrefine.nn import FeatureList
+from wsolrefine.recipes._masked import pooled_scores
 from wsolrefine.recipes._recipe import MapsOf, Recipe
 from wsolrefine.recipes._schedule import check_stages, cosine, freeze
 from wsolrefine.recipes._settings import Student, check_settings
@@ -34,11 +35,11 @@ class Distill(Recipe):
 
     Args:
         backbone: images to a list of feature maps, shallow to deep: a
-            :class:`wsolrefine.nn.FeatureList` around a classifier, or any module if ``head`` is
-            True and ``teacher`` is no name.
+            :class:`wsolrefine.nn.FeatureList` around a classifier, or any module if ``train_head``
+            is True and ``teacher`` is no name.
         channels: channels of each feature map.
-        num_classes: number of classes: those of the backbone's classifier; with ``head`` those of
-            the teacher.
+        num_classes: number of classes: those of the backbone's classifier; with ``train_head``
+            those of the teacher.
         teacher: the localizer that teaches, also another recipe; or the name of a method, such as
             ``"accurate"``, on the backbone's own classifier. It gets the same images as the
             backbone, in evaluation mode, and does not change. None: none.
@@ -49,8 +50,8 @@ class Distill(Recipe):
         student_stages: feature maps that the student reads; its map has the finest of their grids.
         width: channels of the student.
         dropout: dropout of the MFF-Net before its last convolution.
-        head: class scores at inference: False takes those of the backbone's classifier, from the
-            same forward pass; True those of a linear layer on the mean of the last feature map,
+        train_head: class scores at inference: False takes those of the backbone's classifier, from
+            the same forward pass; True those of a linear layer on the mean of the last feature map,
             which learns the teacher's probabilities.
         epochs: epochs of training.
         threshold: ``maps > threshold`` is the mask; None: that of the teacher, or 0.5 without one.
@@ -63,7 +64,7 @@ class Distill(Recipe):
         TypeError: a setting is of the wrong kind, or the teacher is no localizer.
         ValueError: a setting is out of its range, a stage is not an index of the feature maps, the
             backbone is no FeatureList but its classifier is needed, the teacher makes maps of
-            edges, or shares weights that learn.
+            edges, or the recipe trains weights of the teacher.
 
     Example:
         >>> import torch
@@ -99,7 +100,7 @@ class Distill(Recipe):
         student_stages: Sequence[int] = (-3, -2),
         width: int = 64,
         dropout: float = 0.5,
-        head: bool = False,
+        train_head: bool = False,
         epochs: int = 10,
         threshold: float | None = None,
         learning_rate: float = 0.003,
@@ -107,14 +108,16 @@ class Distill(Recipe):
     ) -> None:
         check_kind("teacher", teacher, (Localizer, str, type(None)), "a Localizer, a name or None")
         named = teacher if isinstance(teacher, str) else None
-        given = {key: value for key, value in locals().items() if value is not None}
-        settings = check_settings({**given, "teacher": named})
+        given = {**locals(), "teacher": named}
+        if threshold is None:
+            del given["threshold"]  # which other recipes always have
+        settings = check_settings(given)
         super().__init__(backbone, channels, num_classes)
         check_stages(channels, student_stages=settings["student_stages"])
         self.save_hyperparameters(ignore=["backbone", "channels", "num_classes", "teacher"])
         self.hparams.update(settings)
-        if not head:
-            _classifier("head: expected True", backbone, head)
+        if not train_head:
+            _classifier("train_head: expected True", backbone, train_head)
         self.teacher = _localizer(backbone, teacher) if isinstance(teacher, str) else teacher
         self.hparams.update(teacher=named)
         if threshold is None:
@@ -126,7 +129,7 @@ class Distill(Recipe):
             if student == "generator"
             else MFFStudent(read, width=width, dropout=dropout)
         )
-        self.head = nn.Linear(channels[-1], num_classes) if head else None
+        self.head = nn.Linear(channels[-1], num_classes) if train_head else None
         self.epochs, self.threshold = epochs, threshold
 
     def loss(self, images: Tensor, labels: Tensor | None = None, *, epoch: int) -> Tensor:
@@ -158,7 +161,7 @@ class Distill(Recipe):
         target = on_grid(working(found.maps[:, 0]), (logits.shape[-2], logits.shape[-1]))
         regression = F.binary_cross_entropy_with_logits(logits, target.to(logits))
         terms = {"binary_cross_entropy": regression}
-        if self.settings.head or self.settings.backbone_learning_rate:
+        if self.head is not None or self.settings.backbone_learning_rate:
             if found.logits.shape[1] != self.num_classes:
                 expected = f"teacher: expected {self.num_classes} class scores as num_classes"
                 raise ValueError(f"{expected}, got {found.logits.shape[1]}")
@@ -177,10 +180,9 @@ class Distill(Recipe):
         """Return the backbone's feature maps and the class scores, from one forward pass."""
         if self.head is not None:
             features = self.backbone(images)
-            scores: Tensor = self.head(features[-1].mean((2, 3)))
-            return features, scores
-        backbone = _classifier("head: expected True", self.backbone, False)
-        features, scores = backbone.with_logits(images)
+            return features, pooled_scores(self.head, features)
+        assert isinstance(self.backbone, FeatureList)
+        features, scores = self.backbone.with_logits(images)
         if scores.shape[1] != self.num_classes:
             expected = f"num_classes: expected {scores.shape[1]} as the backbone has class scores"
             raise ValueError(f"{expected}, got {self.num_classes}")
@@ -225,11 +227,12 @@ class Distill(Recipe):
         if not teacher.regions:
             raise ValueError(f"teacher: expected maps of objects, got edges ({teacher.method})")
         rate = self.settings.backbone_learning_rate
-        learning = {id(p) for p in self.backbone.parameters()} if rate else set()
-        if not learning.isdisjoint(id(p) for p in teacher.parameters()):
+        frozen = set() if rate else {id(p) for p in self.backbone.parameters()}
+        trained = {id(p) for p in self.parameters()} - frozen
+        if not trained.isdisjoint(id(p) for p in teacher.parameters()):
             raise ValueError(
-                f"teacher: expected a model of its own, because backbone_learning_rate={rate} "
-                f"changes the backbone, got {teacher.method} on the same weights"
+                "teacher: expected weights that the recipe does not train "
+                f"(backbone_learning_rate={rate}), got {teacher.method} on some of them"
             )
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:

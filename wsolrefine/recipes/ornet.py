@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from wsolrefine._options import check_kind
 from wsolrefine.activation.cams import gap_cam
 from wsolrefine.activation.modes import evaluation
-from wsolrefine.functional._grid import largest_grid, resize
+from wsolrefine.functional._grid import resize, side_by_side
 from wsolrefine.functional.erasing import attentive_erasing
 from wsolrefine.functional.fusion import multiply_maps
 from wsolrefine.losses import area_loss, entropy_loss, weighted_entropy_loss
@@ -257,8 +257,7 @@ class Ornet(Recipe):
     def generate(self, features: Sequence[Tensor]) -> Activation:
         """Return the map ``(B, h, w)`` of the backbone's feature maps, and auxiliary scores."""
         read = [features[index] for index in self.settings.reads]
-        size = largest_grid(read)
-        activation: Activation = self.generator(torch.cat([resize(one, size) for one in read], 1))
+        activation: Activation = self.generator(side_by_side(read))
         return activation
 
     def classify(self, images: Tensor, maps: Tensor | None = None) -> Tensor:
