@@ -102,7 +102,7 @@ def rows(run: Run, seed: int) -> Iterator[Row]:
         for title, settings in STUDENTS.items():
             seed_everything(seed, verbose=False)
             settings = {"epochs": EPOCHS, **settings}
-            recipe = Distill(nn.Identity(), run.channels, CLASSES, head=True, **settings)
+            recipe = Distill(nn.Identity(), run.channels, CLASSES, train_head=True, **settings)
             lessons = Lessons(run.features["train"], found["train"], run.options.distill_times)
             seconds = run.train(Student(recipe), lessons, epochs=EPOCHS, seed=seed, batch=BATCH)
             maps = {name: located(recipe, run.features[name])[1] for name in maps}
