@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from benchmarks.common import replacing
 from benchmarks.recipes.features import Features
 from benchmarks.recipes.splits import SPLITS, Source, Split, Truth
 from wsolrefine import Preprocess
@@ -41,7 +42,6 @@ def prepare(
 
     if folder is None:
         return {name: made(name) for name in SPLITS}
-    folder.mkdir(parents=True, exist_ok=True)
     digest, found = _digest(source), {}
     for name in SPLITS:
         path = folder / f"{source.title}-{digest}-{name}.pt"
@@ -58,10 +58,10 @@ def _digest(source: Source) -> str:
 
 def _write(path: Path, prepared: Prepared) -> None:
     images, labels, truth = prepared.split
-    unfinished = path.with_suffix(".part")
     stages, known = prepared.features.stages, None if truth is None else truth._asdict()
-    torch.save({"images": images, "labels": labels, "truth": known, "stages": stages}, unfinished)
-    unfinished.replace(path)
+    content = {"images": images, "labels": labels, "truth": known, "stages": stages}
+    with replacing(path) as unfinished:
+        torch.save(content, unfinished)
 
 
 def _read(path: Path) -> Prepared:

@@ -422,6 +422,18 @@ def test_the_commit_says_whether_files_were_changed(monkeypatch):
     assert common.commit() is None
 
 
+def test_a_record_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "results/record.json"
+    common.write_json(path, {"seed": 0})
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        common.write_json(path, {"seed": object()})
+    with pytest.raises(KeyboardInterrupt), common.replacing(path) as unfinished:
+        unfinished.write_text("{")
+        raise KeyboardInterrupt
+    assert json.loads(path.read_text()) == {"seed": 0}
+    assert [*path.parent.iterdir()] == [path]
+
+
 def test_the_tables_of_all_results_are_those_of_their_json():
     versions = [path for path in (ROOT / "benchmarks/results").iterdir() if path.is_dir()]
     assert ROOT / "benchmarks/results" / wsolrefine.__version__ in versions
