@@ -86,6 +86,7 @@ def _csoa(**settings: Any) -> Callable[[Sequence[int], int, int], Csoa]:
             num_classes,
             stage=-1,
             auxiliary_stage=-2,
+            embedding_stage=-2,
             width=128,
             epochs=epochs,
             learning_rate=0.02,

@@ -357,13 +357,13 @@ def test_csoa_embeds_three_parts_of_each_image(given):
     weight = interpolate(relative[:, None], size, mode="bilinear")
     confident = interpolate(confseg(cam).confident[:, None].float(), size, mode="nearest")
 
-    def embed(part):  # Eqs. 8 and 10; without an embedding the mean of centered features
+    def embed(part):  # Eqs. 8 and 10; without an embedding the mean of the part's features
         if given:
             return embedding(part * source).flatten(1)
         return torch.stack(
             [
-                (w * (values - values.mean((1, 2), keepdim=True))).mean((1, 2))
-                for w, values in zip(part, source, strict=True)
+                (w * values).sum((1, 2)) / max(w.sum().item(), 1.0)
+                for w, values in zip(part.detach(), source, strict=True)
             ]
         )
 
