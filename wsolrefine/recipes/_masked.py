@@ -1,4 +1,4 @@
-"""The classifiers of ORNet: a backbone with a linear head, its features multiplied by a map."""
+"""A backbone with a linear head, and its features multiplied by a map, as in ORNet."""
 
 from __future__ import annotations
 
