@@ -19,6 +19,7 @@ FIRST = -3
 """The backbone's map that stands for the images: what the generator's map multiplies."""
 BATCH = 8
 SLICES, REFINING = 5, 3  # steps of the learning rate in stage one and two
+FITTING, TOO_FEW = 200, 20  # steps of the head on all images, and those of a head that is poor
 REPEATED = 4  # how often the row that repeats its images sees each of them
 STAGE_ONE: dict[str, dict[str, Any]] = {
     "stage one": {},
@@ -92,13 +93,13 @@ class Some(Dataset[tuple[Tensor, Tensor]]):
         return self.data.__getitems__([self.indices[index] for index in indices])
 
 
-def fitted_head(features: Features, num_classes: int) -> nn.Linear:
+def fitted_head(features: Features, num_classes: int, *, steps: int = FITTING) -> nn.Linear:
     """Fit a linear layer to the mean of the last map of all images."""
     last = features.stages[-1]
     pooled = torch.cat([last[some].float().mean((2, 3)) for some in batches(len(features))])
     head = nn.Linear(pooled.shape[1], num_classes)
     optimizer = torch.optim.Adam(head.parameters(), lr=1e-2, weight_decay=1e-4)
-    for _ in range(200):
+    for _ in range(steps):
         optimizer.zero_grad()
         torch.autograd.backward(cross_entropy(head(pooled), features.labels))
         optimizer.step()
@@ -139,6 +140,9 @@ def rows(
         if not settings:
             done, passed = recipe, seconds
         yield name, recipe, seconds
+    poor = fitted_head(features, num_classes, steps=TOO_FEW)
+    recipe = make((SLICES, 0), rest(), head=poor)
+    yield f"stage one, a head of {TOO_FEW} steps", recipe, train(recipe, SLICES, Some(stage, first))
     few = first[: len(first) // REPEATED]
     recipe = make((SLICES, 0), rest())
     seconds = train(recipe, SLICES, Some(stage, few * REPEATED))

@@ -375,7 +375,7 @@ def test_recipes_on_photographs(run, few_trainings, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--photographs-test", "cub:x"), "No such file or directory"),
+        (("--photographs-test", "cub:x"), "root: expected a folder, got x"),
         (("--photographs-train", "voc:x"), "data: expected READER:FOLDER"),
         (("--photographs-train", "cub:x", "--pictures", "y"), "--pictures: expected scenes"),
         (("--photographs-train", "cub:x", "--parts", "edges"), "expected parts without masks"),

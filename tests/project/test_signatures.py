@@ -204,7 +204,7 @@ SIGNATURES = {
         "stage_channels": "(backbone, images)",
     },
     "wsolrefine.recipes": {
-        "Csoa": "(backbone, channels, num_classes, *, embedding=None, embedding_stage=-1,"
+        "Csoa": "(backbone, channels, num_classes, *, embedding=None, embedding_stage=-2,"
         " stage=-2, auxiliary_stage=-3, width=1024, dropout=0.5, epochs=100, confseg=True,"
         " confseg_weight=1.0, confseg_mean=True, coaug=True, coaug_weight=1.0, gamma=1.0,"
         " delta=1.0, map_threshold=0.3, learning_rate=0.001, backbone_learning_rate=0.001,"
@@ -218,10 +218,10 @@ SIGNATURES = {
         "Ornet": "(backbone, channels, num_classes, *, evaluator=None, head=None, reads=(-3, -2),"
         " multiplies=-3, layer=None, width=64, inner_channels=16, evaluator_epochs=0,"
         " head_epochs=5, generator_epochs=5, refinement_epochs=3, train_backbone=False,"
-        " auxiliary_weight=0.0, evaluate_at='features', entropy_weight=1.5, weighted=True,"
-        " entropy_mean=0.5, entropy_std=0.1, area_weight=0.02, erasing=True,"
+        " auxiliary_weight=0.0, evaluate_at='features', entropy_weight=0.01, weighted=True,"
+        " entropy_mean=0.5, entropy_std=0.1, area_weight=0.1, erasing=True,"
         " erasing_threshold=0.5, erasing_drop=0.5, with_cam=True, threshold=0.5,"
-        " learning_rate=0.003, backbone_learning_rate=0.001, refinement_factor=0.1)",
+        " learning_rate=0.003, backbone_learning_rate=0.001, refinement_factor=0.33)",
         "Recipe": "(backbone, channels, num_classes, **hyper_parameters)",
         "Recipe.activate": "(self, images)",
         "Recipe.loss": "(self, images, labels, *, epoch)",

