@@ -22,7 +22,7 @@ SIZES: dict[str, tuple[int, str]] = {
     "ornet_train": (2048, "training images of ORNet's stage one"),
     "ornet_refine": (1024, "others of its stage two"),
     "distill_train": (2048, "training images of distillation"),
-    "distill_times": (4, "times that it sees each of them"),
+    "distill_times": (2, "times that it sees each of them"),
     "edge_train": (800, "training scenes of the edge head"),
     "edge_epochs": (4, "slices of them"),
     "edge_tests": (80, "scenes to measure edges on"),
