@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -126,33 +126,13 @@ def _segmented(**settings: Any) -> Callable[[Sequence[int], int, int], Spol]:
     return make
 
 
-def segmentation_from(cam: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights of SPOL whose second network starts from the first, except its last layer.
-
-    The paper's second network starts from a trainable backbone. Here the backbone is frozen, and
-    these few epochs are too few to train the other layers from scratch.
-    """
-    first, second = "cam_network.", "segmentation_network."
-    started = {
-        second + name.removeprefix(first): value
-        for name, value in cam.items()
-        if name.startswith(first) and not name.startswith(f"{first}head")
-    }
-    return {**cam, **started}
-
-
 WITHOUT_SEGMENTATION = "SPOL, multiplication of 3"
-# Chosen on validation scenes: with the paper's 0.5 and 0.004 almost no background is left there
-# once the CAM is widened.
-VALUES = {"quantiles": False, "foreground": 0.5, "background": 0.2}
-PAPER = {"quantiles": False, "foreground": 0.5, "background": 0.004}
 SEGMENTATIONS: dict[str, dict[str, Any]] = {
     "with segmentation": {},
-    "segmentation without Gaussian": {"gaussian": False},
-    "segmentation without double threshold": {"foreground": 0.7, "background": 0.7},
-    "segmentation with values as thresholds": VALUES,
-    "segmentation with values, without Gaussian": {"gaussian": False, **VALUES},
-    "segmentation with the paper's thresholds": PAPER,
+    "segmentation, Gaussian": {"gaussian": True},
+    "segmentation, single threshold": {"foreground": 0.15, "background": 0.15},
+    "segmentation, the paper's thresholds": {**Spol.PAPER, "gaussian": False},
+    "segmentation, the paper's thresholds and Gaussian": {**Spol.PAPER},
 }
 
 PARTS: dict[str, list[Training]] = {

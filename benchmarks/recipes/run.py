@@ -15,7 +15,7 @@ from benchmarks.recipes.cache import prepare
 from benchmarks.recipes.features import Examples, pretrained
 from benchmarks.recipes.measured import Row, results_of
 from benchmarks.recipes.pool import Slices
-from benchmarks.recipes.rows import PARTS, segmentation_from
+from benchmarks.recipes.rows import PARTS
 from benchmarks.recipes.splits import Source
 from wsolrefine.recipes import Recipe
 
@@ -90,7 +90,7 @@ class Run:
             channels = self.channels[training.stages]
             recipe = training.make(channels, len(self.class_names), self.options.epochs)
             if training.after is not None:
-                recipe.load_state_dict(segmentation_from(trained[training.after]), strict=False)
+                recipe.load_state_dict(trained[training.after], strict=False)
             data = {name: some.only(training.stages) for name, some in self.features.items()}
             seconds = self.train(recipe, data["train"], epochs=recipe.epochs, seed=seed)
             for name, settings in training.rows.items():

@@ -14,6 +14,7 @@ from tests.support.backbones import Seeing, objects, one_thread, overlap  # noqa
 from tests.support.small_recipes import fit, small
 from tests.support.zoo import seeded
 from wsolrefine import recipes
+from wsolrefine.recipes import Spol
 
 IMAGES, LABELS, MASKS = objects(5)
 IMAGES[4], LABELS[4] = IMAGES[4].mean(), 2
@@ -135,16 +136,9 @@ def test_csoa():
 SPOL = {"images": 4, "seed": 1, "stages": 2, "width": 16, "dropout": 0.0, "rate": 0.03}
 
 
-@pytest.mark.parametrize(
-    "thresholds",
-    [
-        {"quantiles": False, "foreground": 0.5, "background": 0.004},  # the paper's
-        {"foreground": 0.86, "background": 0.6},  # the objects cover 9/64 of these images
-    ],
-    ids=["values", "quantiles"],
-)
-def test_spol(thresholds):
-    recipe, losses = learned("Spol", cam_epochs=40, segmentation_epochs=40, **SPOL, **thresholds)
+@pytest.mark.parametrize("labels", [Spol.PAPER, {}], ids=["paper", "ours"])
+def test_spol(labels):
+    recipe, losses = learned("Spol", cam_epochs=40, segmentation_epochs=40, **SPOL, **labels)
     assert losses[39] < losses[0] / 10
     assert losses[-1] < losses[40] / 2
     check(recipe, least=0.7)

@@ -344,8 +344,6 @@ def test_orders_are_those_that_the_functions_take(value):
         *[
             ("Spol", {"foreground": 1, "background": 1}),
             ("Spol", {"foreground": 0, "background": 0}),
-            ("Spol", {"foreground": 1, "background": 1, "quantiles": False}),
-            ("Spol", {"foreground": 0, "background": 0, "quantiles": False}),
         ],
     ],
 )

@@ -52,18 +52,6 @@ def pseudo_label(cam, foreground, background, ignore_index):
     return out
 
 
-def quantile_label(maps, foreground, background):
-    """Thresholds are the entries of each sorted map at a share of its length, rounded down."""
-    out = np.full(maps.shape, 255, dtype=np.uint8)
-    for index in np.ndindex(*maps.shape[:-2]):
-        ordered = np.sort(maps[index], axis=None)
-        high, low = (ordered[math.floor(q * (len(ordered) - 1))] for q in (foreground, background))
-        for y, x in np.ndindex(*maps.shape[-2:]):
-            value = maps[(*index, y, x)]
-            out[(*index, y, x)] = 1 if value > high else 0 if value <= low else 255
-    return out
-
-
 def gppl_released(cam, size, low, high, shrink, min_area):
     """The released code's steps for one float32 (H, W) map, in float64 after the resize."""
     scaled = cam / (cam.max() + 1e-6)

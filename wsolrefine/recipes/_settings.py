@@ -136,7 +136,7 @@ SETTINGS: dict[str, Callable[[str, Any], Any]] = {
     "train_backbone": check_flag,
     "evaluate_at": partial(check_choice, choices=("features", "pixels")),
     # the maps
-    **dict.fromkeys(("refine", "attention", "gaussian", "quantiles"), check_flag),
+    **dict.fromkeys(("refine", "attention", "gaussian"), check_flag),
     "with_cam": check_flag,
     "fusion": partial(check_choice, choices=get_args(Fusion)),
     "orders": _orders,

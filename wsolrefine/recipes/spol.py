@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,6 @@ from wsolrefine.functional.normalize import minmax
 from wsolrefine.losses import masked_bce_loss, multiplicative_loss
 from wsolrefine.nn import MFFMaps, MFFNet
 from wsolrefine.nn.mff import Fusion
-from wsolrefine.recipes._labels import quantile_label
 from wsolrefine.recipes._recipe import MapsOf, Recipe, map_of
 from wsolrefine.recipes._schedule import freeze, phase_at
 from wsolrefine.recipes._settings import check_settings, check_total
@@ -26,6 +27,10 @@ from wsolrefine.recipes._settings import check_settings, check_total
 
 class Spol(Recipe):
     """SPOL: first the CAM network, then the segmentation network, each an MFF-Net.
+
+    The pseudo labels differ from the paper's: both thresholds are close to those of the best boxes,
+    and the CAM is not extended, so that few pixels are ignored and the background has its share.
+    ``Spol(backbone, channels, num_classes, **Spol.PAPER)`` has the paper's.
 
     Args:
         backbone: images to a list of feature maps, shallow to deep. The segmentation network starts
@@ -44,13 +49,10 @@ class Spol(Recipe):
         distill: the released form of the two losses.
         width: channels of both networks (128: released code).
         dropout: dropout before their last convolution (0.5: released code).
-        gaussian: extend the CAM by a Gaussian (GPPL) before it is thresholded.
-        quantiles: what the next two are. True: quantiles of each map, so that object, background
-            and ignored pixels have the same shares of every image. False: values of the map, as in
-            the paper.
-        foreground: pixels above it are object (the paper: the value 0.5, Sec. 4.2).
-        background: pixels below it, or equal to this quantile, are background (the paper: the
-            value 0.004, Sec. 4.2); those in between are ignored.
+        gaussian: extend the CAM by a Gaussian (GPPL) before it is thresholded, as in the paper.
+        foreground: pixels above it are object (the paper: 0.5, Sec. 4.2).
+        background: pixels below it are background (the paper: 0.004, Sec. 4.2); those in between
+            are ignored.
         cam_threshold: ``maps > threshold`` is the mask, without segmentation (our choice).
         segmentation_threshold: ``maps > threshold`` is the mask, with segmentation (CUB 0.2,
             ImageNet 0.8: released code; 0.5 is our choice).
@@ -77,6 +79,11 @@ class Spol(Recipe):
 
     name = "spol"
 
+    PAPER: ClassVar[Mapping[str, Any]] = MappingProxyType(
+        {"gaussian": True, "foreground": 0.5, "background": 0.004}
+    )
+    """The paper's settings where the defaults differ."""
+
     def __init__(
         self,
         backbone: nn.Module,
@@ -93,10 +100,9 @@ class Spol(Recipe):
         distill: bool = False,
         width: int = 128,
         dropout: float = 0.5,
-        gaussian: bool = True,
-        quantiles: bool = True,
-        foreground: float = 0.8,
-        background: float = 0.5,
+        gaussian: bool = False,
+        foreground: float = 0.2,
+        background: float = 0.1,
         cam_threshold: float = 0.25,
         segmentation_threshold: float = 0.5,
         learning_rate: float = 0.02,
@@ -155,8 +161,7 @@ class Spol(Recipe):
         maps, settings = minmax(map_of(self._class_maps(images).fused, labels)), self.settings
         if settings.gaussian:
             maps = gppl(maps)
-        label = quantile_label if settings.quantiles else pseudo_label
-        return label(maps, foreground=settings.foreground, background=settings.background)
+        return pseudo_label(maps, foreground=settings.foreground, background=settings.background)
 
     def segmentation_loss(self, images: Tensor, target: Tensor) -> Tensor:
         """Return the loss of the segmentation network for pseudo labels ``(B, H, W)``."""
