@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -106,6 +107,13 @@ def fitted_head(features: Features, num_classes: int, *, steps: int = FITTING) -
     return head
 
 
+def with_cam(name: str, recipe: Ornet, seconds: float) -> Iterator[tuple[str, Ornet, float]]:
+    """Yield the row of a recipe again, its map multiplied by the root of the CAM."""
+    other = deepcopy(recipe)
+    other.settings["with_cam"] = True
+    yield f"{name}, times the root of the CAM", other, seconds
+
+
 def rows(
     features: Features,
     channels: list[int],
@@ -132,7 +140,8 @@ def rows(
 
     def make(epochs: tuple[int, int], backbone: FeatureList, **settings: Any) -> Ornet:
         lengths = {"generator_epochs": epochs[0], "refinement_epochs": epochs[1]}
-        return Ornet(backbone, channels, num_classes, **{"head": head, **lengths, **settings})
+        common = {"head": head, "with_cam": False, **lengths}
+        return Ornet(backbone, channels, num_classes, **{**common, **settings})
 
     for name, settings in STAGE_ONE.items():
         recipe = make((SLICES, 0), rest(), **settings)
@@ -140,6 +149,7 @@ def rows(
         if not settings:
             done, passed = recipe, seconds
         yield name, recipe, seconds
+    yield from with_cam("stage one", done, passed)
     poor = fitted_head(features, num_classes, steps=TOO_FEW)
     recipe = make((SLICES, 0), rest(), head=poor)
     yield f"stage one, a head of {TOO_FEW} steps", recipe, train(recipe, SLICES, Some(stage, first))
@@ -156,7 +166,10 @@ def rows(
     yield "stage one, continued on the images of stage two", recipe, refined(stage, recipe)
     for name, settings in COMPONENTS.items():
         recipe = make((0, REFINING), rest(), **settings)
-        yield name, recipe, refined(stage, recipe)
+        seconds = refined(stage, recipe)
+        yield name, recipe, seconds
+        if not settings:
+            yield from with_cam(name, recipe, seconds)
     recipe = make((0, REFINING), whole, evaluate_at="pixels")
     seconds = refined(images, recipe)
     seen = make((0, REFINING), rest())

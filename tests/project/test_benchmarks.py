@@ -315,7 +315,7 @@ def few_trainings(monkeypatch):
 
 
 OF_ORNET = ("--ornet-train", 20, "--ornet-refine", 12)
-FEW = ("--train", 32, "--epochs", 2, "--batch", 4, *OF_ORNET, "--distill-train", 8)
+FEW = ("--train", 32, "--epochs", 2, "--batch", 4, *OF_ORNET, "--distill-train", 16)
 
 
 def test_recipes(run, folder, few_trainings, tmp_path, capsys):

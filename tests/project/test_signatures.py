@@ -220,7 +220,7 @@ SIGNATURES = {
         " head_epochs=5, generator_epochs=5, refinement_epochs=3, train_backbone=False,"
         " auxiliary_weight=0.0, evaluate_at='features', entropy_weight=0.01, weighted=True,"
         " entropy_mean=0.5, entropy_std=0.1, area_weight=0.1, erasing=True,"
-        " erasing_threshold=0.5, erasing_drop=0.5, with_cam=True, threshold=0.5,"
+        " erasing_threshold=0.5, erasing_drop=0.5, with_cam=True, threshold=0.4,"
         " learning_rate=0.003, backbone_learning_rate=0.001, refinement_factor=0.33)",
         "Recipe": "(backbone, channels, num_classes, **hyper_parameters)",
         "Recipe.activate": "(self, images)",
@@ -241,7 +241,7 @@ SIGNATURES = {
         "Spol": "(backbone, channels, num_classes, *, classifier=None, cam_epochs=32,"
         " segmentation_epochs=32, stages=3, fusion='multiplication', attention=True,"
         " auxiliary=True, distill=False, width=128, dropout=0.5, gaussian=False,"
-        " foreground=0.2, background=0.1, cam_threshold=0.25, segmentation_threshold=0.5,"
+        " foreground=0.2, background=0.1, cam_threshold=0.15, segmentation_threshold=0.25,"
         " learning_rate=0.02, backbone_learning_rate=0.002, momentum=0.9, weight_decay=0.0005)",
         "load_recipe": "(path, *, backbone=None)",
         "read_metadata": "(path)",

@@ -136,7 +136,9 @@ def test_csoa():
 SPOL = {"images": 4, "seed": 1, "stages": 2, "width": 16, "dropout": 0.0, "rate": 0.03}
 
 
-@pytest.mark.parametrize("labels", [Spol.PAPER, {}], ids=["paper", "ours"])
+@pytest.mark.parametrize(
+    "labels", [{**Spol.PAPER, "segmentation_threshold": 0.5}, {}], ids=["paper", "ours"]
+)
 def test_spol(labels):
     recipe, losses = learned("Spol", cam_epochs=40, segmentation_epochs=40, **SPOL, **labels)
     assert losses[39] < losses[0] / 10

@@ -113,7 +113,7 @@ def test_a_setting_is_plain_or_refused_with_its_name(setting, kind):
         ("Spol", "fusion", "sum", "'multiplication', 'addition' or 'concatenation', got 'sum'"),
         ("Spol", "attention", "no", "True or False, got str"),
         ("Spol", "width", 0, "an integer from 1 to 65536, got 0"),
-        ("Spol", "foreground", 0.001, "at least background=0.5, got 0.001"),
+        ("Spol", "foreground", 0.001, "at least background=0.1, got 0.001"),
         ("Distill", "student", "net", "'generator' or 'mff', got 'net'"),
         ("Distill", "student_stages", (), "integers from -1000 to 1000, got ()"),
         ("Distill", "train_head", 1, "True or False, got int"),
