@@ -507,6 +507,22 @@ def test_termination_is_an_interruption():
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_signals_are_as_before_when_one_comes_while_they_are_switched_off(monkeypatch, sent):
+    numbers = signal.SIGINT, signal.SIGTERM
+    before, change = [signal.getsignal(number) for number in numbers], signal.signal
+
+    def interrupted(number, handler):
+        change(number, handler)
+        if number == sent and handler not in before:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(signal, "signal", interrupted)
+    with pytest.raises(KeyboardInterrupt), files.uninterrupted():
+        pass
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
 def test_names_of_any_length_get_results_of_their_own(refine, small, tmp_path):
     for name in ("x" * 251 + ".png", "x" * 250 + "y.png", "猫" * 83 + ".png", "x" * 255):
         shutil.copy(small / "coffee.png", small / name)

@@ -73,6 +73,7 @@ def meanwhile(monkeypatch, action):
     monkeypatch.setattr(loop, "finish", later)
 
 
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_interrupt_leaves_nothing_that_the_next_run_does_not_know(
     refine, folder, tmp_path, monkeypatch, sent

@@ -130,14 +130,6 @@ def test_workers_change_nothing_and_the_seed_does(train, tmp_path):
     assert not same(first, seed)
 
 
-@pytest.fixture
-def heard():
-    """A Ctrl-C that is heard: shells start what runs in the background with SIGINT ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("heard")
 def test_ctrl_c_in_the_middle_of_an_epoch(train, tmp_path, monkeypatch):
     """A real signal; what went before the epoch is kept, and a second one is heard again."""

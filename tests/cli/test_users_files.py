@@ -282,6 +282,7 @@ def test_ctrl_c_is_one_line_in_every_phase(tmp_path, seconds):
     assert not [path for path in below(tmp_path) if "tmp-" in path or JOURNAL in path]
 
 
+@pytest.mark.usefixtures("heard")
 def test_a_second_interrupt_does_not_stop_the_clearing_up(tmp_path, monkeypatch):
     """Else files would be left that no journal names, and the next run would not touch."""
     unlink = type(tmp_path).unlink

@@ -190,10 +190,9 @@ def uninterrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = signal.SIGINT, signal.SIGTERM
-    before = [signal.signal(number, lambda *_: None) for number in numbers]
-    try:
+    with contextlib.ExitStack() as handlers:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # First how it is undone: a signal between these lines raises.
+            handlers.callback(signal.signal, number, signal.getsignal(number))
+            signal.signal(number, lambda *_: None)
         yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
