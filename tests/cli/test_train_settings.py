@@ -213,11 +213,11 @@ def test_labels_that_are_all_the_same(lists, tmp_path):
 # Signals ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("moment", ["the checkpoint", "the losses", "the recipe", "the settings"])
 def test_a_signal_while_a_file_is_written(train, tmp_path, monkeypatch, sent, moment):
     """What is being written is the old file or the new one, and the run can be continued."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells may ignore it
     place = {"the checkpoint": ".ckpt", "the losses": ".csv", "the settings": ".json"}.get(moment)
     replace = os.replace if place is None else os.fsync
     hit = []
@@ -229,12 +229,9 @@ def test_a_signal_while_a_file_is_written(train, tmp_path, monkeypatch, sent, mo
             os.kill(os.getpid(), sent)
         return replace(*arguments)
 
-    try:
-        with monkeypatch.context() as patch:
-            patch.setattr(os, replace.__name__, interrupted)
-            said = train("csoa", "--epochs", 1, code=130)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, replace.__name__, interrupted)
+        said = train("csoa", "--epochs", 1, code=130)
     assert hit
     assert "To continue: wsolrefine train csoa" in said
     assert not [name for name in files_of(tmp_path / "run") if "tmp" in name or ".part" in name]

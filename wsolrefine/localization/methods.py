@@ -79,8 +79,8 @@ def _conv_crf(cam: Tensor, features: Sequence[Tensor], images: Tensor) -> Tensor
 
 
 CRF_THRESHOLD = 0.2
-"""Where SCG's maps are undecided for the CRF: about the best boxes on validation scenes and tuning
-photographs, ``python -m benchmarks.quality --search``."""
+"""Where SCG's maps are undecided for the CRF: chosen on validation scenes and a part of the
+tuning photographs with ``python -m benchmarks.quality --search``."""
 
 METHODS: dict[str, Method] = {
     "fast": Method(fast, 0.4),
