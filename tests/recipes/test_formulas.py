@@ -113,7 +113,7 @@ def test_ornet_stage_one_multiplies_the_shallow_features():
 
 
 def test_ornet_reads_several_stages_on_the_finest_of_their_grids():
-    recipe = without_dropout("Ornet", reads=(-2, 1))
+    recipe = without_dropout("Ornet", reads=(-2, 1), auxiliary_weight=0)
     _, fine, coarse, _ = recipe.backbone(IMAGES)
     read = torch.cat([interpolate(coarse, scale_factor=2, mode="bilinear"), fine], 1)
     maps = recipe.generator(read).probability
@@ -123,7 +123,7 @@ def test_ornet_reads_several_stages_on_the_finest_of_their_grids():
 
 
 def test_ornet_multiplies_a_layer_on_another_grid_than_its_map():
-    recipe = without_dropout("Ornet", reads=(-2,))
+    recipe = without_dropout("Ornet", reads=(-2,), auxiliary_weight=0)
     maps = recipe.generator(recipe.backbone(IMAGES)[-2]).probability
     maps = interpolate(maps[:, None], scale_factor=2, mode="bilinear")[:, 0]
     expected = cross_entropy(classified(recipe, maps), LABELS)

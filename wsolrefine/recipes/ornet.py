@@ -44,9 +44,10 @@ class Ornet(Recipe):
     The classifier is the backbone with a linear head. The defaults are what worked for us with a
     few thousand images, and differ from the paper, whose stage one sees 400,000 (70 epochs of CUB):
     the backbone is frozen; its head is trained first and then frozen; the generator reads two
-    stages, and has no auxiliary head; stage two enters the classifier at the layer that stage one
-    multiplies, not at the pixels; at inference the map is multiplied by the root of the CAM; rates
-    and epochs are ours. ``Ornet(backbone, channels, num_classes, **Ornet.PAPER)`` has the paper's.
+    stages; stage two enters the classifier at the layer that stage one multiplies, not at the
+    pixels, with a small weight of the entropy; at inference the map is multiplied by the root of
+    the CAM; rates and epochs are ours. ``Ornet(backbone, channels, num_classes, **Ornet.PAPER)``
+    has the paper's.
 
     Args:
         backbone: images to a list of feature maps, shallow to deep: a
@@ -82,7 +83,7 @@ class Ornet(Recipe):
         weighted: False uses the plain entropy (Table 4).
         entropy_mean: mu of Eq. 15 (0.5: Sec. 3.2.1).
         entropy_std: sigma of Eq. 15 (0.1: Sec. 3.2.1).
-        area_weight: beta of Eq. 10 (0.02: Sec. 4.4; ours is 0.1).
+        area_weight: beta of Eq. 10 (0.02: Sec. 4.4).
         erasing: whether to use attentive erasing in stage two.
         erasing_threshold: threshold of :func:`wsolrefine.attentive_erasing`; not given in the
             paper.
@@ -120,16 +121,13 @@ class Ornet(Recipe):
     PAPER: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {
             "reads": (-3,),
-            "inner_channels": None,
             "evaluator_epochs": 30,
             "head_epochs": 0,
             "generator_epochs": 70,
             "refinement_epochs": 30,
             "train_backbone": True,
-            "auxiliary_weight": 1.0,
             "evaluate_at": "pixels",
             "entropy_weight": 1.5,
-            "area_weight": 0.02,
             "with_cam": False,
             "learning_rate": 0.001,
             "refinement_factor": 0.1,
@@ -150,19 +148,19 @@ class Ornet(Recipe):
         multiplies: int = -3,
         layer: str | None = None,
         width: int = 64,
-        inner_channels: int | None = 16,
+        inner_channels: int | None = None,
         evaluator_epochs: int = 0,
         head_epochs: int = 5,
         generator_epochs: int = 5,
         refinement_epochs: int = 3,
         train_backbone: bool = False,
-        auxiliary_weight: float = 0.0,
+        auxiliary_weight: float = 1.0,
         evaluate_at: EvaluateAt = "features",
         entropy_weight: float = 0.01,
         weighted: bool = True,
         entropy_mean: float = 0.5,
         entropy_std: float = 0.1,
-        area_weight: float = 0.1,
+        area_weight: float = 0.02,
         erasing: bool = True,
         erasing_threshold: float = 0.5,
         erasing_drop: float = 0.5,
