@@ -129,7 +129,8 @@ def _listed(entries: Mapping[str, Any]) -> str:
 
 def _run(part: str, found: Mapping[str, Any]) -> str:
     """Return how long a part took, and of which commit it is."""
-    text = f"{part} {found['seconds'] / 60:.0f} minutes for {found['seeds']} seeds"
+    seeds = "1 seed" if found["seeds"] == 1 else f"{found['seeds']} seeds"
+    text = f"{part} {found['seconds'] / 60:.0f} minutes for {seeds}"
     # Records of the first development version have no origin.
     return f"{text} ({in_words(found, ORIGIN)})" if "version" in found else text
 
