@@ -65,7 +65,7 @@ from wsolrefine.recipes import Ornet, load_recipe
         ("spa", ["--set", "orders=70000"], "--set orders: expected integers from 1 to 64"),
         ("sem_edges", ["--set", "num_seeds=1000001"], "--set num_seeds: expected an integer from 1 to"),
         ("sem_edges", ["--set", "map_threshold=0"], "--set map_threshold: expected a number in (0, 1)"),
-        ("spol", ["--set", "foreground=0.001"], "--set foreground: expected at least background=0.5"),
+        ("spol", ["--set", "foreground=0.001"], "--set foreground: expected at least background=0.1"),
         ("spol", ["--set", "dropout=1"], "--set dropout: expected a number in [0, 1), got 1.0"),
         ("ornet", ["--set", "layer=nothing"], "--set layer: expected a name from model.named_modules()"),
         ("spa", ["--size", 2, "--crop", 2], f"--backbone {BACKBONE}, --crop 2: model: expected a layer"),

@@ -42,7 +42,13 @@ CALLS = [
     of(
         nn.FeatureList,
         {"model": torch.nn.Sequential(torch.nn.ReLU()), "layers": ["0"]},
-        {"layers": Kind(("0",), ["0"]), "call": kinds.function.or_none()},
+        {
+            "layers": Kind(("0",), ["0"]),
+            "call": kinds.function.or_none(),
+            "logits": Kind(
+                legal={"None", "text", "empty text", "type", "function"} | kinds.INTEGERS
+            ),
+        },
     ),
     of(
         nn.MFFNet,

@@ -100,7 +100,7 @@ def built(name):
         }
         | {key: kind_of(key) for key in settings}
         | ({"threshold": BELOW_ONE.or_none()} if name == "Distill" else {}),
-        channels="channels|stage|reads|stages|sem_stage",
+        channels="channels|stage|reads|stages|sem_stage|student_stages",
     )
 
 
