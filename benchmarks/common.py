@@ -10,7 +10,8 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -77,9 +78,25 @@ def machine(device: str = "cpu") -> dict[str, str]:
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a record, making its folder."""
+    """Write a record, making its folder; a run that is killed leaves the old file or the new."""
+    with replacing(path) as unfinished:
+        unfinished.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path beside ``path`` to write to; rename it to ``path`` at the end.
+
+    If the body raises, ``path`` is unchanged and nothing is left. Each process has a path of its
+    own, so that runs beside each other do not write into one file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def show_progress(text: str, done: int, total: int) -> None:

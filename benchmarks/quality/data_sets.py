@@ -75,14 +75,16 @@ def open_data(texts: Sequence[str]) -> list[Photographs]:
     return [Photographs(name, _open(spec)) for name, spec in zip(names, specs, strict=True)]
 
 
-def check_disjoint(chosen: Sequence[Photographs], measured: Sequence[Photographs]) -> None:
-    """Raise if a file that is measured is also among those that thresholds are chosen on."""
+def check_disjoint(
+    chosen: Sequence[Photographs], measured: Sequence[Photographs], *, option: str = "choose"
+) -> None:
+    """Raise if a file that is measured is also among those of the option."""
     digests = {_digest(file): file for some in measured for file in some.files()}
     for some in chosen:
         for file in some.files():
             if (same := digests.get(_digest(file))) is not None:
                 raise ValueError(
-                    f"choose: expected other images than those measured, got {file.name} of "
+                    f"{option}: expected other images than those measured, got {file.name} of "
                     f"{some.name}, which is {same.name} of them"
                 )
 

@@ -10,12 +10,9 @@ from torch import Tensor
 
 from wsolrefine.metrics import (
     BoxAccuracy,
-    PeakIoUResult,
     count_box_hits,
-    count_gray_levels,
     count_scores,
     max_box_acc,
-    peak_iou,
     pixel_average_precision,
     prepare_score_map,
     thresholds_of,
@@ -31,19 +28,18 @@ class Measured(NamedTuple):
 
     all_boxes: BoxAccuracy  # MaxBoxAccV2
     one_box: BoxAccuracy  # MaxBoxAcc
-    pixels: float  # PxAP
-    gray: PeakIoUResult
+    pixels: float | None  # PxAP, if there are masks
 
 
 class Truth(Protocol):
     """What maps are measured against."""
 
     @property
-    def masks(self) -> Tensor: ...  # (N, SIDE, SIDE)
+    def masks(self) -> Tensor | None: ...  # (N, SIDE, SIDE)
     @property
-    def boxes(self) -> list[Tensor]: ...  # N of (1, 4), in pixels of the scene
+    def boxes(self) -> list[Tensor]: ...  # N of (n, 4), in pixels of the image
     @property
-    def sizes(self) -> list[tuple[int, int]]: ...  # of the scenes
+    def sizes(self) -> list[tuple[int, int]]: ...  # of the images
 
 
 def prepared(maps: Tensor) -> Tensor:
@@ -56,16 +52,18 @@ def measure(maps: Tensor, truth: Truth) -> Measured:
     maps = prepared(maps)
     count = partial(count_box_hits, maps, truth.boxes, image_sizes=truth.sizes, thresholds=STEPS)
     every = count(ious=IOUS, all_contours=True)
-    one = count(ious=(0.5,))
+    pixels = None
+    if truth.masks is not None:
+        scores = count_scores(maps, truth.masks)
+        pixels = pixel_average_precision(scores).average_precision.item()
     return Measured(
         max_box_acc(every, len(maps), STEPS),
-        max_box_acc(one, len(maps), STEPS),
-        pixel_average_precision(count_scores(maps, truth.masks)).average_precision.item(),
-        peak_iou(count_gray_levels(maps, truth.masks)),
+        max_box_acc(count(ious=(0.5,)), len(maps), STEPS),
+        pixels,
     )
 
 
-def at_thresholds_of(chosen: BoxAccuracy, measured: BoxAccuracy) -> float:
-    """Return the accuracy at the thresholds that are best elsewhere, averaged over the IoUs."""
+def at_thresholds_of(chosen: BoxAccuracy, measured: BoxAccuracy) -> Tensor:
+    """Return the accuracy of each IoU at the thresholds that are best elsewhere."""
     at = torch.searchsorted(chosen.thresholds, chosen.best_thresholds)
-    return measured.curve.gather(1, at[:, None]).mean().item()
+    return measured.curve.gather(1, at[:, None])[:, 0]

@@ -13,7 +13,8 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from benchmarks.recipes.scenes import Features, Split, normalized
+from benchmarks.recipes.features import Features, batches, normalized
+from benchmarks.recipes.splits import Split
 from wsolrefine import Preprocess, outline
 from wsolrefine.metrics import BoundaryScore
 from wsolrefine.recipes import SemEdges
@@ -56,7 +57,7 @@ class WithBoundaries(Dataset[Any]):
     ) -> None:
         self.features = features
         maps, boundaries = [], []
-        for indices in _batches(len(features)):
+        for indices in batches(len(features)):
             stages, labels = features.__getitems__(indices)
             maps.append(recipe.maps(stages, labels))
             images = normalized(split.images[indices], preprocess)
@@ -71,22 +72,19 @@ class WithBoundaries(Dataset[Any]):
         return stages, self.maps[indices], self.boundaries[indices]
 
 
-def _batches(count: int) -> list[list[int]]:
-    return [[*range(start, min(start + 16, count))] for start in range(0, count, 16)]
-
-
 @torch.no_grad()
 def scores(recipe: SemEdges, features: Features, split: Split) -> tuple[dict[str, float], Tensor]:
     """Return ODS, OIS and AP against the outlines of the true masks, and the edges."""
+    masks = split.known().masks
+    if masks is None:
+        raise ValueError("split: expected one with masks, got boxes only")
     metric, found = BoundaryScore(), []
-    for indices in _batches(len(features)):
+    for indices in batches(len(features)):
         stages, labels = features.__getitems__(indices)
         maps = recipe.maps(stages, labels)
-        edges = recipe.eval().probability(
-            stages, maps, (split.masks.shape[1], split.masks.shape[2])
-        )
+        edges = recipe.eval().probability(stages, maps, (masks.shape[1], masks.shape[2]))
         found.append(edges)
-        metric.update(edges, outline(split.masks[indices]))
+        metric.update(edges, outline(masks[indices]))
     result = metric.details()
     values = {
         "ODS": result.ods.item(),

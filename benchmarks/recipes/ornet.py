@@ -1,4 +1,4 @@
-"""ORNet's rows (Tables 3 and 4): stage one once, then stage two for each set of components."""
+"""ORNet's rows: what stage one needs, and stage two with its components (Tables 3 and 4)."""
 
 from __future__ import annotations
 
@@ -9,106 +9,162 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.utils.data import Dataset
 
-from benchmarks.recipes.scenes import Images, Split
-from wsolrefine import Preprocess
+from benchmarks.recipes.features import Features, Images, batches
+from wsolrefine import load_classifier
 from wsolrefine.nn import FeatureList
 from wsolrefine.recipes import Ornet
 
-BATCH = 16
-# Chosen on validation, after stage one: in so few epochs, maps from 1/8 of the image are worse than
-# the CAM, and a learning rate of 0.001 is worse than 0.003.
-SETTINGS: dict[str, Any] = {
-    "stage": -2,  # 1/16 of the image
-    "learning_rate": 0.003,
-    "refinement_factor": 1 / 30,  # 0.0001 in stage two, as in the paper
+FIRST = -3
+"""The backbone's map that stands for the images: what the generator's map multiplies."""
+BATCH = 8
+SLICES, REFINING = 5, 3  # steps of the learning rate in stage one and two
+FITTING = 200  # steps of the head on all images
+REPEATED = 4  # how often the row that repeats its images sees each of them
+STAGE_ONE: dict[str, dict[str, Any]] = {
+    "stage one": {},
+    "stage one, without the auxiliary loss": {"inner_channels": 16, "auxiliary_weight": 0.0},
+    "stage one, its head trained along": {"head": None, "head_epochs": 0},
+    "stage one, reads one stage": {"reads": (FIRST,)},
+    "stage one, multiplies the next stage": {"multiplies": FIRST + 1},
 }
-COMPONENTS: dict[str, dict[str, bool | float]] = {
-    "ORNet, L_e": {"entropy_weight": 0.0, "area_weight": 0.0, "erasing": False},
-    "ORNet, L_e + L_w": {"area_weight": 0.0, "erasing": False},
-    "ORNet, L_e + L_a": {"entropy_weight": 0.0, "erasing": False},
-    "ORNet, L_e + AE": {"entropy_weight": 0.0, "area_weight": 0.0},
-    "ORNet, L_e + L_w + L_a": {"erasing": False},
-    "ORNet, L_e + L_w + AE": {"area_weight": 0.0},
-    "ORNet, L_e + L_a + AE": {"entropy_weight": 0.0},
-    "ORNet, all, plain entropy": {"weighted": False},
-    "ORNet, all": {},
+COMPONENTS: dict[str, dict[str, Any]] = {
+    "L_e": {"entropy_weight": 0.0, "area_weight": 0.0, "erasing": False},
+    "L_e + L_w": {"area_weight": 0.0, "erasing": False},
+    "L_e + L_a": {"entropy_weight": 0.0, "erasing": False},
+    "L_e + AE": {"entropy_weight": 0.0, "area_weight": 0.0},
+    "all, plain entropy": {"weighted": False},
+    "all": {},
+    "all, the paper's entropy weight": {"entropy_weight": Ornet.PAPER["entropy_weight"]},
 }
 
-Train = Callable[[Ornet, int, Images], float]
+Train = Callable[[Ornet, int, Dataset[Any]], float]
 
 
-class Evaluator(nn.Module):
-    """A pretrained network with a linear layer on the mean of its last map."""
+class Rest(nn.Module):
+    """EfficientNet-Lite0 from one of its stages on, so that the costly part of it runs once."""
 
-    def __init__(self, backbone: FeatureList, channels: int, num_classes: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.backbone, self.head = backbone, nn.Linear(channels, num_classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.backbone(images)[-1].mean((2, 3)))
-        return logits
-
-
-def trained_evaluator(
-    backbone: FeatureList, channels: list[int], num_classes: int, data: Images
-) -> Evaluator:
-    """Fit the linear layer to the training scenes; the network stays frozen."""
-    evaluator = Evaluator(deepcopy(backbone), channels[-1], num_classes).eval()
-    with torch.inference_mode():
-        pooled = torch.cat(
-            [
-                evaluator.backbone(data.images[start : start + 32])[-1].mean((2, 3))
-                for start in range(0, len(data), 32)
-            ]
+        model: Any = load_classifier().model
+        self.entry = nn.Identity()
+        self.middle, self.late = (
+            nn.Sequential(*model._blocks[start:stop]) for start, stop in ((5, 11), (11, None))
         )
-    pooled = pooled.clone()
-    optimizer = torch.optim.Adam(evaluator.head.parameters(), lr=1e-2, weight_decay=1e-4)
-    for _ in range(200):
+        self.last = nn.Sequential(model._conv_head, model._bn1, model._swish)
+
+    def forward(self, stage: Tensor) -> Tensor:
+        last: Tensor = self.last(self.late(self.middle(self.entry(stage))))
+        return last
+
+
+def rest() -> FeatureList:
+    """Return the backbone: the stage itself, and the two that follow it."""
+    return FeatureList(Rest().eval(), ["entry", "middle", "last"])
+
+
+class Stage(Dataset[tuple[Tensor, Tensor]]):
+    """One stage of the frozen backbone in place of the images, and labels."""
+
+    def __init__(self, features: Features) -> None:
+        self.maps, self.labels = features.stages[FIRST], features.labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        return self.maps[indices].float(), self.labels[indices]
+
+
+class Some(Dataset[tuple[Tensor, Tensor]]):
+    """Examples at these indices, which may contain one several times."""
+
+    def __init__(self, data: Stage | Images, indices: list[int]) -> None:
+        self.data, self.indices = data, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        return self.data.__getitems__([self.indices[index] for index in indices])
+
+
+def fitted_head(features: Features, num_classes: int) -> nn.Linear:
+    """Fit a linear layer to the mean of the last map of all images."""
+    last = features.stages[-1]
+    pooled = torch.cat([last[some].float().mean((2, 3)) for some in batches(len(features))])
+    head = nn.Linear(pooled.shape[1], num_classes)
+    optimizer = torch.optim.Adam(head.parameters(), lr=1e-2, weight_decay=1e-4)
+    for _ in range(FITTING):
         optimizer.zero_grad()
-        torch.autograd.backward(cross_entropy(evaluator.head(pooled), data.labels))
+        torch.autograd.backward(cross_entropy(head(pooled), features.labels))
         optimizer.step()
-    return evaluator.requires_grad_(False)
+    return head
+
+
+def with_cam(name: str, recipe: Ornet, seconds: float) -> Iterator[tuple[str, Ornet, float]]:
+    """Yield the row of a recipe again, its map multiplied by the root of the CAM."""
+    other = deepcopy(recipe)
+    other.settings["with_cam"] = True
+    yield f"{name}, times the root of the CAM", other, seconds
 
 
 def rows(
-    backbone: FeatureList,
+    features: Features,
     channels: list[int],
     num_classes: int,
-    split: Split,
-    preprocess: Preprocess,
-    epochs: int,
+    images: Images,
+    whole: FeatureList,
+    counts: tuple[int, int],
     train: Train,
 ) -> Iterator[tuple[str, Ornet, float]]:
     """Yield the name of each row, its recipe and the seconds of its training.
 
-    Stage two uses scenes that the evaluator was not fitted to. It was fitted to hundreds of images,
-    not to a million as in the paper, so that it knows their backgrounds too: on them, its loss is
-    lowest for the whole image.
+    Args:
+        features: of the pool.
+        channels: of the last three stages.
+        num_classes: number of classes.
+        images: the pool itself, for the row that judges pixels.
+        whole: the backbone, images to its last three stages.
+        counts: number of images of stage one and of stage two, which are others.
+        train: trains a recipe for so many epochs and returns the seconds.
+
     """
-    count = len(split.labels)
-    fitted, judged = [*range(0, count, 2)], [*range(1, count, 2)]
-    evaluator = trained_evaluator(
-        backbone, channels, num_classes, Images(split.some(fitted), preprocess)
-    )
+    stage, head = Stage(features), fitted_head(features, num_classes)
+    first, second = [*range(counts[0])], [*range(counts[0], sum(counts))]
 
-    def make(first: int, second: int, **settings: Any) -> Ornet:
-        return Ornet(
-            deepcopy(backbone).requires_grad_(False),  # as for the other recipes
-            channels,
-            num_classes,
-            evaluator=evaluator,
-            generator_epochs=first,
-            refinement_epochs=second,
-            **{**SETTINGS, **settings},
-        )
+    def make(epochs: tuple[int, int], backbone: FeatureList, **settings: Any) -> Ornet:
+        lengths = {"generator_epochs": epochs[0], "refinement_epochs": epochs[1]}
+        common = {"head": head, "with_cam": False, **lengths}
+        return Ornet(backbone, channels, num_classes, **{**common, **settings})
 
-    refining = epochs // 4  # the paper: 30 of 100 epochs on CUB, 3 of 8 on ImageNet
-    stage_one = make(epochs - refining, 0)
-    seconds = train(stage_one, epochs - refining, Images(split, preprocess))
-    yield "ORNet, stage one", stage_one, seconds
-    shown = Images(split.some(judged), preprocess)
+    for name, settings in STAGE_ONE.items():
+        recipe = make((SLICES, 0), rest(), **settings)
+        seconds = train(recipe, SLICES, Some(stage, first))
+        if not settings:
+            done, passed = recipe, seconds
+        yield name, recipe, seconds
+    yield from with_cam("stage one", done, passed)
+    few = first[: len(first) // REPEATED]
+    recipe = make((SLICES, 0), rest())
+    seconds = train(recipe, SLICES, Some(stage, few * REPEATED))
+    yield f"stage one, {len(few)} images {REPEATED} times", recipe, seconds
+
+    def refined(data: Stage | Images, recipe: Ornet) -> float:
+        recipe.generator.load_state_dict(done.generator.state_dict())
+        return passed + train(recipe, recipe.epochs, Some(data, second))
+
+    recipe = make((REFINING, 0), rest(), learning_rate=done.settings.learning_rate / 3)
+    yield "stage one, continued on the images of stage two", recipe, refined(stage, recipe)
     for name, settings in COMPONENTS.items():
-        recipe = make(0, refining, **settings)
-        recipe.load_state_dict(stage_one.state_dict())
-        yield name, recipe, seconds + train(recipe, refining, shown)
+        recipe = make((0, REFINING), rest(), **settings)
+        seconds = refined(stage, recipe)
+        yield name, recipe, seconds
+        if not settings:
+            yield from with_cam(name, recipe, seconds)
+    recipe = make((0, REFINING), whole, evaluate_at="pixels")
+    seconds = refined(images, recipe)
+    seen = make((0, REFINING), rest())
+    seen.generator.load_state_dict(recipe.generator.state_dict())
+    yield "all, at the pixels", seen, seconds

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from math import sqrt
 from pathlib import Path
-from statistics import fmean, pstdev
+from statistics import fmean, stdev
 from typing import Any
 
 from torch import Tensor
 
-from benchmarks.common import MACHINE, ORIGIN, in_words, table, write_json
+from benchmarks.common import MACHINE, ORIGIN, in_words, table
 from benchmarks.quality.measure import prepared
 from benchmarks.recipes.rows import CAM
-from benchmarks.recipes.scenes import Split
+from benchmarks.recipes.splits import Split
 from wsolrefine.viz import contact_sheet, draw_boxes, overlay
 
 Rows = Mapping[str, Sequence[Mapping[str, float]]]
-COLUMNS = ("MaxBoxAccV2", "GT-known", "Top-1 Loc", "PxAP", "accuracy")
+COST = "forwards"
+COLUMNS = ("MaxBoxAccV2", "GT-known", "Top-1 Loc", "PxAP", "accuracy", COST)
 EDGE_COLUMNS = ("ODS", "OIS", "AP")
 TITLES = {
     "cam": "Baseline",
@@ -25,6 +26,7 @@ TITLES = {
     "csoa": "CSoA (its Table 1)",
     "spol": "SPOL (its Tables 2 to 4)",
     "ornet": "ORNet (its Tables 3 and 4)",
+    "distill": "Distillation",
     "edges": "SEM's edges (its Table 7)",
 }
 SHEETS = {
@@ -37,6 +39,12 @@ SHEETS = {
         "SPOL, with segmentation",
     ),
     "ornet": ("ORNet, stage one", "ORNet, L_e", "ORNet, all"),
+    "distill": (
+        "scg, the teacher",
+        "scg, distilled into an activation generator",
+        "accurate, the teacher",
+        "accurate, distilled into an activation generator",
+    ),
     "edges": (
         "CAM, hard negative suppression",
         "SEM, vanilla",
@@ -46,47 +54,51 @@ SHEETS = {
 SHOWN, STEP = 5, 7  # scenes in an image, and how far apart
 
 
+def columns_of(row: Mapping[str, float]) -> list[str]:
+    """Return the columns of a row: those of edges, or those of maps as far as they are measured."""
+    columns = COLUMNS if COLUMNS[0] in row else EDGE_COLUMNS
+    return [column for column in columns if column in row]
+
+
+def in_percent(results: Sequence[float], *, signed: bool = False) -> str:
+    """Return the mean over seeds, with its standard error if there are several."""
+    percent = [100 * result for result in results]
+    error = f" ± {stdev(percent) / sqrt(len(percent)):.1f}" if len(percent) > 1 else ""
+    return f"{fmean(percent):{'+' if signed else ''}.1f}{error}"
+
+
 def values(rows: Sequence[Mapping[str, float]]) -> list[str]:
-    """Return the cells of a row in percent: means over seeds, with the spread if several."""
-    columns = COLUMNS if COLUMNS[0] in rows[0] else EDGE_COLUMNS
-    cells = []
-    for column in columns:
-        percent = [100 * row[column] for row in rows]
-        spread = f" ± {pstdev(percent):.1f}" if len(percent) > 1 else ""
-        cells.append(f"{fmean(percent):.1f}{spread}")
-    return cells
+    """Return the cells of a row: in percent, but for the cost."""
+    columns = {column: [row[column] for row in rows] for column in columns_of(rows[0])}
+    return [
+        f"{fmean(some):.1f}" if column == COST else in_percent(some)
+        for column, some in columns.items()
+    ]
 
 
 def part_table(part: str, rows: Rows, cam: Sequence[Mapping[str, float]] | None) -> str:
     """Return the table of a part as Markdown, with the gain over the CAM if that was measured."""
-    gains = cam is not None and part not in ("cam", "edges")
-    columns = EDGE_COLUMNS if part == "edges" else COLUMNS
-    head = [TITLES[part], *columns, *(["gain over CAM"] if gains else [])]
+    columns = columns_of(next(iter(rows.values()))[0])
+    gains = cam is not None and part != "cam" and columns[0] == COLUMNS[0]
     lines = []
     for name, some in rows.items():
         lines.append([name, *values(some)])
         if gains and cam is not None:
-            lines[-1].append(f"{100 * (_mean(some, COLUMNS[0]) - _mean(cam, COLUMNS[0])):+.1f}")
-    return table(head, lines)
+            lines[-1].append(in_percent(gains_of(some, cam), signed=True))
+    return table([TITLES[part], *columns, *(["gain over CAM"] if gains else [])], lines)
 
 
-def _mean(rows: Sequence[Mapping[str, float]], column: str) -> float:
-    return fmean(row[column] for row in rows)
+def gains_of(
+    rows: Sequence[Mapping[str, float]], cam: Sequence[Mapping[str, float]]
+) -> list[float]:
+    """Return the gain over the CAM of each seed: both saw the pool in the same order.
 
-
-def merged(path: Path, head: Mapping[str, Any], part: str, found: Mapping[str, Any]) -> Any:
-    """Add a part to the record at ``path``, write it, and return it.
-
-    If ``head`` (machine, scenes, options) differs from that of the record, its other parts are
-    dropped: all rows of a record are measured on the same scenes in the same way. Each part has
-    its own commit and date.
+    If the CAM was trained with other seeds, its mean is subtracted.
     """
-    record = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    earlier = record.pop("parts", {}) if record else {}
-    parts = {**(earlier if record == head else {}), part: found}
-    record = {**head, "parts": {name: parts[name] for name in TITLES if name in parts}}
-    write_json(path, record)
-    return record
+    baseline = [row[COLUMNS[0]] for row in cam]
+    if len(baseline) != len(rows):
+        baseline = [fmean(baseline)] * len(rows)
+    return [row[COLUMNS[0]] - one for row, one in zip(rows, baseline, strict=True)]
 
 
 def render(record: Mapping[str, Any]) -> str:
@@ -101,18 +113,24 @@ def render(record: Mapping[str, Any]) -> str:
         f"<!-- --8<-- [end:{part}] -->"
         for part, found in parts.items()
     ]
-    options = ", ".join(f"{key} {value}" for key, value in record["options"].items())
+    options = _listed(record["options"])
     runs = ", ".join(_run(part, found) for part, found in parts.items())
+    images = f" Images: {_listed(record['images'])}." if "images" in record else ""
     about = (
-        f"`{record['command']}`: {options}; classes {', '.join(record['classes'])}.\n"
+        f"`{record['command']}`: {options}; classes {', '.join(record['classes'])}.{images}\n"
         f"{in_words(record, MACHINE)}.\n{runs}.\n"
     )
     return "\n\n".join([*tables, about])
 
 
+def _listed(entries: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in entries.items())
+
+
 def _run(part: str, found: Mapping[str, Any]) -> str:
     """Return how long a part took, and of which commit it is."""
-    text = f"{part} {found['seconds'] / 60:.0f} minutes for {found['seeds']} seeds"
+    seeds = "1 seed" if found["seeds"] == 1 else f"{found['seeds']} seeds"
+    text = f"{part} {found['seconds'] / 60:.0f} minutes for {seeds}"
     # Records of the first development version have no origin.
     return f"{text} ({in_words(found, ORIGIN)})" if "version" in found else text
 
@@ -123,11 +141,11 @@ def draw(folder: Path, part: str, split: Split, shown: Mapping[str, Tensor]) -> 
     if not names:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    side = split.masks.shape[-1]
+    side, known = split.images.shape[-1], split.known()
     last = min(len(shown[name]) for name in names)
     cases = [*range(0, min(last, SHOWN * STEP), STEP)]
     scenes = [split.images[case].permute(1, 2, 0).numpy() for case in cases]
-    truth = [split.boxes[case][0] * side / split.sizes[case][0] for case in cases]
+    truth = [known.boxes[case][0] * side / known.sizes[case][0] for case in cases]
     sheet = [[draw_boxes(s, box, width=2) for s, box in zip(scenes, truth, strict=True)]]
     for name in names:
         maps = prepared(shown[name][cases])

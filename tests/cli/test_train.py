@@ -34,7 +34,7 @@ from wsolrefine.data import Annotation
 from wsolrefine.metrics import prepare_score_map
 from wsolrefine.models import Preprocess
 from wsolrefine.nn import FeatureList
-from wsolrefine.recipes import RecipeMetadata, load_recipe, save_recipe
+from wsolrefine.recipes import Ornet, RecipeMetadata, load_recipe, save_recipe
 from wsolrefine.recipes.checkpoint import RECIPES
 
 
@@ -78,7 +78,7 @@ def test_what_a_run_says_and_leaves(train, cub, tmp_path):
     )
     assert said["hyper_parameters"]["width"] == 8
     assert said["preprocess"]["size"] == [32, 32]
-    assert said["threshold"] == 0.5
+    assert said["threshold"] == 0.25
     mode = (out / "spol.safetensors").stat().st_mode
     assert mode == (out / "run.json").stat().st_mode  # as readable as any other file
 
@@ -89,6 +89,7 @@ PHASES = {  # epochs by phase, and the first epoch of each phase but the first
     "ornet": (["--epochs", 3], [1, 2]),
     "sem_edges": (["--epochs", 2, *SMALL_EDGES], [1]),
     "spol": (["--epochs", 3], [1, 2]),
+    "distill": (["--epochs", 2], [1]),
 }
 
 
@@ -439,7 +440,7 @@ def about(**changes):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_comes_back_as_it_was(name, tmp_path):
-    options = {"orders": (1,)} if name == "spa" else {}
+    options = {"spa": {"orders": (1,)}, "distill": {"train_head": True}}.get(name, {})
     recipe = make(name, **options)
     path = tmp_path / "recipe.safetensors"
     saved = save_recipe(path, recipe, about())
@@ -459,6 +460,32 @@ def test_a_recipe_comes_back_as_it_was(name, tmp_path):
             got, expected = found(images, labels), recipe(images, labels)
             for name in ("logits", "labels", "scores", "coarse", "maps", "masks", "boxes"):
                 assert torch.equal(getattr(got, name), getattr(expected, name))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_threshold_that_was_chosen_later_comes_back(name, tmp_path):
+    recipe = make(name, **({"train_head": True} if name == "distill" else {}))
+    recipe.threshold = 0.123
+    path = tmp_path / "recipe.safetensors"
+    assert save_recipe(path, recipe, about()).threshold == 0.123
+    assert load_recipe(path, backbone=BACKBONE).threshold == 0.123
+    recipe.threshold = 1.5
+    with pytest.raises(ValueError, match=r"^threshold: expected a number in \[0, 1\), got 1\.5$"):
+        save_recipe(path, recipe, about())
+    assert load_recipe(path, backbone=BACKBONE).threshold == 0.123
+
+
+@pytest.mark.parametrize(
+    "options", [dict(Ornet.PAPER), {"head": torch.nn.Linear(16, 4)}, {"head_epochs": 0}]
+)
+def test_ornet_comes_back_with_its_classifiers(options, tmp_path):
+    recipe = make("ornet", **options)
+    path = tmp_path / "recipe.safetensors"
+    save_recipe(path, recipe, about())
+    found, images = load_recipe(path, backbone=BACKBONE), torch.rand(3, 3, 32, 32)
+    assert dict(found.hparams) == dict(recipe.hparams)
+    assert torch.equal(found(images).logits, recipe(images).logits)
+    assert torch.equal(found(images).maps, recipe(images).maps)
 
 
 def test_a_backbone_of_ones_own_runs_only_if_it_is_named(tmp_path):
@@ -531,8 +558,9 @@ def test_what_no_file_can_hold(tmp_path):
         TypeError, match="recipe: expected no classifier of your own, got spol with one"
     ):
         save_recipe(path, make("spol", classifier=torch.nn.Flatten()), about())
+    judged = make("ornet", evaluator=torch.nn.Flatten(), evaluate_at="pixels")
     with pytest.raises(TypeError, match="recipe: expected no evaluator of your own"):
-        save_recipe(path, make("ornet", evaluator=torch.nn.Flatten()), about())
+        save_recipe(path, judged, about())
     recipe = make("csoa")
     recipe.hparams["gamma"] = object()
     with pytest.raises(TypeError, match="hyper_parameters: expected values that JSON can store"):
@@ -563,7 +591,7 @@ def test_refine_writes_the_maps_of_the_recipe(call, spol, photos, tmp_path):
     assert "2 refined" in call("refine", photos, *options)
     found = results(out)
     assert found["info"]["settings"]["recipe"] == "spol"
-    assert found["info"]["settings"]["threshold"] == 0.5
+    assert found["info"]["settings"]["threshold"] == 0.25
     recipe = load_recipe(spol, backbone=BACKBONE)
     names = recipe.class_names
     for image in found["images"]:
@@ -576,15 +604,15 @@ def test_refine_writes_the_maps_of_the_recipe(call, spol, photos, tmp_path):
         level = np.asarray(Image.open(out / image["files"][0]))
         np.testing.assert_array_equal(level, (large * 255).round().byte())
         mask = np.asarray(Image.open(out / image["files"][1])) > 0
-        assert mask[large.numpy() <= 0.5].sum() == 0
+        assert mask[large.numpy() <= 0.25].sum() == 0
         for entry in found["annotations"]:
             if entry["image_id"] == image["id"]:
                 assert entry["category_id"] == logits.argmax().item()
                 assert entry["score"] == pytest.approx(logits.softmax(1).max().item(), abs=1e-5)
     assert {entry["name"] for entry in found["categories"]} <= set(names)
     assert "0 refined; 2 skipped" in call("refine", photos, *options)
-    said = call("refine", photos, *options, "--threshold", 0.25, code=2)
-    assert "threshold: 0.5 then, 0.25 now" in said
+    said = call("refine", photos, *options, "--threshold", 0.5, code=2)
+    assert "threshold: 0.25 then, 0.5 now" in said
 
 
 def test_refine_with_several_classes_and_thresholds(call, spol, photos, tmp_path):
@@ -688,6 +716,10 @@ def test_evaluate_measures_edges_on_masks(evaluate, train, tmp_path, cub):
         (["--method", "scg"], "--method: --recipe does not use it"),
         (["--normalize"], "--normalize: --recipe does not use it"),
         (["-d", "folder"], "--dataset: expected one with boxes or masks, got folder"),
+        (
+            ["-d", "images"],
+            "--dataset: expected one with boxes or masks, got images, which has only",
+        ),
         ([], f"--model: expected {BACKBONE}, the backbone of"),
     ],
 )

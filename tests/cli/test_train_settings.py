@@ -1,7 +1,9 @@
 """What ``train`` refuses before it writes anything, and where it stops: NaN, labels, devices."""
 
+import inspect
 import json
 import os
+import shlex
 import signal
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import torch
 from tests.support import miniature
 from tests.support.command import invoke
 from tests.support.training import BACKBONE, files_of, folder_of, one_thread, same  # noqa: F401
-from wsolrefine.recipes import load_recipe
+from wsolrefine.cli.train.command import train as command
+from wsolrefine.cli.train.overrides import hyper_parameters
+from wsolrefine.recipes import Ornet, load_recipe
 
 
 @pytest.mark.parametrize(
@@ -61,13 +65,15 @@ from wsolrefine.recipes import load_recipe
         ("spa", ["--set", "orders=70000"], "--set orders: expected integers from 1 to 64"),
         ("sem_edges", ["--set", "num_seeds=1000001"], "--set num_seeds: expected an integer from 1 to"),
         ("sem_edges", ["--set", "map_threshold=0"], "--set map_threshold: expected a number in (0, 1)"),
-        ("spol", ["--set", "foreground=0.001"], "--set foreground: expected at least background=0.004"),
+        ("spol", ["--set", "foreground=0.001"], "--set foreground: expected at least background=0.1"),
         ("spol", ["--set", "dropout=1"], "--set dropout: expected a number in [0, 1), got 1.0"),
         ("ornet", ["--set", "layer=nothing"], "--set layer: expected a name from model.named_modules()"),
         ("spa", ["--size", 2, "--crop", 2], f"--backbone {BACKBONE}, --crop 2: model: expected a layer"),
         ("spa", ["--size", 8, "--crop", 8], "--set scg_stages: expected an index of 2 stages, got -3"),
         ("csoa", ["--size", 8, "--crop", 8], "--set auxiliary_stage: expected an index of 2 stages"),
-        ("ornet", ["--size", 8, "--crop", 8], "--set stage: expected an index of 2 stages, got -3"),
+        ("ornet", ["--size", 8, "--crop", 8], "--set reads: expected an index of 2 stages, got -3"),
+        ("ornet", ["--set", "evaluator_epochs=2"], "--set evaluate_at: expected 'pixels' with an evaluator"),
+        ("ornet", ["--set", "evaluate_at=map"], "--set evaluate_at: expected one of features, pixels, got"),
         ("spol", ["--size", 8, "--crop", 8], "--set stages: expected an integer from 1 to 2, got 3"),
         ("spa", ["--backbone", "tests.support.zoo:ViT", "--size", 8, "--crop", 8],
          "--backbone tests.support.zoo:ViT, --crop 8: images: expected what the model takes, got (1,"),
@@ -236,3 +242,36 @@ def test_a_signal_while_a_file_is_written(train, tmp_path, monkeypatch, sent, mo
     train("csoa", "--epochs", 1, out=tmp_path / "whole")
     assert files_of(tmp_path / "run").keys() == files_of(tmp_path / "whole").keys()
     assert same(tmp_path / "run/csoa.safetensors", tmp_path / "whole/csoa.safetensors")
+
+
+# The settings of the papers -----------------------------------------------------------------------
+
+
+def commands_of_ornet():
+    """Return the commands with the paper's settings, of the page and of the help."""
+    page = (Path(__file__).parents[2] / "docs/recipes/ornet.md").read_text("utf-8")
+    block = page.partition("With the paper's settings:")[2].split("```")[1].replace("\\\n", " ")
+    help_of = inspect.getdoc(command).split("\n\n")
+    shown = [*block.splitlines(), *(text.strip() for text in help_of)]
+    return [shlex.split(text) for text in shown if text.startswith("wsolrefine train ornet")]
+
+
+def test_the_commands_set_all_that_differs_from_the_paper():
+    epochs = {"CUB_200_2011": (30, 70, 30), "ILSVRC": (2, 5, 3)}
+    commands = commands_of_ornet()
+    assert len(commands) == 3
+    for words in commands:
+        set_ = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+        found = hyper_parameters(Ornet, set_, None, None)
+        own = epochs[words[words.index("--root") + 1]]
+        names = ("evaluator_epochs", "generator_epochs", "refinement_epochs")
+        paper = {**Ornet.PAPER, **dict(zip(names, own, strict=True))}
+        defaults = inspect.signature(Ornet).parameters
+        assert {name: found.get(name, defaults[name].default) for name in paper} == paper
+        assert set(found) <= set(paper)
+
+
+def test_the_paper_differs_from_the_defaults():
+    defaults = inspect.signature(Ornet).parameters
+    for name, value in Ornet.PAPER.items():
+        assert value != defaults[name].default or name == "refinement_factor"

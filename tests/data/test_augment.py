@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from wsolrefine.data.augment import RandomCrop
-from wsolrefine.data.folder import ImageFolder
+from wsolrefine.data.folder import ImageFolder, UnlabeledFolder
 
 # Crops and flips ----------------------------------------------------------------------------------
 
@@ -180,6 +180,34 @@ def test_folders_that_are_no_data_set(tmp_path):
     save(tmp_path / "stray.png")
     with pytest.raises(ValueError, match=r"one subfolder per class, got stray.png in .* itself"):
         ImageFolder(tmp_path)
+
+
+def test_images_without_classes_lie_at_any_depth(tmp_path):
+    for name in ("b/2.PNG", "1.jpg", "b/deep er/3.webp", ".hidden.png", ".cache/4.png"):
+        save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "b/loop").symlink_to("..", target_is_directory=True)
+    dataset = UnlabeledFolder(tmp_path, transform=lambda image: image.size)
+    found = [(annotation.image_id, annotation.label) for annotation in dataset.annotations]
+    assert found == [("1.jpg", -1), ("b/2.PNG", -1), ("b/deep er/3.webp", -1)]
+    assert dataset.class_names is None
+    assert dataset[0][0] == (7, 5)
+    assert dataset[0][1].boxes.shape == (0, 4)
+    assert not dataset.has_masks
+
+
+def test_images_without_classes_are_upright(tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to be turned by a quarter
+    save(tmp_path / "turned.jpg", exif=turned)
+    assert UnlabeledFolder(tmp_path).size(0) == (7, 5)
+
+
+def test_folders_without_an_image(tmp_path):
+    with pytest.raises(FileNotFoundError, match="root: expected a folder, got"):
+        UnlabeledFolder(tmp_path / "missing")
+    with pytest.raises(ValueError, match="root: expected at least one image, got none in"):
+        UnlabeledFolder(tmp_path)
 
 
 @pytest.mark.parametrize(

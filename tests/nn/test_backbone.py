@@ -95,6 +95,55 @@ def test_a_layer_that_runs_twice_gives_its_last_output():
         assert_close(backbone(IMAGES)[1], expected)
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
+def test_class_scores_come_with_the_maps_from_one_pass(first):
+    """Whether or not the runs of the layers were counted before."""
+    model = small()
+    backbone = FeatureList(model, ["0", "2"])
+    expected = backbone(IMAGES) if first else FeatureList(model, ["0", "2"])(IMAGES)
+    if not first:
+        backbone.with_logits(IMAGES)
+    seen = calls(model[0])
+    maps, logits = backbone.with_logits(IMAGES)
+    assert len(seen) == 1
+    assert_close(maps, expected, rtol=0, atol=0)
+    assert_close(logits, model(IMAGES), rtol=0, atol=0)
+    (logits.sum() + maps[0].sum()).backward()
+    assert model[5].weight.grad.any()
+
+
+@pytest.mark.parametrize("layers", [["0"], ["0", "1"], ["1"]])
+def test_maps_with_class_scores_are_those_without_if_layers_work_in_place(layers):
+    model = nn.Sequential(zoo.conv(3, 4), zoo.conv(4, 6), nn.ReLU(inplace=True), nn.Flatten())
+    model.append(nn.Linear(6 * SIDE**2, 5))
+    backbone = FeatureList(zoo.seeded(lambda: model), layers)
+    assert_close(backbone.with_logits(IMAGES)[0], backbone(IMAGES), rtol=0, atol=0)
+
+
+class Several(nn.Module):
+    """A classifier with two outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.one, self.other = zoo.conv(3, 4), nn.Linear(4, 5), nn.Linear(4, 5)
+
+    def forward(self, images):
+        pooled = self.conv(images).mean((2, 3))
+        return {"one": self.one(pooled), "other": self.other(pooled)}
+
+
+def test_which_output_holds_the_class_scores():
+    model = zoo.seeded(Several)
+    found = FeatureList(model, ["conv"], logits="other").with_logits(IMAGES)[1]
+    assert torch.equal(found, model(IMAGES)["other"])
+    with pytest.raises(ValueError, match="model: expected one output that can be logits"):
+        FeatureList(model, ["conv"]).with_logits(IMAGES)
+    with pytest.raises(ValueError, match="model: expected logits of shape"):
+        FeatureList(Plain(), ["stages.0"]).with_logits(IMAGES)
+    with pytest.raises(TypeError, match="logits: expected"):
+        FeatureList(model, ["conv"], logits=0.5)
+
+
 def test_it_is_a_module_around_the_same_model():
     model = small()
     backbone = FeatureList(model, ["2"])

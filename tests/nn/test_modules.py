@@ -305,6 +305,28 @@ def test_activation_is_the_formula_of_the_last_layers():
     assert kept[0].shape == (2, CLASSES, 7, 6)
 
 
+def test_activation_with_channels_of_its_own():
+    """As many as classes, unless they are set; without classes there is no auxiliary head."""
+    (features,) = drawn([(4, 7, 6)], 0)
+    features = features.float()
+    for classes, inner, channels in ((CLASSES, None, CLASSES), (CLASSES, 5, 5), (None, 5, 5)):
+        module = ActivationGenerator(4, classes, inner_channels=inner, width=WIDTH).eval()
+        found = module(features)
+        assert module.activate[0].in_channels == channels
+        assert found.probability.shape == (2, 7, 6)
+        if classes is not None:
+            assert found.auxiliary_logits.shape == (2, CLASSES)
+    assert found.auxiliary_logits is None
+    assert not any("auxiliary" in key for key in module.state_dict())
+    assert ActivationGenerator(4).activate[0].in_channels == 16
+
+
+def test_without_classes_the_probability_is_the_same():
+    made = [seeded(ActivationGenerator, 4, n, inner_channels=5, width=WIDTH) for n in (None, 3)]
+    alone, both = (module.eval()(torch.rand(2, 4, 5, 5, generator=generator(0))) for module in made)
+    assert_close(alone.probability, both.probability, rtol=0, atol=0)
+
+
 # What the modules are for -------------------------------------------------------------------------
 
 

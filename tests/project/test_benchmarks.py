@@ -17,7 +17,7 @@ from benchmarks import common
 from benchmarks.quality import boundaries, network, objects, search, thresholds
 from benchmarks.quality import run as quality
 from benchmarks.quality.report import render as render_quality
-from benchmarks.recipes import edges, ornet, rows
+from benchmarks.recipes import distillation, edges, ornet, rows
 from benchmarks.recipes.report import render as render_recipes
 from benchmarks.scale import cost
 from benchmarks.scale.kill_report import render as render_kills
@@ -44,7 +44,9 @@ def folder(tmp_path_factory):
 def run(monkeypatch):
     """Run a command in this process, as ``python -m`` does."""
     threads = torch.get_num_threads()
-    photographs.known_layers(monkeypatch, "benchmarks.quality.network", "benchmarks.recipes.scenes")
+    photographs.known_layers(
+        monkeypatch, "benchmarks.quality.network", "benchmarks.recipes.features"
+    )
 
     def run(module, *arguments):
         monkeypatch.setattr(sys, "argv", [module, *map(str, arguments)])
@@ -301,28 +303,93 @@ def test_boundaries(run, folder, tmp_path):
     assert {*record["rows"][0]} == {"method", *boundaries.COLUMNS}
 
 
-def test_recipes(run, folder, tmp_path, monkeypatch):
+@pytest.fixture
+def few_trainings(monkeypatch):
+    """Train a row or two of each part only."""
     for part in ("spa", "csoa"):
         monkeypatch.setitem(rows.PARTS, part, rows.PARTS[part][-1:])
     of_spol = rows.PARTS["spol"]
     kept = [t for t in of_spol if rows.WITHOUT_SEGMENTATION in t.rows] + of_spol[-1:]
     monkeypatch.setitem(rows.PARTS, "spol", kept)
-    monkeypatch.setattr(ornet, "COMPONENTS", {"ORNet, all": {}})
+    monkeypatch.setattr(ornet, "STAGE_ONE", {"stage one": {}})
+    monkeypatch.setattr(ornet, "COMPONENTS", {"all": {}})
+    monkeypatch.setattr(distillation, "TEACHERS", ("scg",))
+    monkeypatch.setattr(distillation, "RUNS", 0)
     monkeypatch.setattr(edges, "ROWS", {"SEM, vanilla": edges.ROWS["SEM, vanilla"]})
-    sizes = ("--train", 8, "--scenes", 3, "--batch", 4, "--edge-scenes", 4, "--edge-tests", 2)
-    epochs = ("--epochs", 2, "--ornet-epochs", 4, "--edge-epochs", 1, "--seeds", 1)
-    common_options = (*sizes, *epochs, "--folder", folder, "--out", tmp_path)
-    run("benchmarks.recipes", "--parts", "cam", *common_options)
-    run("benchmarks.recipes", "--parts", "spa", "csoa", "spol", "ornet", "edges", *common_options)
+
+
+OF_ORNET = ("--ornet-train", 20, "--ornet-refine", 12)
+FEW = ("--train", 32, "--epochs", 2, "--batch", 4, *OF_ORNET, "--distill-train", 16)
+
+
+def test_recipes(run, folder, few_trainings, tmp_path, capsys):
+    edge_options = ("--edge-train", 4, "--edge-epochs", 1, "--edge-tests", 2)
+    common_options = (*FEW, "--scenes", 3, *edge_options, "--folder", folder, "--out", tmp_path)
+    common_options = (*common_options, "--cache", tmp_path / "cache")
+    run("benchmarks.recipes", "--parts", "cam", "--seeds", 2, *common_options)
+    first = json.loads((tmp_path / "recipes.json").read_text())["parts"]["cam"]
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
+    assert len(files) == 3
+    every = ("cam", "spa", "csoa", "spol", "ornet", "distill", "edges")
+    run("benchmarks.recipes", "--parts", *every, "--seeds", 1, *common_options)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()} == files
     record = json.loads((tmp_path / "recipes.json").read_text())
     assert_about_this_machine(record)
+    assert str(tmp_path.parent) not in json.dumps(record)
     assert record["classes"] == ["animals", "vehicles"]
-    assert [*record["parts"]] == ["cam", "spa", "csoa", "spol", "ornet", "edges"]
+    assert record["images"] == {"train": 32, "validation": 3, "test": 3}
+    assert [*record["parts"]] == [*every]
+    assert record["parts"]["cam"] == first  # done before
     for part in record["parts"].values():
         assert_complete(part)
+    capsys.readouterr()
+    run("benchmarks.recipes", "--parts", "cam", "--seeds", 3, *common_options)
+    assert "cam: 2 seeds are in the record" in capsys.readouterr().err
+    went_on = json.loads((tmp_path / "recipes.json").read_text())["parts"]["cam"]
+    assert went_on["seeds"] == len(went_on["rows"]["CAM"]) == 3
+    assert went_on["rows"]["CAM"][:2] == first["rows"]["CAM"]
     text = (tmp_path / "recipes.md").read_text()
-    assert text.count("(version ") == 6
+    assert text.count("(version ") == 7
     assert "| SPA, RAM and SCG " in text
+    assert text.count(" ± ") == 5  # the columns of the CAM
+
+
+def test_recipes_on_photographs(run, few_trainings, tmp_path):
+    for seed, name in enumerate(("birds", "cows")):
+        written = miniature.write_wsolevaluation(tmp_path / "data" / name, seed=seed)
+        for split in ("val", "test"):
+            written.metadata.joinpath(split, "images").symlink_to(written.root)
+    every = f"wsolevaluation:{tmp_path}/data/*/metadata/CUB"
+    data = ("--photographs-train", f"{every}/val", "--photographs-test", f"{every}/test")
+    groups = ("--group", "birds=birds", "--group", "cows=other mammals")
+    options = (*data, *groups, "--seeds", 1, "--out", tmp_path / "out")
+    parts = ("cam", "spa", "csoa", "spol", "ornet", "distill")
+    run("benchmarks.recipes", "--parts", *parts, *FEW, *options)
+    record = json.loads((tmp_path / "out/recipes_photographs.json").read_text())
+    assert_about_this_machine(record)
+    assert str(tmp_path.parent) not in json.dumps(record)
+    assert record["command"].endswith("--group birds=birds --group 'cows=other mammals'")
+    assert record["classes"] == ["birds", "other mammals"]
+    assert record["images"] == {"train": 32, "validation": 8, "test": 8}
+    assert [*record["parts"]] == [*parts]
+    assert "PxAP" not in record["parts"]["cam"]["rows"]["CAM"][0]
+    assert "PxAP" not in (tmp_path / "out/recipes_photographs.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--photographs-test", "cub:x"), "root: expected a folder, got x"),
+        (("--photographs-train", "voc:x"), "data: expected READER:FOLDER"),
+        (("--photographs-train", "cub:x", "--pictures", "y"), "--pictures: expected scenes"),
+        (("--photographs-train", "cub:x", "--parts", "edges"), "expected parts without masks"),
+    ],
+)
+def test_recipes_refuse(options, message, run, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run("benchmarks.recipes", *options)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_speed(run, tmp_path, monkeypatch, capsys):
@@ -415,6 +482,21 @@ def test_the_commit_says_whether_files_were_changed(monkeypatch):
     assert common.commit() is None
 
 
+def test_a_record_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    path = tmp_path / "results/record.json"
+    common.write_json(path, {"seed": 0})
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        common.write_json(path, {"seed": object()})
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        common.write_json(path, {"seed": 1})
+    assert json.loads(path.read_text()) == {"seed": 0}
+    assert [*path.parent.iterdir()] == [path]
+
+
 RENDER = {"recipes": render_recipes, "scale": render_scale, "scale_kills": render_kills}
 
 
@@ -423,7 +505,9 @@ def test_the_tables_of_all_results_are_those_of_their_json():
     assert ROOT / "benchmarks/results" / wsolrefine.__version__ in versions
     for path in (path for version in versions for path in version.glob("*.json")):
         record = json.loads(path.read_text("utf-8"))
-        text = RENDER.get(path.stem, render_quality)(record)
+        of_recipes = path.stem.startswith("recipes")
+        render = RENDER.get("recipes" if of_recipes else path.stem, render_quality)
+        text = render(record)
         assert path.with_suffix(".md").read_text("utf-8") == text
     for path in (path for version in versions for path in version.glob("*.md")):
         assert path.with_suffix(".json").exists() or "Not measured yet" in path.read_text("utf-8")

@@ -15,7 +15,7 @@ from benchmarks.quality.images import Sample
 from benchmarks.quality.measure import SIDE, STEPS, measure
 from benchmarks.quality.network import labels_of
 from benchmarks.quality.report import render
-from benchmarks.recipes.scenes import Split
+from benchmarks.recipes.splits import Truth
 from tests.support.miniature import write_cub, write_ilsvrc, write_metadata, write_wsolevaluation
 from wsolrefine import Classifier, Preprocess
 from wsolrefine.metrics import pixel_average_precision
@@ -212,9 +212,7 @@ def test_the_threshold_of_the_center_box_is_its_size(side):
 def test_counts_of_images_add_up_to_those_of_the_data_set():
     maps, samples, found = random_counts(5, torch.Generator().manual_seed(0))
     masks = torch.stack([one.mask for one in samples])
-    truth = Split(
-        maps, torch.zeros(5), masks, [one.boxes for one in samples], [one.size for one in samples]
-    )
+    truth = Truth([one.boxes for one in samples], [one.size for one in samples], masks)
     whole = measure(maps.clamp(0, 1), truth)  # min-maxes the maps again
     again = counts.counts_of(counts.prepared(maps.clamp(0, 1)), samples)
     assert_close(again.every.double().mean(0), whole.all_boxes.curve)

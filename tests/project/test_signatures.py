@@ -98,6 +98,7 @@ SIGNATURES = {
         "RandomCrop": "(size=256, crop=224, flip=0.5, interpolation='bilinear')",
         "ScoreMaps": "(folder)",
         "ScoreMaps.maps": "(self, image_id)",
+        "UnlabeledFolder": f"(root, *, transform=None, policy={UPRIGHT})",
         "UnreadableImage": "(path, got, expected='an image')",
         "WsolEvaluation": f"(metadata, *, images=None, transform=None, policy={AS_STORED})",
         "read_image": f"(path, policy={UPRIGHT})",
@@ -185,14 +186,15 @@ SIGNATURES = {
     },
     "wsolrefine.nn": {
         "Activation": "(probability, auxiliary_logits)",
-        "ActivationGenerator": "(in_channels, num_classes, *, width=64)",
+        "ActivationGenerator": "(in_channels, num_classes=None, *, inner_channels=None, width=64)",
         "ActivationGenerator.forward": "(self, features)",
         "ConvolutionalHead": "(in_channels, num_classes, *, width=1024, dropout=0.5)",
         "ConvolutionalHead.forward": "(self, features)",
         "EdgeHead": "(channels, *, width=128, size=(160, 160))",
         "EdgeHead.forward": "(self, features, maps)",
-        "FeatureList": "(model, layers, *, call=None)",
+        "FeatureList": "(model, layers, *, call=None, logits=None)",
         "FeatureList.forward": "(self, images)",
+        "FeatureList.with_logits": "(self, images)",
         "MFFMaps": "(deep, fused)",
         "MFFNet": "(channels, num_outputs, *, stages=3, fusion='multiplication', attention=True,"
         " width=128, dropout=0.5)",
@@ -202,16 +204,24 @@ SIGNATURES = {
         "stage_channels": "(backbone, images)",
     },
     "wsolrefine.recipes": {
-        "Csoa": "(backbone, channels, num_classes, *, embedding=None, embedding_stage=-1,"
+        "Csoa": "(backbone, channels, num_classes, *, embedding=None, embedding_stage=-2,"
         " stage=-2, auxiliary_stage=-3, width=1024, dropout=0.5, epochs=100, confseg=True,"
         " confseg_weight=1.0, confseg_mean=True, coaug=True, coaug_weight=1.0, gamma=1.0,"
         " delta=1.0, map_threshold=0.3, learning_rate=0.001, backbone_learning_rate=0.001,"
         " decay=0.95, momentum=0.9, weight_decay=0.0005)",
-        "Ornet": "(backbone, channels, num_classes, *, evaluator=None, stage=-3, layer=None,"
-        " width=64, evaluator_epochs=30, generator_epochs=70, refinement_epochs=30,"
-        " entropy_weight=1.5, weighted=True, entropy_mean=0.5, entropy_std=0.1, area_weight=0.02,"
-        " erasing=True, erasing_threshold=0.5, erasing_drop=0.5, threshold=0.5,"
-        " learning_rate=0.001, backbone_learning_rate=0.001, refinement_factor=0.1)",
+        "Distill": "(backbone, channels, num_classes, *, teacher=None, use_labels=False,"
+        " student='generator', student_stages=(-3, -2), width=64, dropout=0.5, train_head=False,"
+        " epochs=10, threshold=None, learning_rate=0.003, backbone_learning_rate=0.0)",
+        "Distill.distillation_loss": "(self, images, found)",
+        "Distill.loss": "(self, images, labels=None, *, epoch)",
+        "Distill.teach": "(self, images, labels=None)",
+        "Ornet": "(backbone, channels, num_classes, *, evaluator=None, head=None, reads=(-3, -2),"
+        " multiplies=-3, layer=None, width=64, inner_channels=None, evaluator_epochs=0,"
+        " head_epochs=5, generator_epochs=5, refinement_epochs=3, train_backbone=False,"
+        " auxiliary_weight=1.0, evaluate_at='features', entropy_weight=0.01, weighted=True,"
+        " entropy_mean=0.5, entropy_std=0.1, area_weight=0.02, erasing=True,"
+        " erasing_threshold=0.5, erasing_drop=0.5, with_cam=True, threshold=0.4,"
+        " learning_rate=0.003, backbone_learning_rate=0.001, refinement_factor=0.33)",
         "Recipe": "(backbone, channels, num_classes, **hyper_parameters)",
         "Recipe.activate": "(self, images)",
         "Recipe.loss": "(self, images, labels, *, epoch)",
@@ -230,9 +240,9 @@ SIGNATURES = {
         " backbone_learning_rate=0.001, momentum=0.9, weight_decay=0.0005)",
         "Spol": "(backbone, channels, num_classes, *, classifier=None, cam_epochs=32,"
         " segmentation_epochs=32, stages=3, fusion='multiplication', attention=True,"
-        " auxiliary=True, distill=False, width=128, dropout=0.5, gaussian=True, foreground=0.5,"
-        " background=0.004, cam_threshold=0.25, segmentation_threshold=0.5, learning_rate=0.02,"
-        " backbone_learning_rate=0.002, momentum=0.9, weight_decay=0.0005)",
+        " auxiliary=True, distill=False, width=128, dropout=0.5, gaussian=False,"
+        " foreground=0.2, background=0.1, cam_threshold=0.15, segmentation_threshold=0.25,"
+        " learning_rate=0.02, backbone_learning_rate=0.002, momentum=0.9, weight_decay=0.0005)",
         "load_recipe": "(path, *, backbone=None)",
         "read_metadata": "(path)",
         "save_recipe": "(path, recipe, metadata)",

@@ -21,11 +21,12 @@ from wsolrefine.functional.components import largest_component
 from wsolrefine.nn import stage_channels
 
 IMAGES, LABELS, _ = objects(4)
+PAPER = dict(recipes.Ornet.PAPER)
 every_recipe = pytest.mark.parametrize("name", SMALL)
 every_backbone = pytest.mark.parametrize("kind", BACKBONES)
 PHASES = [
     *(("Spa", 0), ("Spa", 1), ("Ornet", 0), ("Ornet", 1), ("Ornet", 2), ("Csoa", 0)),
-    *(("SemEdges", 0), ("SemEdges", 1), ("Spol", 0), ("Spol", 1)),
+    *(("SemEdges", 0), ("SemEdges", 1), ("Spol", 0), ("Spol", 1), ("Distill", 0)),
 ]
 every_phase = pytest.mark.parametrize(("name", "epoch"), PHASES)
 
@@ -70,9 +71,16 @@ def test_without_labels_the_predicted_class_is_shown(name):
     predicted, other = recipe(IMAGES).logits.argmax(1), 1 - recipe(IMAGES).logits.argmax(1)
     assert_close(tensors(recipe(IMAGES)), tensors(recipe(IMAGES, predicted)), rtol=0, atol=0)
     assert_close(recipe(IMAGES).logits, recipe(IMAGES, other).logits, rtol=0, atol=0)
-    of_classes = name in ("Spa", "Csoa", "SemEdges")  # the others' map knows of no class
+    of_classes = name not in ("Spol", "Distill")  # whose maps know of no class
     found = [recipe.class_maps(IMAGES).maps, recipe.class_maps(IMAGES, other).maps]
     assert torch.equal(*found) is not of_classes
+
+
+def test_ornet_without_the_cam_shows_the_same_map_for_all_classes():
+    recipe = small("Ornet", with_cam=False).eval()
+    found = [recipe.class_maps(IMAGES, label).maps for label in (0, 1)]
+    assert torch.equal(*found)
+    assert torch.equal(found[0][:, 0], recipe.generate(recipe.backbone(IMAGES)).probability)
 
 
 def test_spol_without_segmentation_shows_the_map_of_the_class():
@@ -120,7 +128,7 @@ def test_every_keyword_is_a_hyper_parameter_or_a_module(name):
         for key, parameter in inspect.signature(type(recipe)).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     }
-    assert keywords - set(recipe.hparams) <= {"evaluator", "embedding", "classifier"}
+    assert keywords - set(recipe.hparams) <= {"evaluator", "head", "embedding", "classifier"}
     assert set(recipe.hparams) <= keywords
     assert all(f"{key}:" in inspect.getdoc(type(recipe)) for key in keywords)
 
@@ -212,7 +220,8 @@ def check_masks_and_boxes(name, found):
 
 @every_recipe
 def test_masks_are_the_largest_component_and_boxes_lie_around_them(name):
-    recipe = localizing(name)
+    # Times the CAM, whose grid is 2 x 2 here, the mask would be one component.
+    recipe = localizing(name, **({"with_cam": False} if name == "Ornet" else {}))
     largest = recipe(IMAGES)
     check_masks_and_boxes(name, largest)
     check_masks_and_boxes(name, recipe(IMAGES, size=(48, 40)))
@@ -362,14 +371,15 @@ WHOLE = TO_14 | {"backbone.stages.3"}
 REACHED = {
     ("Spa", 0): TO_14 | {"head"},
     ("Spa", 1): TO_14 | {"head"},
-    ("Ornet", 0): {"evaluator"},
-    ("Ornet", 1): WHOLE | {"generator", "head"},
-    ("Ornet", 2): SHALLOW | {"generator"},
+    ("Ornet", 0): {"head"},
+    ("Ornet", 1): {"generator"},
+    ("Ornet", 2): {"generator"},
     ("Csoa", 0): TO_14 | {"head", "auxiliary_head"},
     ("SemEdges", 0): WHOLE | {"classes"},
     ("SemEdges", 1): {"edges"},
     ("Spol", 0): WHOLE | {"cam_network"},
     ("Spol", 1): {"segmentation_backbone", "segmentation_network"},
+    ("Distill", 0): {"student", "head"},
 }
 
 
@@ -393,18 +403,69 @@ def test_pseudo_labels_are_constants_also_before_anything_is_frozen(name, epoch)
     assert reached(recipe) == REACHED[name, epoch]
 
 
-def test_a_given_evaluator_is_never_trained():
-    evaluator = seeded(Classifier).train()
-    before = state_of(evaluator)
-    recipe = small("Ornet", evaluator=evaluator)
-    assert recipe.epochs == 2
-    for epoch, generator_too in ((0, True), (1, False)):
+ORNET = {"generator_epochs": 1, "refinement_epochs": 1}
+OWN = WHOLE | {"generator", "head"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "phases"),
+    [
+        (PAPER | {"evaluator_epochs": 1}, [{"evaluator"}, OWN, SHALLOW | {"generator"}]),
+        (PAPER | {"evaluator_epochs": 0}, [OWN, {"generator"}]),
+        (PAPER | {"evaluator_epochs": 0, "evaluate_at": "features"}, [OWN, {"generator"}]),
+        ({"head_epochs": 0}, [{"generator", "head"}, {"generator"}]),
+        ({"evaluate_at": "pixels"}, [{"head"}, {"generator"}, {"generator"}]),
+        ({"train_backbone": True}, [{"head"}, WHOLE | {"generator"}, {"generator"}]),
+    ],
+)
+def test_what_the_phases_of_ornet_train(settings, phases):
+    recipe = small("Ornet", **settings | ORNET)
+    assert recipe.epochs == len(phases)
+    for epoch, parts in enumerate(phases):
+        recipe.train()
         recipe.zero_grad()
         recipe.prepare(epoch)
         recipe.loss(IMAGES, LABELS, epoch=epoch).backward()
-        assert reached(recipe) == REACHED["Ornet", epoch + 1]
-        assert bool(recipe.head.weight.grad is not None) is generator_too
+        assert reached(recipe) == parts
+
+
+def test_the_head_is_trained_on_a_backbone_that_does_not_change():
+    """Also if stage one trains it, and in training mode."""
+    recipe = small("Ornet", train_backbone=True)
+    recipe.prepare(0)
+    before = state_of(recipe)
+    recipe.loss(IMAGES, LABELS, epoch=0)
+    assert_close(state_of(recipe), before, rtol=0, atol=0)
+    assert all(module.training for module in recipe.backbone.modules())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_given_head_is_copied_and_never_trained(bias):
+    given = nn.Linear(16, CLASSES, bias=bias)
+    recipe = small("Ornet", head=given)
+    assert recipe.epochs == 2
+    for epoch in (0, 1):
+        recipe.prepare(epoch)
+        recipe.loss(IMAGES, LABELS, epoch=epoch).backward()
+        assert reached(recipe) == {"generator"}
+    assert not reached(given)
+    features = recipe.eval().backbone(IMAGES)[-1]
+    assert_close(recipe(IMAGES).logits, given(features.mean((2, 3))).detach())
+    assert not recipe.user_modules()  # a file can hold the copy
+
+
+def test_a_given_evaluator_is_never_trained():
+    evaluator = seeded(Classifier).train()
+    before = state_of(evaluator)
+    recipe = small("Ornet", evaluator=evaluator, **PAPER | ORNET)
+    assert recipe.epochs == 2
+    for epoch, parts in enumerate([OWN, SHALLOW | {"generator"}]):
+        recipe.zero_grad()
+        recipe.prepare(epoch)
+        recipe.loss(IMAGES, LABELS, epoch=epoch).backward()
+        assert reached(recipe) == parts
     assert_close(state_of(evaluator), before, rtol=0, atol=0)
+    assert_close(recipe.eval()(IMAGES).logits, evaluator.eval()(IMAGES))
 
 
 class Classifier(nn.Sequential):
@@ -453,7 +514,7 @@ def test_the_teacher_of_confseg_is_detached():
     assert not torch.equal(gradients[0][changed[0]].grad, gradients[1][changed[0]].grad)
 
 
-@pytest.mark.parametrize("name", ["SemEdges", "Spol", "Ornet"])
+@pytest.mark.parametrize("name", ["SemEdges", "Spol", "Ornet", "Distill"])
 def test_what_is_frozen_stays_in_evaluation_mode_through_train(name):
     """Lightning puts every module back to training after a validation; the next epoch freezes."""
     recipe = small(name)
@@ -470,7 +531,8 @@ def test_what_is_frozen_stays_in_evaluation_mode_through_train(name):
         == {
             "SemEdges": {"edges"},
             "Spol": {"segmentation_backbone", "segmentation_network"},
-            "Ornet": {"backbone", "generator", "shallow"},
+            "Ornet": {"generator"},
+            "Distill": {"student"},
         }[name]
     )
 
@@ -578,18 +640,51 @@ def test_an_image_of_nan_spoils_no_other(name):
         ),
         ("Spol", {"stages": 5}, "stages: expected an integer from 1 to 4, got 5"),
         ("Spol", {"fusion": "mean"}, "fusion: expected 'multiplication', 'addition' or"),
-        ("Ornet", {"stage": 4}, "stage: expected an index of 4 stages, got 4"),
+        (
+            "Distill",
+            {"student_stages": (0, 4)},
+            "student_stages: expected an index of 4 stages, got 4",
+        ),
+        ("Ornet", {"reads": (-3, 4)}, "reads: expected an index of 4 stages, got 4"),
+        ("Ornet", {"multiplies": 4}, "multiplies: expected an index of 4 stages, got 4"),
         (
             "Ornet",
             {"layer": None},
             "layer: expected a name, because the backbone is a Plain, got None",
         ),
         ("Ornet", {"layer": "stage.1"}, r"got 'stage\.1' \(close: 'stages\.1'\)"),
+        (
+            "Ornet",
+            {"evaluator": nn.Identity()},
+            "evaluate_at: expected 'pixels' with an evaluator, got 'features'",
+        ),
+        (
+            "Ornet",
+            {"evaluator_epochs": 1},
+            "evaluate_at: expected 'pixels' with an evaluator, got 'features'",
+        ),
+        (
+            "Ornet",
+            {"head": nn.Linear(16, 3)},
+            "head: expected 16 inputs and 2 outputs, got 16 and 3",
+        ),
     ],
 )
 def test_errors(name, settings, message):
     with pytest.raises(ValueError, match=message):
         small(name, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"head": nn.Identity()}, "head: expected an nn.Linear or None, got Identity"),
+        ({"evaluator": print}, "evaluator: expected an nn.Module or None, got builtin"),
+    ],
+)
+def test_modules_of_another_kind(settings, message):
+    with pytest.raises(TypeError, match=f"^{message}"):
+        small("Ornet", **settings)
 
 
 @pytest.mark.parametrize(
@@ -657,4 +752,5 @@ def test_a_shared_classifier_is_not_copied():
     assert spol.backbone is backbone
     shared = {id(p) for p in backbone.parameters()}
     assert shared.isdisjoint(id(p) for p in spol.segmentation_backbone.parameters())
-    assert shared.isdisjoint(id(p) for p in small("Ornet", backbone).evaluator.parameters())
+    paper = small("Ornet", backbone, **PAPER)
+    assert shared.isdisjoint(id(p) for p in paper.evaluator.parameters())

@@ -15,19 +15,25 @@ from torch.testing import assert_close
 from tests.support.backbones import objects, one_thread  # noqa: F401
 from tests.support.processes import join, run_two
 from tests.support.small_recipes import small
+from wsolrefine.recipes import Ornet
 
 ROOT = Path(__file__).parents[2]
 IMAGES, LABELS, _ = objects(6)
+PAPER = {**Ornet.PAPER, "evaluator_epochs": 1, "generator_epochs": 1, "refinement_epochs": 1}
 # Recipe, epoch, settings without what looks at the batch or draws random numbers.
 CASES = {
     "Spa": ("Spa", 1, {}),
-    "Ornet evaluator": ("Ornet", 0, {}),
+    "Ornet head": ("Ornet", 0, {}),
     "Ornet generator": ("Ornet", 1, {}),
     "Ornet refinement": ("Ornet", 2, {"erasing": False}),
+    "Ornet evaluator": ("Ornet", 0, PAPER),
+    "Ornet of the paper": ("Ornet", 1, PAPER),
+    "Ornet refinement of the paper": ("Ornet", 2, {**PAPER, "erasing": False}),
     "Csoa": ("Csoa", 1, {"coaug": False}),
     "SemEdges": ("SemEdges", 0, {}),
     "Spol": ("Spol", 0, {}),
     "Spol segmentation": ("Spol", 1, {}),
+    "Distill": ("Distill", 0, {}),
 }
 
 

@@ -12,7 +12,7 @@ from tests.support.backbones import SIDE, objects, one_thread, overlap  # noqa: 
 from tests.support.small_recipes import small
 from tests.support.strategies import generator
 from tests.support.zoo import seeded
-from wsolrefine import coarse_to_fine, confseg, conv_crf, gppl, minmax, scg, sem
+from wsolrefine import attentive_erasing, coarse_to_fine, confseg, conv_crf, gppl, minmax, scg, sem
 from wsolrefine.functional._colors import to_colors
 from wsolrefine.losses import (
     area_loss,
@@ -24,6 +24,7 @@ from wsolrefine.losses import (
     weighted_entropy_loss,
 )
 from wsolrefine.nn import FeatureList
+from wsolrefine.recipes import Ornet
 
 IMAGES, LABELS, MASKS = objects(4)
 
@@ -86,25 +87,72 @@ def test_spa_refines_the_rectified_map_of_the_class():
 # ORNet --------------------------------------------------------------------------------------------
 
 
-def test_ornet_stage_one_multiplies_the_shallow_features():
-    """Eqs. 1-6, with the rest of the backbone run by hand."""
-    recipe = without_dropout("Ornet")
-    shallow = IMAGES
+PAPER = {**Ornet.PAPER, "evaluator_epochs": 1, "generator_epochs": 1, "refinement_epochs": 1}
+SHALLOW = {"reads": (0,), "multiplies": 0}
+
+
+def classified(recipe, maps):
+    """Return class scores of features multiplied by maps, with the backbone run by hand: Eq. 3."""
+    deep = IMAGES
     for stage in recipe.backbone.stages[:2]:
-        shallow = stage(shallow)
-    activation = recipe.generator(shallow)
-    deep = shallow * activation.probability[:, None]
+        deep = stage(deep)
+    deep = deep * maps[:, None]
     for stage in recipe.backbone.stages[2:]:
         deep = stage(deep)
-    expected = cross_entropy(recipe.head(deep.mean((2, 3))), LABELS)
-    expected = expected + cross_entropy(activation.auxiliary_logits, LABELS)
+    return recipe.head(deep.mean((2, 3)))
+
+
+def test_ornet_stage_one_multiplies_the_shallow_features():
+    """Eqs. 1-6."""
+    recipe = without_dropout("Ornet", **PAPER | {"auxiliary_weight": 0.7})
+    activation = recipe.generator(recipe.backbone(IMAGES)[1])
+    expected = cross_entropy(classified(recipe, activation.probability), LABELS)
+    expected = expected + 0.7 * cross_entropy(activation.auxiliary_logits, LABELS)
     assert_close(recipe.loss(IMAGES, LABELS, epoch=1), expected)
     assert_close(recipe.class_maps(IMAGES).maps[:, 0], activation.probability)
 
 
+def test_ornet_reads_several_stages_on_the_finest_of_their_grids():
+    recipe = without_dropout("Ornet", reads=(-2, 1), auxiliary_weight=0)
+    _, fine, coarse, _ = recipe.backbone(IMAGES)
+    read = torch.cat([interpolate(coarse, scale_factor=2, mode="bilinear"), fine], 1)
+    maps = recipe.generator(read).probability
+    assert maps.shape[1:] == fine.shape[2:]
+    expected = cross_entropy(classified(recipe, maps), LABELS)
+    assert_close(recipe.loss(IMAGES, LABELS, epoch=1), expected)
+
+
+def test_ornet_multiplies_a_layer_on_another_grid_than_its_map():
+    recipe = without_dropout("Ornet", reads=(-2,), auxiliary_weight=0)
+    maps = recipe.generator(recipe.backbone(IMAGES)[-2]).probability
+    maps = interpolate(maps[:, None], scale_factor=2, mode="bilinear")[:, 0]
+    expected = cross_entropy(classified(recipe, maps), LABELS)
+    assert_close(recipe.loss(IMAGES, LABELS, epoch=1), expected)
+
+
+def test_ornet_trains_its_head_on_the_means_of_the_last_stage():
+    recipe = without_dropout("Ornet")
+    features = recipe.backbone(IMAGES)[-1]
+    expected = cross_entropy(recipe.head(features.mean((2, 3))), LABELS)
+    assert_close(recipe.loss(IMAGES, LABELS, epoch=0), expected)
+
+
+def test_ornet_shows_its_map_times_the_root_of_the_cam():
+    recipe = without_dropout("Ornet")
+    alone = without_dropout("Ornet", with_cam=False).class_maps(IMAGES, LABELS).maps
+    features = recipe.backbone(IMAGES)[-1]
+    cam = torch.einsum("bchw,bc->bhw", features, recipe.head.weight[LABELS])
+    root = interpolate(minmax(cam.relu())[:, None], scale_factor=4, mode="bilinear").sqrt()
+    found = recipe.class_maps(IMAGES, LABELS).maps
+    assert (alone > 0).all()
+    assert root.any()
+    assert_close(found, minmax(alone * root), rtol=1e-4, atol=1e-5)
+
+
 def test_ornet_masks_maps_whose_channels_come_last():
     model = seeded(zoo.Swin)
-    recipe = without_dropout("Ornet", FeatureList(model, ["layers.1", "layers.3"]), stage=0)
+    backbone = FeatureList(model, ["layers.1", "layers.3"])
+    recipe = without_dropout("Ornet", backbone, **PAPER | SHALLOW)
     shallow = model.layers[:2](model.patch_embed(IMAGES).permute(0, 2, 3, 1))
     activation = recipe.generator(shallow.permute(0, 3, 1, 2))
     deep = model.layers[2:](shallow * activation.probability[..., None])
@@ -113,7 +161,8 @@ def test_ornet_masks_maps_whose_channels_come_last():
 
 def test_ornet_masks_tokens_and_leaves_the_class_token():
     model = seeded(zoo.ViT, image_size=(SIDE, SIDE), patch=4)
-    recipe = without_dropout("Ornet", FeatureList(model, ["blocks.0", "blocks.2"]), stage=0)
+    backbone = FeatureList(model, ["blocks.0", "blocks.2"])
+    recipe = without_dropout("Ornet", backbone, **PAPER | SHALLOW)
     tokens = torch.cat([model.prefix_tokens.expand(4, -1, -1), model.patch_embed(IMAGES)], 1)
     shallow = model.blocks[0](tokens + model.pos_embed)
     activation = recipe.generator(shallow[:, 1:].mT.unflatten(2, (SIDE // 4, SIDE // 4)))
@@ -159,7 +208,7 @@ class Wrapping(torch.nn.Module):
 def wrapping(wrap, unwrap):
     """Return ORNet on such a backbone."""
     backbone = seeded(Wrapping, wrap, unwrap)
-    return without_dropout("Ornet", backbone, stage=0, layer="wrapped")
+    return without_dropout("Ornet", backbone, **SHALLOW, layer="wrapped")
 
 
 @pytest.mark.parametrize(
@@ -197,39 +246,74 @@ def test_ornet_refuses_what_it_cannot_mask(wrap, unwrap, error, message):
         wrapping(wrap, unwrap).loss(IMAGES, LABELS, epoch=1)
 
 
+def of_pixels(recipe, maps):
+    return recipe.evaluator(pixels(maps))
+
+
+def of_pixels_by_the_classifier(recipe, maps):
+    return recipe.classify(pixels(maps))
+
+
+GIVEN = torch.nn.Sequential(torch.nn.Flatten(), seeded(torch.nn.Linear, 3 * SIDE**2, 2))
+EVALUATORS = {  # settings, and what then judges a map
+    "a given one": (PAPER | {"evaluator": GIVEN}, of_pixels),
+    "its own": (PAPER, of_pixels),
+    "the classifier": ({"evaluate_at": "pixels"}, of_pixels_by_the_classifier),
+    "features": ({}, classified),
+}
+
+
+def pixels(maps):
+    return interpolate(maps[:, None], (SIDE, SIDE), mode="bilinear") * IMAGES  # Eq. 9
+
+
+def probability_of(recipe):
+    return recipe.generate(recipe.backbone(IMAGES)).probability
+
+
 @pytest.mark.parametrize("weighted", [True, False])
-def test_ornet_stage_two_is_evaluation_entropy_and_area(weighted):
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_ornet_stage_two_is_evaluation_entropy_and_area(evaluator, weighted):
     settings = {"entropy_weight": 0.8, "area_weight": 0.3, "weighted": weighted, "erasing": False}
-    recipe = without_dropout("Ornet", entropy_mean=0.45, entropy_std=0.2, **settings)
-    probability = recipe.class_maps(IMAGES).maps[:, 0]
-    seen = interpolate(probability[:, None], (SIDE, SIDE), mode="bilinear") * IMAGES
+    settings |= {"entropy_mean": 0.45, "entropy_std": 0.2}
+    own, evaluate = EVALUATORS[evaluator]
+    recipe = without_dropout("Ornet", **own | settings)
+    probability = probability_of(recipe)
     entropy = (
         weighted_entropy_loss(probability, mean=0.45, std=0.2)
         if weighted
         else entropy_loss(probability)
     )
-    expected = cross_entropy(recipe.evaluator(seen), LABELS)
+    expected = cross_entropy(evaluate(recipe, probability), LABELS)
     expected = expected + 0.8 * entropy + 0.3 * area_loss(probability)  # Eq. 10
-    assert_close(recipe.loss(IMAGES, LABELS, epoch=2), expected)
-    assert_close(recipe(IMAGES).logits, recipe.evaluator(IMAGES))
+    assert_close(recipe.loss(IMAGES, LABELS, epoch=recipe.epochs - 1), expected)
+    whole = recipe.classify if recipe.evaluator is None else recipe.evaluator
+    assert_close(recipe(IMAGES).logits, whole(IMAGES).detach())
 
 
 def test_ornet_erases_for_the_evaluator_alone():
-    recipe = without_dropout("Ornet", erasing_threshold=0.0, erasing_drop=1.0)
-    other = without_dropout("Ornet", erasing=False)
-    for one in (recipe, other):
-        torch.manual_seed(0)
-        one.loss(IMAGES, LABELS, epoch=2)
-    probability = recipe.class_maps(IMAGES).maps[:, 0]
+    recipe = without_dropout("Ornet", **PAPER, erasing_threshold=0.0, erasing_drop=1.0)
     seen = []
     recipe.evaluator.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     loss = recipe.loss(IMAGES, LABELS, epoch=2)
-    whole = interpolate(probability[:, None], (SIDE, SIDE), mode="bilinear") * IMAGES
+    probability = probability_of(recipe)
+    whole = pixels(probability)
     assert (seen[0] <= whole + 1e-6).all()
     assert (seen[0] < whole - 0.05).any()
     expected = cross_entropy(recipe.evaluator(seen[0]), LABELS)
     expected = expected + 1.5 * weighted_entropy_loss(probability) + 0.02 * area_loss(probability)
     assert_close(loss, expected)
+
+
+def test_ornet_erases_features_too():
+    settings = {"erasing_threshold": 0.0, "erasing_drop": 1.0, "entropy_weight": 0.0}
+    recipe = without_dropout("Ornet", **settings, area_weight=0.0)
+    torch.manual_seed(0)
+    loss = recipe.loss(IMAGES, LABELS, epoch=2)
+    torch.manual_seed(0)
+    erased = attentive_erasing(probability_of(recipe), threshold=0.0, drop=1.0)
+    assert not erased.all()
+    assert_close(loss, cross_entropy(classified(recipe, erased), LABELS))
 
 
 # CSoA ---------------------------------------------------------------------------------------------
@@ -272,13 +356,13 @@ def test_csoa_embeds_three_parts_of_each_image(given):
     weight = interpolate(relative[:, None], size, mode="bilinear")
     confident = interpolate(confseg(cam).confident[:, None].float(), size, mode="nearest")
 
-    def embed(part):  # Eqs. 8 and 10; without an embedding the mean of centered features
+    def embed(part):  # Eqs. 8 and 10; without an embedding the mean of the part's features
         if given:
             return embedding(part * source).flatten(1)
         return torch.stack(
             [
-                (w * (values - values.mean((1, 2), keepdim=True))).mean((1, 2))
-                for w, values in zip(part, source, strict=True)
+                (w * values).sum((1, 2)) / max(w.sum().item(), 1.0)
+                for w, values in zip(part.detach(), source, strict=True)
             ]
         )
 
@@ -447,7 +531,8 @@ def test_spol_scores_are_means_of_rectified_maps(settings, expected):
 
 @pytest.mark.parametrize("gaussian", [True, False])
 def test_spol_pseudo_labels_come_from_the_widened_map_of_the_label(gaussian):
-    recipe = without_dropout("Spol", gaussian=gaussian, foreground=0.6, background=0.2)
+    settings = {"gaussian": gaussian, "foreground": 0.6, "background": 0.2}
+    recipe = without_dropout("Spol", **settings)
     with torch.no_grad():  # as drawn, some factor of every product is zero
         for step in recipe.cam_network.reduce:
             step[1].bias += 0.3
@@ -456,9 +541,9 @@ def test_spol_pseudo_labels_come_from_the_widened_map_of_the_label(gaussian):
     cam = minmax(of_labels(maps))
     if gaussian:
         cam = gppl(cam)
-    expected = torch.where(cam > 0.6, 1, torch.where(cam < 0.2, 0, 255))
     found = recipe.pseudo_labels(IMAGES, LABELS)
-    assert torch.equal(found.long(), expected)
+    expected = torch.where(cam > 0.6, 1, torch.where(cam < 0.2, 0, 255))
+    assert torch.equal(found.long(), expected.long())
     assert found.unique().tolist() == [0, 1, 255]
 
 

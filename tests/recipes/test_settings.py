@@ -19,7 +19,7 @@ from wsolrefine.recipes._recipe import not_finite
 from wsolrefine.recipes._settings import SETTINGS, check_settings
 
 every_recipe = pytest.mark.parametrize("name", SMALL)
-MODULES = {"evaluator", "embedding", "classifier"}
+MODULES = {"evaluator", "head", "embedding", "classifier"}
 EDGES = [
     *(0, 1, 2, 10, 64, 65, 100, 1_000, 1_001, 4_095, 4_096, 4_097, 10_000, 65_536, 65_537),
     *(999_999, 10**6, 10**6 + 1, 2**31, 10**12, 0.5, 1e-30, 0.99, 1e30, 1e31, 1e300),
@@ -102,6 +102,10 @@ def test_a_setting_is_plain_or_refused_with_its_name(setting, kind):
         ("Ornet", "entropy_std", 0, "a number in (0, 1e+30], got 0"),
         ("Ornet", "erasing_drop", 1.5, "a number in [0, 1], got 1.5"),
         ("Ornet", "layer", 3, "a string, got int"),
+        ("Ornet", "reads", (), "integers from -1000 to 1000, got ()"),
+        ("Ornet", "inner_channels", 0, "an integer from 1 to 65536, got 0"),
+        ("Ornet", "auxiliary_weight", -1, "a number in [0, 1e+30], got -1"),
+        ("Ornet", "evaluate_at", "maps", "'features' or 'pixels', got 'maps'"),
         ("SemEdges", "map_threshold", 0, "a number in (0, 1), got 0"),
         ("Spa", "orders", (1, 65), "integers from 1 to 64, got (1, 65)"),
         ("SemEdges", "num_seeds", 0, "an integer from 1 to 1000000, got 0"),
@@ -109,7 +113,13 @@ def test_a_setting_is_plain_or_refused_with_its_name(setting, kind):
         ("Spol", "fusion", "sum", "'multiplication', 'addition' or 'concatenation', got 'sum'"),
         ("Spol", "attention", "no", "True or False, got str"),
         ("Spol", "width", 0, "an integer from 1 to 65536, got 0"),
-        ("Spol", "foreground", 0.001, "at least background=0.004, got 0.001"),
+        ("Spol", "foreground", 0.001, "at least background=0.1, got 0.001"),
+        ("Distill", "student", "net", "'generator' or 'mff', got 'net'"),
+        ("Distill", "student_stages", (), "integers from -1000 to 1000, got ()"),
+        ("Distill", "train_head", 1, "True or False, got int"),
+        ("Distill", "threshold", 1, "a number in [0, 1), got 1"),
+        ("Distill", "epochs", None, "an integer from 1 to 1000000, got None"),
+        ("Distill", "width", None, "an integer from 1 to 65536, got None"),
     ],
 )
 def test_a_setting_out_of_its_range(name, setting, value, message):
@@ -122,7 +132,7 @@ def test_a_setting_out_of_its_range(name, setting, value, message):
 @pytest.mark.parametrize(
     ("name", "phases"),
     [
-        ("Ornet", ("evaluator_epochs", "generator_epochs", "refinement_epochs")),
+        ("Ornet", ("evaluator_epochs", "head_epochs", "generator_epochs", "refinement_epochs")),
         ("SemEdges", ("classifier_epochs", "edge_epochs")),
         ("Spol", ("cam_epochs", "segmentation_epochs")),
     ],
@@ -170,13 +180,14 @@ TERMS = {
     ("Spa", 0): ["cross_entropy"],
     ("Spa", 1): ["cross_entropy", "restricted_activation_loss"],
     ("Csoa", 0): ["cross_entropy", "auxiliary_cross_entropy", "confseg_loss", "coaug_loss"],
-    ("Ornet", 0): ["evaluator_cross_entropy"],
+    ("Ornet", 0): ["head_cross_entropy"],
     ("Ornet", 1): ["cross_entropy", "auxiliary_cross_entropy"],
     ("Ornet", 2): ["cross_entropy", "entropy_loss", "area_loss"],
     ("SemEdges", 0): ["cross_entropy"],
     ("SemEdges", 1): ["hard_negative_suppression_loss"],
     ("Spol", 0): ["multiplicative_loss"],
     ("Spol", 1): ["masked_bce_loss"],
+    ("Distill", 0): ["binary_cross_entropy", "cross_entropy"],
 }
 
 
@@ -227,7 +238,7 @@ def test_training_stops_at_the_first_loss_that_is_not_finite(factor):
 
 def test_the_term_that_is_not_finite_is_named(monkeypatch):
     monkeypatch.setattr("wsolrefine.recipes.ornet.area_loss", lambda maps: maps.mean() / 0)
-    recipe = small("Ornet", evaluator_epochs=0, generator_epochs=0)
+    recipe = small("Ornet", head_epochs=0, generator_epochs=0)
     message = r"got inf in epoch 1, step 1 \(area_loss\)$"
     with pytest.raises(FloatingPointError, match=message):
         fit(recipe, 1)
@@ -327,6 +338,7 @@ def test_orders_are_those_that_the_functions_take(value):
         *[("SemEdges", {"num_seeds": 1}), ("SemEdges", {"num_seeds": 1_000_000})],
         *[("SemEdges", {"map_threshold": 1e-30}), ("SemEdges", {"negative_weight": 0})],
         *[("Ornet", {"erasing_threshold": 1, "erasing_drop": 1}), ("Ornet", {"entropy_std": 1e30})],
+        *[("Ornet", {"auxiliary_weight": 1e30}), ("Ornet", {"inner_channels": 1})],
         *[("Ornet", {"entropy_mean": 0}), ("Ornet", {"entropy_mean": 1, "entropy_std": 1e-3})],
         *[("Csoa", {"gamma": 0, "delta": 0}), ("Csoa", {"gamma": 1e3, "delta": 1e3})],
         *[

@@ -541,7 +541,7 @@ OTHERS = {
     },
     data: {
         "Annotation", "CUB", "ILSVRC", "ImageFolder", "ImagePolicy", "OpenImages", "ScoreMaps",
-        "UnreadableImage", "WsolEvaluation", "read_image",
+        "UnlabeledFolder", "UnreadableImage", "WsolEvaluation", "read_image",
     },
     losses: set(),
     metrics: {

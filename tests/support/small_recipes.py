@@ -5,27 +5,29 @@ from contextlib import contextmanager
 from dataclasses import fields
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.support.backbones import BACKBONES, SIDE, objects
 from tests.support.zoo import seeded
-from wsolrefine import recipes
+from wsolrefine import Localizer, recipes
 from wsolrefine.nn import stage_channels
 
 CLASSES = 2
 SMALL = {
     "Spa": {"width": 8, "epochs": 2, "warmup_epochs": 1},
-    "Ornet": {"width": 8, "evaluator_epochs": 1, "generator_epochs": 1, "refinement_epochs": 1},
+    "Ornet": {"width": 8, "head_epochs": 1, "generator_epochs": 1, "refinement_epochs": 1},
     "Csoa": {"width": 8, "epochs": 2},
     "SemEdges": {"width": 8, "edge_size": (16, 16), "classifier_epochs": 1, "edge_epochs": 1},
     "Spol": {"width": 8, "cam_epochs": 1, "segmentation_epochs": 1},
+    "Distill": {"width": 8, "epochs": 2, "train_head": True},
 }
 HARMLESS = (  # what Lightning says of small runs, of frozen parts, and makes other libraries say
     "The '(train|predict)_dataloader' does not have many workers",
     r"Found \d+ module\(s\) in eval mode at the start of training",
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
-SHALLOW = {"Plain": "stages.1", "Tokens": "blocks.1"}  # where the map of ORNet comes from
+SHALLOW = {"Plain": "stages.1", "Tokens": "blocks.1"}  # what the map of ORNet multiplies
 
 
 def small(name, backbone=None, *, seed=0, num_classes=CLASSES, **settings):
@@ -36,8 +38,20 @@ def small(name, backbone=None, *, seed=0, num_classes=CLASSES, **settings):
     settings = SMALL[name] | settings
     if name == "Ornet":
         settings.setdefault("layer", SHALLOW.get(type(backbone).__name__))
+    if name == "Distill" and settings.get("teacher") is None:
+        settings["teacher"] = localizer(num_classes)
     recipe = seeded(getattr(recipes, name), backbone, channels, num_classes, **settings)
     return recipe.train()
+
+
+def localizer(num_classes=CLASSES, *, refine="scg"):
+    """Return a teacher, whose classifier has statistics that training would change."""
+
+    def classifier():
+        layers = [nn.Conv2d(3, 6, 3, 2), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(1)]
+        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(6, num_classes))
+
+    return Localizer(seeded(classifier, seed=5), refine=refine)
 
 
 def tensors(found):

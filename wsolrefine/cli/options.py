@@ -29,13 +29,17 @@ def parse_path(text: str | Path) -> Path:
 
 
 class Dataset(StrEnum):
-    """The layouts of data sets; ``folder``, one subfolder per class, is for training only."""
+    """The layouts of data sets.
+
+    ``folder``, one subfolder per class, and ``images``, without classes, are for training only.
+    """
 
     cub = "cub"
     ilsvrc = "ilsvrc"
     openimages = "openimages"
     wsolevaluation = "wsolevaluation"
     folder = "folder"
+    images = "images"
 
 
 Model = Annotated[
@@ -101,6 +105,7 @@ NEEDED: dict[Dataset, set[str]] = {
     Dataset.openimages: {"root", "metadata"},
     Dataset.wsolevaluation: {"metadata"},
     Dataset.folder: {"root"},
+    Dataset.images: {"root"},
 }
 USED: dict[Dataset, set[str]] = {
     Dataset.cub: {"root", "split"},
@@ -108,6 +113,7 @@ USED: dict[Dataset, set[str]] = {
     Dataset.openimages: {"root", "split", "metadata"},
     Dataset.wsolevaluation: {"root", "metadata"},
     Dataset.folder: {"root"},
+    Dataset.images: {"root"},
 }
 """Options that say where a data set is: those that each layout needs, and those that it uses."""
 

@@ -4,7 +4,7 @@ from wsolrefine.data._opened import UnreadableImage
 from wsolrefine.data.annotation import Annotation
 from wsolrefine.data.augment import RandomCrop
 from wsolrefine.data.cub import CUB
-from wsolrefine.data.folder import ImageFolder
+from wsolrefine.data.folder import ImageFolder, UnlabeledFolder
 from wsolrefine.data.ilsvrc import ILSVRC
 from wsolrefine.data.images import ImagePolicy, read_image
 from wsolrefine.data.openimages import OpenImages
@@ -20,6 +20,7 @@ __all__ = [
     "OpenImages",
     "RandomCrop",
     "ScoreMaps",
+    "UnlabeledFolder",
     "UnreadableImage",
     "WsolEvaluation",
     "read_image",

@@ -78,6 +78,50 @@ class ImageFolder(Reader):
         )
 
 
+class UnlabeledFolder(Reader):
+    """Images without classes, at any depth below a folder; no boxes, no masks.
+
+    Which files count, and how links are followed, is as for :class:`ImageFolder`. Every label is
+    -1, which is no class.
+
+    Args:
+        root: the folder.
+        transform: applied to each image.
+        policy: how image files become pixels; by default upright.
+
+    Raises:
+        OSError: there is no such folder, or it may not be read.
+        ValueError: there is no image.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> from PIL import Image
+        >>> root = Path(mkdtemp())
+        >>> (root / "2024").mkdir()
+        >>> for name in ("b.png", "2024/a.png"):
+        ...     Image.new("L", (8, 6)).save(root / name)
+        >>> [found[:2] for found in UnlabeledFolder(root).annotations]
+        [('2024/a.png', -1), ('b.png', -1)]
+
+    """
+
+    def __init__(
+        self,
+        root: str | PathLike[str],
+        *,
+        transform: Transform | None = None,
+        policy: ImagePolicy = UPRIGHT,
+    ) -> None:
+        base = Path(check_path("root", root))
+        check_folder("root", base)
+        files = [path.relative_to(base).as_posix() for path in _images(base)]
+        if not files:
+            raise ValueError(f"root: expected at least one image, got none in {base}")
+        annotations = [Annotation(file, -1, None, as_boxes([])) for file in files]
+        super().__init__(base, annotations, None, transform, policy=policy)
+
+
 def _is_image(path: Path) -> bool:
     # A broken link or a pipe counts, so that whoever reads it says so: an image less is not silent.
     return path.suffix.lower() in SUFFIXES and not path.is_dir()

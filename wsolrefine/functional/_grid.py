@@ -71,6 +71,12 @@ def largest_grid(maps: Sequence[Tensor]) -> tuple[int, int]:
     return max(m.shape[-2] for m in maps), max(m.shape[-1] for m in maps)
 
 
+def side_by_side(maps: Sequence[Tensor]) -> Tensor:
+    """Return maps ``(B, C, h, w)`` as the channels of one map, on the largest of their grids."""
+    size = largest_grid(maps)
+    return torch.cat([resize(one, size) for one in maps], 1)
+
+
 def limited_size(size: tuple[int, int], side: int) -> tuple[int, int]:
     """Return a (height, width), reduced in proportion to at most ``side`` on the longer side."""
     height, width = size

@@ -1,4 +1,4 @@
-"""The five papers as training recipes, for any backbone that returns a list of feature maps."""
+"""The five papers and distillation as training recipes, for any backbone of feature maps."""
 
 try:
     import lightning  # noqa: F401
@@ -8,6 +8,7 @@ except ImportError as error:
 from wsolrefine.recipes._recipe import Recipe
 from wsolrefine.recipes.checkpoint import load_recipe, save_recipe
 from wsolrefine.recipes.csoa import Csoa
+from wsolrefine.recipes.distill import Distill
 from wsolrefine.recipes.metadata import RecipeMetadata, read_metadata
 from wsolrefine.recipes.ornet import Ornet
 from wsolrefine.recipes.sem_edges import SemEdges
@@ -16,6 +17,7 @@ from wsolrefine.recipes.spol import Spol
 
 __all__ = [
     "Csoa",
+    "Distill",
     "Ornet",
     "Recipe",
     "RecipeMetadata",

@@ -52,7 +52,8 @@ def check_options(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> No
 
     Args:
         options: name to value.
-        defaults: name to default; ``layer`` of ORNet, a text, has None.
+        defaults: name to default. Of one with None the recipe knows the kind: a text, as ``layer``
+            of ORNet, or a number, as ``threshold`` of distillation.
 
     Raises:
         ValueError: a name is unknown, or its value is of another kind.
@@ -66,7 +67,7 @@ def check_options(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> No
 
 def _like(name: str, value: Any, default: Any) -> None:
     if default is None:
-        fits = value is None or isinstance(value, str)
+        fits = value is None or isinstance(value, str) or _is_number(value)
     elif isinstance(default, bool):
         fits = isinstance(value, bool)
     elif isinstance(default, int):

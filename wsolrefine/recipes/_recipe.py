@@ -1,4 +1,4 @@
-"""The common class of the five recipes: localization and training."""
+"""The common class of the recipes: localization and training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MapsOf = Callable[[Tensor], Tensor]
 
 
 class Recipe(Localizer, LightningModule):
-    """The training of a paper, as a Lightning module and a :class:`wsolrefine.Localizer`.
+    """The training of a method, as a Lightning module and a :class:`wsolrefine.Localizer`.
 
     ``recipe(images)`` returns a :class:`wsolrefine.Localization`, like any localizer. The epoch
     determines the phase of the training, so one ``fit`` and one checkpoint are enough. Subclasses
@@ -134,7 +134,7 @@ class Recipe(Localizer, LightningModule):
         loss = self.loss(images, labels, epoch=self.current_epoch)
         if not loss.isfinite():
             raise FloatingPointError(self._not_finite(loss, batch_index))
-        self.log("loss", loss, prog_bar=True, batch_size=len(labels))
+        self.log("loss", loss, prog_bar=True, batch_size=len(images))
         return loss
 
     def on_train_epoch_start(self) -> None:

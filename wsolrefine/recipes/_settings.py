@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from wsolrefine._options import (
     check_choice,
@@ -20,7 +20,10 @@ from wsolrefine._options import (
     check_text,
 )
 from wsolrefine.functional._powers import HIGHEST_ORDER
+from wsolrefine.localization.methods import METHODS
 from wsolrefine.nn.mff import Fusion
+
+Student = Literal["generator", "mff"]
 
 MOST_EPOCHS = 1_000_000
 MOST_CHANNELS = 65_536
@@ -84,6 +87,14 @@ def _text_or_none(name: str, value: Any) -> str | None:
     return None if value is None else check_text(name, value)
 
 
+def _method_or_none(name: str, value: Any) -> str | None:
+    return None if value is None else check_choice(name, value, [*METHODS])
+
+
+def _channels_or_none(name: str, value: Any) -> int | None:
+    return None if value is None else _channels(name, value)
+
+
 _index = partial(check_count, low=-MOST_STAGES, high=MOST_STAGES)
 _epochs = partial(check_count, low=0, high=MOST_EPOCHS)
 _channels = partial(check_count, high=MOST_CHANNELS)
@@ -94,28 +105,39 @@ _below_one = partial(check_number, low=0, below=1)
 
 SETTINGS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("stage", "auxiliary_stage", "embedding_stage", "sem_stage"), _index),
-    "scg_stages": _indices,
+    "multiplies": _index,
+    **dict.fromkeys(("scg_stages", "student_stages", "reads"), _indices),
     "stages": partial(check_count, high=MOST_STAGES),
     "edge_stages": partial(check_count, high=MOST_STAGES),
     "layer": _text_or_none,
     "epochs": partial(check_count, high=MOST_EPOCHS),
     **dict.fromkeys(("warmup_epochs", "evaluator_epochs", "generator_epochs"), _epochs),
     **dict.fromkeys(("refinement_epochs", "classifier_epochs", "edge_epochs"), _epochs),
-    **dict.fromkeys(("cam_epochs", "segmentation_epochs"), _epochs),
+    **dict.fromkeys(("cam_epochs", "segmentation_epochs", "head_epochs"), _epochs),
     "width": _channels,
+    "inner_channels": _channels_or_none,
     "edge_size": _size,
     "dropout": _below_one,
+    "student": partial(check_choice, choices=get_args(Student)),
+    "train_head": check_flag,
+    # the teacher
+    "teacher": _method_or_none,
+    "use_labels": check_flag,
     # the losses
     **dict.fromkeys(("restriction_weight", "confseg_weight", "coaug_weight"), _weight),
     **dict.fromkeys(("entropy_weight", "area_weight", "negative_weight"), _weight),
+    "auxiliary_weight": _weight,
     **dict.fromkeys(("restriction_gap", "gamma", "delta"), _weight),
     **dict.fromkeys(("restriction_threshold", "entropy_mean"), _fraction),
     "entropy_std": _positive,
     **dict.fromkeys(("erasing_threshold", "erasing_drop"), _fraction),
     **dict.fromkeys(("restriction_released", "confseg", "confseg_mean", "coaug"), check_flag),
     **dict.fromkeys(("weighted", "erasing", "suppression", "auxiliary", "distill"), check_flag),
+    "train_backbone": check_flag,
+    "evaluate_at": partial(check_choice, choices=("features", "pixels")),
     # the maps
     **dict.fromkeys(("refine", "attention", "gaussian"), check_flag),
+    "with_cam": check_flag,
     "fusion": partial(check_choice, choices=get_args(Fusion)),
     "orders": _orders,
     "num_seeds": partial(check_count, high=MOST_SEEDS),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from wsolrefine import __version__
 from wsolrefine._options import check_kind, check_path, check_text, kind_of
+from wsolrefine.localization.masks import check_threshold
 from wsolrefine.models import (
     EFFICIENTNET_LITE,
     Classifier,
@@ -29,6 +30,7 @@ from wsolrefine.nn import FeatureList
 from wsolrefine.recipes._header import check_options
 from wsolrefine.recipes._recipe import Recipe
 from wsolrefine.recipes.csoa import Csoa
+from wsolrefine.recipes.distill import Distill
 from wsolrefine.recipes.metadata import FORMAT, RecipeMetadata, read_metadata
 from wsolrefine.recipes.ornet import Ornet
 from wsolrefine.recipes.sem_edges import SemEdges
@@ -36,7 +38,7 @@ from wsolrefine.recipes.spa import Spa
 from wsolrefine.recipes.spol import Spol
 
 RECIPES: dict[str, type[Recipe]] = {
-    recipe.name: recipe for recipe in (Spa, Ornet, Csoa, SemEdges, Spol)
+    recipe.name: recipe for recipe in (Spa, Ornet, Csoa, SemEdges, Spol, Distill)
 }
 """The recipes by name."""
 
@@ -73,7 +75,7 @@ def save_recipe(
         OSError: the file cannot be written.
         TypeError: ``recipe`` is not a recipe, or has a state or hyper-parameter that cannot be
             saved.
-        ValueError: a weight is NaN or infinite.
+        ValueError: a weight is NaN or infinite, or the recipe's threshold is not in [0, 1).
 
     Example:
         >>> metadata = RecipeMetadata(
@@ -104,7 +106,7 @@ def save_recipe(
         metadata,
         recipe=recipe.name,
         hyper_parameters=dict(recipe.hparams),
-        threshold=float(recipe.threshold),
+        threshold=check_threshold(recipe.threshold),
         versions=_versions(),
     )
     header = {"format": FORMAT}
@@ -144,9 +146,9 @@ def load_recipe(path: str | PathLike[str], *, backbone: str | None = None) -> Re
             the default classifier or an architecture of timm or torchvision.
 
     Returns:
-        The recipe in evaluation mode on the CPU, with ``preprocess``, ``class_names`` and
-        ``metadata``. It is a :class:`wsolrefine.Localizer`; on the same machine its results equal
-        those of the saved recipe bit for bit.
+        The recipe in evaluation mode on the CPU, with ``threshold``, ``preprocess``,
+        ``class_names`` and ``metadata``. It is a :class:`wsolrefine.Localizer`; on the same machine
+        its results equal those of the saved recipe bit for bit.
 
     Raises:
         ImportError: the backbone's package is missing.
@@ -182,7 +184,10 @@ def load_recipe(path: str | PathLike[str], *, backbone: str | None = None) -> Re
         check_options(options, defaults)
         weights = load_file(path)
         classifier = _without_weights(metadata)
-        arguments = FeatureList(classifier.model, metadata.layers), list(metadata.channels)
+        stages = FeatureList(
+            classifier.model, metadata.layers, call=classifier.call, logits=classifier.logits
+        )
+        arguments = stages, list(metadata.channels)
         with torch.device("meta"):  # first, so that a header cannot ask for any amount of memory
             planned = recipe_type(*arguments, metadata.num_classes, **options)
         _check_weights(planned, weights)
@@ -192,6 +197,7 @@ def load_recipe(path: str | PathLike[str], *, backbone: str | None = None) -> Re
     recipe.load_state_dict(weights, strict=True)
     recipe.preprocess = metadata.preprocess or classifier.preprocess
     recipe.class_names, recipe.metadata = metadata.class_names, metadata
+    recipe.threshold = metadata.threshold  # which may have been chosen after the training
     return recipe.eval()
 
 

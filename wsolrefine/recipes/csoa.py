@@ -30,8 +30,8 @@ class Csoa(Recipe):
         channels: channels of each feature map.
         num_classes: number of classes.
         embedding: frozen network, images (B, 3, H, W) to vectors (B, D); the paper uses features of
-            AlexNet. None: the spatial mean of the map times a feature map of the backbone, after
-            subtraction of its mean (our choice; the paper allows feature maps).
+            AlexNet. None: the mean of a feature map of the backbone, weighted by the map (our
+            choice; the paper allows feature maps).
         embedding_stage: index of this feature map.
         stage: feature map for the last classifier. The paper's networks end at 14x14; with a stride
             of 32, the second-to-last map has this grid (our choice).
@@ -81,7 +81,7 @@ class Csoa(Recipe):
         num_classes: int,
         *,
         embedding: nn.Module | None = None,
-        embedding_stage: int = -1,
+        embedding_stage: int = -2,
         stage: int = -2,
         auxiliary_stage: int = -3,
         width: int = 1024,
@@ -164,10 +164,10 @@ class Csoa(Recipe):
 
     def _embed(self, weight: Tensor, source: Tensor) -> Tensor:
         if self.embedding is None:
-            # Relative to the image's mean, so that the distance of object and background is largest
-            # neither for a map of ones nor for a single pixel: for a map that is 1 on a fraction a
-            # of the image, it is 2 a (1 - a) times the distance of their means.
-            return (weight * (source - source.mean((2, 3), keepdim=True))).mean((2, 3))
+            # A mean over the part, so that the area of the map is not what the loss can win with.
+            # Less than one cell counts as little: divided by its own weight, it would count in full
+            # and have gradients that no learning rate is small enough for.
+            return (weight * source).sum((2, 3)) / weight.sum((2, 3)).clamp_min(1.0)
         vectors: Tensor = self.embedding(weight * source)
         return vectors.flatten(1)
 

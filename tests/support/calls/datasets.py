@@ -75,5 +75,10 @@ CALLS = [
         {"root": CUB.root / "images"},
         READ | {"root": PATH},
     ),
+    of(
+        data.UnlabeledFolder,
+        {"root": CUB.root / "images"},
+        READ | {"root": PATH},
+    ),
     of(data.ScoreMaps, {"folder": HERE}, {"folder": Kind(str(HERE), either={"text"})}),
 ]

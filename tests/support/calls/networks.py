@@ -24,7 +24,11 @@ def forward(module, arguments, **named):
 STAGES = [torch.rand(2, 4, 5, 6), torch.rand(2, 8, 3, 3)]
 HEAD = {"in_channels": kinds.count, "num_classes": kinds.count, "width": kinds.count}
 CALLS = [
-    of(nn.ActivationGenerator, {"in_channels": 4, "num_classes": 3}, HEAD),
+    of(
+        nn.ActivationGenerator,
+        {"in_channels": 4, "num_classes": 3},
+        HEAD | {"num_classes": kinds.count.or_none(), "inner_channels": kinds.count.or_none()},
+    ),
     of(
         nn.ConvolutionalHead,
         {"in_channels": 4, "num_classes": 3},
@@ -38,7 +42,13 @@ CALLS = [
     of(
         nn.FeatureList,
         {"model": torch.nn.Sequential(torch.nn.ReLU()), "layers": ["0"]},
-        {"layers": Kind(("0",), ["0"]), "call": kinds.function.or_none()},
+        {
+            "layers": Kind(("0",), ["0"]),
+            "call": kinds.function.or_none(),
+            "logits": Kind(
+                legal={"None", "text", "empty text", "type", "function"} | kinds.INTEGERS
+            ),
+        },
     ),
     of(
         nn.MFFNet,

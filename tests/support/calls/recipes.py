@@ -38,12 +38,16 @@ BELOW_ONE = Kind(0.25, legal={"a half"}, either={"zero"})
 # What a setting may be, by its name: a name means the same in every recipe.
 OF_SETTINGS = {
     **dict.fromkeys(("stage", "auxiliary_stage", "embedding_stage", "sem_stage"), INTEGER),
-    "scg_stages": Kind((-2, -1), [-1], either={"tuple", "list"}),
+    "multiplies": INTEGER,
+    **dict.fromkeys(
+        ("scg_stages", "student_stages", "reads"), Kind((-2, -1), [-1], either={"tuple", "list"})
+    ),
     "stages": Kind(1, 3, legal={"two"}),
     "edge_stages": Kind(1, 3, legal={"two"}),
     "layer": Kind(None, legal={"None"}, either={"text", "empty text"}),
     **{name: EPOCHS for name in SETTINGS if name.endswith("epochs")},
     "width": WIDTH,
+    "inner_channels": WIDTH.or_none(),
     "edge_size": kinds.size,
     "dropout": BELOW_ONE,
     **{name: WEIGHT for name in SETTINGS if name.endswith("_weight")},
@@ -51,7 +55,10 @@ OF_SETTINGS = {
     **dict.fromkeys(("restriction_threshold", "entropy_mean"), kinds.fraction),
     "entropy_std": POSITIVE,
     **dict.fromkeys(("erasing_threshold", "erasing_drop"), kinds.fraction),
+    "evaluate_at": kinds.choice("features", "pixels"),
     "fusion": kinds.choice("addition", "multiplication"),
+    "student": kinds.choice("generator", "mff"),
+    "teacher": kinds.choice("scg", "accurate").or_none(),
     "orders": Kind((2, 1), [1], legal={"tuple", "list"}),
     "num_seeds": Kind(3, legal={"two", "a million"}, either={"huge"}),
     # Each must also fit the other one.
@@ -65,9 +72,14 @@ OF_SETTINGS = {
     "decay": Kind(0.25, 1, legal={"a half"}),
     "refinement_factor": POSITIVE,
 }
-MODULES = dict.fromkeys(
-    ("embedding", "evaluator", "classifier"), Kind(None, torch.nn.ReLU(), legal={"None"})
-)
+MODULES = {
+    **dict.fromkeys(
+        ("embedding", "evaluator", "classifier"), Kind(None, torch.nn.ReLU(), legal={"None"})
+    ),
+    "head": Kind(None, torch.nn.Linear(4, 2), legal={"None"}),
+}
+NEEDED = {"Ornet": {"evaluate_at": "pixels"}}
+"""What a recipe needs for any value of its other settings: ORNet's evaluator judges pixels."""
 
 
 def kind_of(name):
@@ -81,13 +93,14 @@ def built(name):
     settings = [key for key, one in inspect.signature(make).parameters.items() if one.kind == 3]
     return of(
         make,
-        {"backbone": BACKBONE, "channels": CHANNELS, "num_classes": 2},
+        {"backbone": BACKBONE, "channels": CHANNELS, "num_classes": 2, **NEEDED.get(name, {})},
         {
             "channels": Kind((4, 4, 4), [4, 4, 4], np.array([4, 4, 4]), legal={"list"}),
             "num_classes": Kind(3, np.int64(3), legal={"two"}),
         }
-        | {key: kind_of(key) for key in settings},
-        channels="channels|stage|stages|sem_stage",
+        | {key: kind_of(key) for key in settings}
+        | ({"threshold": BELOW_ONE.or_none()} if name == "Distill" else {}),
+        channels="channels|stage|reads|stages|sem_stage|student_stages",
     )
 
 

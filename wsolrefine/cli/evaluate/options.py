@@ -50,8 +50,9 @@ def check(given: Mapping[str, Any]) -> None:
     """
     names = {name for name, value in given.items() if value not in (None, False)}
     dataset = given["dataset"]
-    if dataset is Dataset.folder:
-        stop(f"--dataset: expected one with boxes or masks, got {dataset}, which has only labels")
+    if dataset in (Dataset.folder, Dataset.images):
+        has = "only labels" if dataset is Dataset.folder else "only images"
+        stop(f"--dataset: expected one with boxes or masks, got {dataset}, which has {has}")
     check_dataset(dataset, names, NEEDED[dataset])
     if ("maps" in names) == bool({"model", "recipe"} & names):
         stop("expected one of --maps (a folder of score maps), --model and --recipe")

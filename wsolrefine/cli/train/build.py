@@ -16,10 +16,11 @@ from wsolrefine.cli.hashes import described
 from wsolrefine.cli.loading import load_model
 from wsolrefine.cli.train.dataset import number_of_classes
 from wsolrefine.cli.train.overrides import hyper_parameters, parameters
+from wsolrefine.cli.train.teacher import number_of_scores, with_teacher
 from wsolrefine.data.reader import Reader
 from wsolrefine.models import Preprocess
 from wsolrefine.nn import FeatureList, stage_channels
-from wsolrefine.recipes import Recipe, RecipeMetadata
+from wsolrefine.recipes import Distill, Recipe, RecipeMetadata
 from wsolrefine.recipes.checkpoint import recipe_class
 
 
@@ -40,17 +41,24 @@ def build(settings: dict[str, Any], reader: Reader) -> Built:
     preprocess = classifier.preprocess
     if isinstance(preprocess, Preprocess):
         preprocess = replace(preprocess, size=(crop, crop))
-    classes = number_of_classes(reader, settings["classes"])
+    classes, names = number_of_classes(reader, settings["classes"]), reader.class_names
     trying = f"--backbone {settings['backbone']}, --crop {crop}"
     try:
         trial = preprocess(Image.new("RGB", (crop, crop), "gray"))[None]
         layers = find_stages(
             classifier.model, trial, logits=classifier.logits, call=classifier.call
         )
-        backbone = FeatureList(classifier.model, layers, call=classifier.call)
+        backbone = FeatureList(
+            classifier.model, layers, call=classifier.call, logits=classifier.logits
+        )
         channels = stage_channels(backbone, trial)
+        if issubclass(recipe, Distill):
+            classes = number_of_scores(backbone, trial)
     except Exception as error:  # the backbone may be the user's code
         stop(f"{trying}: {_first_line(error)}")
+    if issubclass(recipe, Distill):
+        names = classifier.class_names
+        keywords = with_teacher(keywords, settings, reader, classes, names)
     try:
         built = recipe(backbone, channels, classes, **keywords)
     except Exception as error:
@@ -60,7 +68,7 @@ def build(settings: dict[str, Any], reader: Reader) -> Built:
         layers=tuple(layers),
         channels=tuple(channels),
         num_classes=classes,
-        class_names=reader.class_names,
+        class_names=names,
         preprocess=preprocess if isinstance(preprocess, Preprocess) else None,
     )
     return Built(built.train(), metadata, preprocess)

@@ -1,4 +1,4 @@
-"""``wsolrefine train``: the papers' recipes on images with class labels."""
+"""``wsolrefine train``: the recipes, on images with class labels or, to distill, without."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from wsolrefine.cli.train.settings import (
 
 
 def train(
-    recipe: Annotated[RecipeName, typer.Argument(help="Recipe to train: the method of a paper.")],
+    recipe: Annotated[
+        RecipeName, typer.Argument(help="Recipe to train: the method of a paper, or distill.")
+    ],
     out: Annotated[
         Path,
         typer.Option(
@@ -41,8 +43,8 @@ def train(
             "--dataset",
             "-d",
             metavar="NAME",
-            help="cub, ilsvrc, openimages, wsolevaluation (its lists, also for your own data), or "
-            "folder (one subfolder per class).",
+            help="cub, ilsvrc, openimages, wsolevaluation (its lists, also for your own data), "
+            "folder (one subfolder per class), or images (without classes, for distill).",
         ),
     ] = None,
     root: Root = None,
@@ -63,7 +65,7 @@ def train(
             min=1,
             max=MOST_EPOCHS,
             help="Total number of epochs; all phases of the recipe, and its warm-up, are scaled "
-            "in proportion. Default: the paper's.",
+            "in proportion. Default: the recipe's.",
         ),
     ] = None,
     batch_size: Annotated[
@@ -150,6 +152,9 @@ def train(
 ) -> None:
     """Train a recipe from image-level labels and save everything in one file.
 
+    distill needs no labels: a slow method on the classifier teaches a small
+    network.
+
     [bold]Examples[/bold]
 
         wsolrefine train spol -d cub --root CUB_200_2011 --out spol
@@ -160,7 +165,22 @@ def train(
         wsolrefine train csoa -d ilsvrc --root ILSVRC --out csoa
         --backbone timm:resnet50 --devices 4 --precision 16-mixed --workers 8
 
+        wsolrefine train distill -d images --root photos --out small
+        --set teacher=accurate
+
+        wsolrefine train ornet -d cub --root CUB_200_2011 --out ornet
+        --set evaluate_at=pixels --set train_backbone=true --set head_epochs=0
+        --set evaluator_epochs=30 --set reads=-3 --set with_cam=false
+        --set generator_epochs=70 --set refinement_epochs=30
+        --set entropy_weight=1.5 --set learning_rate=0.001
+        --set refinement_factor=0.1
+
         wsolrefine train spol --out spol --resume
+
+    [bold]Settings of the papers[/bold]
+
+    Where the defaults of ornet are not those of its paper, the example above
+    sets them. In Python they are Ornet.PAPER.
 
     [bold]Results[/bold]
 

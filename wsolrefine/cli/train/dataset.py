@@ -10,8 +10,9 @@ from typing import Any
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.files import MISSING, kind_of
 from wsolrefine.cli.options import Dataset, data_error
+from wsolrefine.cli.train.options import RecipeName
 from wsolrefine.data import CUB, ILSVRC, OpenImages, WsolEvaluation
-from wsolrefine.data.folder import ImageFolder
+from wsolrefine.data.folder import ImageFolder, UnlabeledFolder
 from wsolrefine.data.reader import Reader
 
 
@@ -24,6 +25,7 @@ def open_reader(settings: dict[str, Any]) -> Reader:
         Dataset.openimages: lambda: OpenImages(root, metadata=settings["metadata"], split=split),
         Dataset.wsolevaluation: lambda: WsolEvaluation(settings["metadata"], images=root),
         Dataset.folder: lambda: ImageFolder(root),
+        Dataset.images: lambda: UnlabeledFolder(root),
     }
     try:
         reader = readers[kind]()
@@ -34,7 +36,8 @@ def open_reader(settings: dict[str, Any]) -> Reader:
     count = len(reader)
     if count < 2:
         stop(f"--dataset {kind}: expected at least 2 images to train on, got {count}", 1)
-    check_classes(reader, settings["classes"])
+    if settings["recipe"] != RecipeName.distill:
+        check_classes(reader, settings["classes"])
     missing = next((p for i in range(count) if not (p := reader.image_path(i)).is_file()), None)
     if missing is not None:
         got = kind_of(missing)

@@ -19,6 +19,7 @@ class RecipeName(StrEnum):
     csoa = "csoa"
     sem_edges = "sem_edges"
     spol = "spol"
+    distill = "distill"
 
 
 class Precision(StrEnum):

@@ -100,9 +100,13 @@ def _check_images(out: Path, data: dict[str, Any]) -> None:
     """Stop if a resumed run would train on other images."""
     before = read_run(out)
     if before is not None and before["data"] != data:
-        then, now = (f"{d['images']} of {d['classes']} classes" for d in (before["data"], data))
+        then, now = _counted(before["data"]), _counted(data)
         now = now if then != now else "others of the same number"
         stop(f"--resume: expected the images of the run in {out}: {then}, got {now}")
+
+
+def _counted(data: dict[str, Any]) -> str:
+    return str(data["images"]) + (f" of {data['classes']} classes" if data["classes"] else "")
 
 
 def _check_model(out: Path, built: Built) -> None:

@@ -14,18 +14,25 @@ from wsolrefine.cli.train.build import Built
 from wsolrefine.cli.train.checkpoints import Whole
 from wsolrefine.cli.train.options import Options, command_to_resume
 from wsolrefine.data.reader import Reader
+from wsolrefine.recipes import Distill
 
 
 def print_run(options: Options, settings: dict[str, Any], reader: Reader, built: Built) -> None:
     """Print what is trained on what."""
     console, recipe = Console(highlight=False), built.recipe
     split = f", {settings['split']}" if settings["split"] else ""
+    images, taught = str(len(reader)), {}
+    if isinstance(recipe, Distill) and recipe.teacher is not None:
+        taught = {"teacher": recipe.teacher.title}
+    else:  # which learns the classes of the images
+        images += f" of {built.metadata.num_classes} classes"
     lines = {
         "recipe": f"{options.recipe}, {recipe.epochs} epochs",
         "data set": f"{settings['dataset']} ({options.root or settings['root']}{split})",
-        "images": f"{len(reader)} of {built.metadata.num_classes} classes",
+        "images": images,
         "pixels": str(reader.policy),
         "backbone": f"{settings['backbone']}, {', '.join(built.metadata.layers)}",
+        **taught,
         "hyper-parameters": ", ".join(f"{k} {v}" for k, v in recipe.hparams.items()),
     }
     table = Table.grid(padding=(0, 2))

@@ -17,7 +17,7 @@ from wsolrefine._options import (
     check_text,
 )
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.options import NEEDED, Dataset, check_dataset, check_folders
+from wsolrefine.cli.options import NEEDED, Dataset, check_dataset, check_folders, refuse
 from wsolrefine.cli.train.options import Precision, RecipeName
 from wsolrefine.models import DEFAULT_CLASSIFIER
 
@@ -100,7 +100,7 @@ def check_content(content: Any) -> None:
         KINDS[name](name, value)
     data = content["data"]
     check_count("images", data["images"])
-    check_count("classes", data["classes"])
+    check_count("classes", data["classes"], low=0)  # images without classes have none
     check_text("version", content["version"])
     for name, owner in (("sha256", content), ("sha256", data), ("model", content)):
         if not re.fullmatch("[0-9a-f]{64}", check_text(name, owner[name])):
@@ -126,6 +126,10 @@ def check(settings: dict[str, Any], out: Path) -> None:
         except (TypeError, ValueError) as error:
             stop(f"--{str(error).replace('_', '-', 1) if name == 'batch_size' else error}")
     kind = Dataset(settings["dataset"])
+    if settings["recipe"] == RecipeName.distill:
+        refuse({"classes": settings["classes"]}, "distill has the classes of its backbone")
+    elif kind is Dataset.images:
+        stop(f"--dataset: expected one with labels for {settings['recipe']}, got {kind}")
     given = {name for name, value in settings.items() if value not in (None, False)}
     needed = NEEDED[kind] | ({"root"} if kind is Dataset.wsolevaluation else set())
     check_dataset(kind, given, needed)
