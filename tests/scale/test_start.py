@@ -72,8 +72,10 @@ def label(tmp_path):
 
 
 def assert_ended(processes):
-    """Ray stops its processes, and does not wait for them."""
-    patience = time.monotonic() + 60
+    """Ray stops its processes, and does not wait for them. Some see only after a minute that they
+    should stop.
+    """
+    patience = time.monotonic() + 150
     while left := [process for process in processes if is_alive(process)]:
         assert time.monotonic() < patience, left
         time.sleep(0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -77,27 +78,35 @@ def run(
     if use.devices:
         pool = one_block | {"compute": TaskPoolStrategy(use.workers), "num_cpus": 1}
         data = data.map_batches(_read, fn_args=(job, localizer.preprocess), **pool)
-        data = data.map_batches(
+        data = _with_workers(
+            data,
             Localizing,
             fn_constructor_args=(model, job, device),
             compute=ActorPoolStrategy(size=use.devices),
             num_gpus=1,
-            max_task_retries=RETRIES,
             **one_block,
         )
         data = data.map_batches(_finish, fn_args=(job,), **pool)
     else:
-        data = data.map_batches(
+        data = _with_workers(
+            data,
             Labeling,
             fn_constructor_args=(model, job),
             compute=ActorPoolStrategy(size=min(use.workers, len(handed))),
             num_cpus=1,
-            max_task_retries=RETRIES,
             **one_block,
         )
     for found in data.iter_batches(batch_size=None, batch_format="pyarrow"):
         for row in found.to_pylist():
             yield pickle.loads(row["payload"])
+
+
+def _with_workers(data: Any, worker: type, **options: Any) -> Any:
+    """Return the data after workers that are started again when lost, but not without end."""
+    with warnings.catch_warnings():
+        # Ray 2.60 to 2.63 warn of arguments without a name, and name no other way to set this one.
+        warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated", DeprecationWarning)
+        return data.map_batches(worker, max_task_retries=RETRIES, **options)
 
 
 class Labeling:

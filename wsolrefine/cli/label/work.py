@@ -21,6 +21,7 @@ from wsolrefine.scale.record import Record
 from wsolrefine.scale.rows import RowFormat
 from wsolrefine.scale.store import Store
 
+RETRIED = "Failed to apply UDF transform after"
 WRAPPED = "The above exception was the direct cause of the following exception:"
 """What Python writes between an error and the one that Ray raises from it."""
 BATCHES = 8
@@ -126,9 +127,11 @@ def _reason(error: BaseException) -> str:
         >>> own = "ray.exceptions.UserCodeException: UDF failed"
         >>> _reason(RuntimeError(f"Traceback\nValueError: bad\n\n{WRAPPED}\n\n{own}"))
         'ValueError: bad'
+        >>> _reason(RuntimeError(f"Traceback\nValueError: bad\n{RETRIED} 1/1 attempts\nTo change"))
+        'ValueError: bad'
 
     """
-    text = str(error)
+    text = str(error).partition(f"\n{RETRIED}")[0]
     head, wrapped, own = text.rpartition(WRAPPED)
     if wrapped and "UserCodeException" in own:
         text = head
