@@ -25,7 +25,7 @@ def lower_bounds(requirements):
     found = {}
     for requirement in requirements:
         name, version = re.fullmatch(
-            r"([\w.-]+)(?:\[[\w,]+\])?(?:[>=]=(\S+))?", requirement
+            r"([\w.-]+)(?:\[[\w,]+\])?(?:[>=]=([^\s,]+)(?:,<\S+)?)?", requirement
         ).groups()
         if name != PROJECT["name"]:  # an extra of our own
             found[key(name)] = version
