@@ -41,9 +41,9 @@ SHEETS = {
     "ornet": ("ORNet, stage one", "ORNet, L_e", "ORNet, all"),
     "distill": (
         "scg, the teacher",
-        "scg, distilled into an activation generator",
+        "scg, distilled into an MFF-Net",
         "accurate, the teacher",
-        "accurate, distilled into an activation generator",
+        "accurate, distilled into an MFF-Net",
     ),
     "edges": (
         "CAM, hard negative suppression",
