@@ -83,6 +83,12 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
         unfinished.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
 
 
+def write_record(folder: Path, name: str, record: Mapping[str, Any], text: str) -> None:
+    """Write NAME.json and, as Markdown, NAME.md."""
+    write_json(folder / f"{name}.json", record)
+    (folder / f"{name}.md").write_text(text, "utf-8")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to; rename it to ``path`` at the end.

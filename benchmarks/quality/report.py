@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import MACHINE, ORIGIN, in_words, machine, table, write_json
+from benchmarks.common import MACHINE, ORIGIN, in_words, machine, table, write_record
 from benchmarks.scenes import Scenes
 
 COLUMNS = (
@@ -57,8 +57,7 @@ def record_of(
 
 def save(folder: Path, name: str, record: Mapping[str, Any]) -> None:
     """Write NAME.json and NAME.md."""
-    write_json(folder / f"{name}.json", record)
-    (folder / f"{name}.md").write_text(render(record), "utf-8")
+    write_record(folder, name, record, render(record))
 
 
 def render(record: Mapping[str, Any]) -> str:

@@ -14,10 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.common import RESULTS, machine, origin, show_progress
+from benchmarks.common import RESULTS, machine, origin, show_progress, write_record
 from benchmarks.scale.memory import measure_memory
 from benchmarks.scale.rates import SIZES, measure_rates, measure_start
-from benchmarks.scale.report import save
+from benchmarks.scale.report import render
 
 
 def parsed() -> argparse.Namespace:
@@ -63,7 +63,9 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         record |= measured(options, Path(folder))
     record["seconds"] = round(time.perf_counter() - begin)
-    print(save(options.out, "scale", record))
+    text = render(record)
+    write_record(options.out, "scale", record, text)
+    print(text)
 
 
 if __name__ == "__main__":

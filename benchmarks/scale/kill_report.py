@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from benchmarks.common import MACHINE, ORIGIN, in_words, table, write_json
+from benchmarks.common import MACHINE, ORIGIN, in_words, table
 
 DIFFERENCES = {
     "lost": "rows lost",
@@ -14,14 +13,6 @@ DIFFERENCES = {
     "more": "rows of no image",
     "different": "rows with other values",
 }
-
-
-def save(folder: Path, name: str, record: Mapping[str, Any]) -> str:
-    """Write NAME.json and NAME.md; return the latter."""
-    write_json(folder / f"{name}.json", record)
-    text = render(record)
-    (folder / f"{name}.md").write_text(text, "utf-8")
-    return text
 
 
 def render(record: Mapping[str, Any]) -> str:

@@ -14,8 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.common import RESULTS, machine, origin
-from benchmarks.scale.kill_report import save
+from benchmarks.common import RESULTS, machine, origin, write_record
+from benchmarks.scale.kill_report import render
 from benchmarks.scale.killed_runs import Runs
 from benchmarks.scale.photographs import repeated, write_photographs
 from benchmarks.scale.rows import compared, read_rows
@@ -80,7 +80,9 @@ def main() -> None:
             "kills": runs.kills,
         }
     record["seconds"] = round(time.monotonic() - begin)
-    print(save(options.out, "scale_kills", record))
+    text = render(record)
+    write_record(options.out, "scale_kills", record, text)
+    print(text)
     if any(record["differences"].values()) or any(kill.get("left") for kill in runs.kills):
         raise SystemExit(1)
 

@@ -9,7 +9,7 @@ import typer
 from wsolrefine._shards import parse_shard
 from wsolrefine.cli.choice import choose_localizer
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.label.options import parse_address, require_scale
+from wsolrefine.cli.label.options import Out, parse_address, require_scale
 from wsolrefine.cli.options import Layer, Method, Model, RecipeFile
 
 PARTS = ("largest", "all")
@@ -26,16 +26,7 @@ def label(
             show_default=False,
         ),
     ],
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out",
-            "-o",
-            parser=parse_address,
-            metavar="FOLDER",
-            help="Folder or address for the results, created if missing.",
-        ),
-    ],
+    out: Out,
     root: Annotated[
         str | None,
         typer.Option(

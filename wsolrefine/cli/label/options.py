@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Annotated
 
 import typer
 
@@ -19,6 +20,18 @@ def parse_address(text: str) -> str:
     if not text.strip() or "\0" in text:
         raise typer.BadParameter(f"expected a path or an address, got {text!r}")
     return text
+
+
+Out = Annotated[
+    str,
+    typer.Option(
+        "--out",
+        "-o",
+        parser=parse_address,
+        metavar="FOLDER",
+        help="Folder or address for the results, created if missing.",
+    ),
+]
 
 
 def require_scale(command: str) -> None:

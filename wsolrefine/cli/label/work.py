@@ -22,6 +22,7 @@ from wsolrefine.scale.rows import RowFormat
 from wsolrefine.scale.store import Store
 
 RETRIED = "Failed to apply UDF transform after"
+"""What Ray adds to an error: how often it has tried, and how to try more often."""
 WRAPPED = "The above exception was the direct cause of the following exception:"
 """What Python writes between an error and the one that Ray raises from it."""
 BATCHES = 8

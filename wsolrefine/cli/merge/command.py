@@ -16,7 +16,7 @@ from wsolrefine.cli.label.folder import (
     open_store,
     print_totals,
 )
-from wsolrefine.cli.label.options import parse_address, require_scale
+from wsolrefine.cli.label.options import Out, parse_address, require_scale
 from wsolrefine.scale.merging import check_ids, check_shards, copy_parts
 
 
@@ -30,16 +30,7 @@ def merge(
             show_default=False,
         ),
     ],
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out",
-            "-o",
-            parser=parse_address,
-            metavar="FOLDER",
-            help="Folder or address for the results, created if missing.",
-        ),
-    ],
+    out: Out,
 ) -> None:
     """Put the results of all shards of one run together; the shards stay as they are.
 
