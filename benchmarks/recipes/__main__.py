@@ -18,7 +18,7 @@ import time
 import warnings
 
 from benchmarks.common import machine, origin
-from benchmarks.recipes.options import Options, command_of, compared, parsed
+from benchmarks.recipes.options import Options, command_of, compared, own, parsed
 from benchmarks.recipes.parts import PARTS
 from benchmarks.recipes.record import Record
 from benchmarks.recipes.report import draw, render, values
@@ -38,7 +38,7 @@ def main() -> None:
         "classes": run.class_names,
     }
     path = options.out / f"{options.name}.json"
-    record = Record(path, head, begun, [*PARTS])
+    record = Record(path, head, begun, [*PARTS], own(options))
     for part in options.parts:
         measure(part, run, record, options)
         path.with_suffix(".md").write_text(render(record.record), "utf-8")

@@ -19,17 +19,25 @@ SIZES: dict[str, tuple[int, str]] = {
     "train": (4096, "number of training images, each of which is seen once"),
     "scenes": (400, "number of validation scenes, and of test scenes"),
     "epochs": (16, "slices of the training images, on frozen features"),
-    "ornet_train": (2048, "training images of ORNet's stage one"),
-    "ornet_refine": (1024, "others of its stage two"),
-    "distill_train": (2048, "training images of distillation"),
-    "distill_times": (2, "times that it sees each of them"),
-    "edge_train": (800, "training scenes of the edge head"),
-    "edge_epochs": (4, "slices of them"),
-    "edge_tests": (80, "scenes to measure edges on"),
     "batch": (16, "batch size"),
 }
 """Default and help of the options on which all parts of a record agree."""
-OF_SCENES = ("scenes", "edge_train", "edge_epochs", "edge_tests")
+OWN_SIZES: dict[str, dict[str, tuple[int, str]]] = {
+    "ornet": {
+        "ornet_train": (2048, "training images of ORNet's stage one"),
+        "ornet_refine": (1024, "others of its stage two"),
+    },
+    "distill": {
+        "distill_train": (4096, "training images of distillation"),
+        "distill_times": (1, "times that it sees each of them"),
+    },
+    "edges": {
+        "edge_train": (800, "training scenes of the edge head"),
+        "edge_epochs": (4, "slices of them"),
+        "edge_tests": (80, "scenes to measure edges on"),
+    },
+}
+"""The same of the options that belong to one part."""
 
 
 class Options(argparse.Namespace):
@@ -48,7 +56,8 @@ def parsed() -> Options:
     """Return the options of the command, or stop with a message."""
     parser = argparse.ArgumentParser(description="Train every recipe and its baselines.")
     parser.add_argument("--parts", nargs="+", choices=PARTS)
-    for name, (default, text) in SIZES.items():
+    sizes = dict(item for some in (SIZES, *OWN_SIZES.values()) for item in some.items())
+    for name, (default, text) in sizes.items():
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, type=int, default=default, help=f"{text} ({default})")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each row (3)")
@@ -104,8 +113,15 @@ def _photographs(options: Options) -> Source:
 
 def compared(options: Options) -> dict[str, Any]:
     """Return the options on which all parts of a record agree."""
-    left_out = () if options.name == "recipes" else OF_SCENES
+    left_out = () if options.name == "recipes" else ("scenes",)
     return {name: getattr(options, name) for name in SIZES if name not in left_out}
+
+
+def own(options: Options) -> dict[str, dict[str, Any]]:
+    """Return the options that belong to one part, by part."""
+    return {
+        part: {name: getattr(options, name) for name in sizes} for part, sizes in OWN_SIZES.items()
+    }
 
 
 def command_of(options: Options) -> str:

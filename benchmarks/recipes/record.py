@@ -15,13 +15,15 @@ class Record:
     """The parts of a table in a JSON file.
 
     All rows of a record are measured on the same images in the same way. If ``head`` (command,
-    machine, options, images) differs from that of the file, its parts are dropped.
+    machine, options, images) differs from that of the file, its parts are dropped; if options of
+    one part differ, that part is.
 
     Args:
         path: the file.
         head: what all parts have in common.
         origin: version, commit and date of this run.
         order: the parts in the order of the table.
+        own: the options that belong to one part, by part.
 
     """
 
@@ -31,8 +33,10 @@ class Record:
         head: Mapping[str, Any],
         origin: Mapping[str, str | None],
         order: Sequence[str],
+        own: Mapping[str, Mapping[str, Any]],
     ) -> None:
         self.path, self.head, self.origin, self.order = path, dict(head), origin, order
+        self.own = own
         earlier = json.loads(path.read_text("utf-8")) if path.exists() else {}
         parts = earlier.pop("parts", {})
         self.parts: dict[str, dict[str, Any]] = parts if earlier == self.head else {}
@@ -44,6 +48,8 @@ class Record:
         not be comparable.
         """
         found = self.parts.get(part, {"seeds": 0})
+        if found.get("options", {}) != self.own.get(part, {}):
+            return 0
         same = all(found.get(key) == self.origin[key] for key in ORIGIN if key != "date")
         return min(found["seeds"], seeds) if same or found["seeds"] >= seeds else 0
 
@@ -53,7 +59,9 @@ class Record:
         earlier = self.parts[part] if seed else begun
         found = {name: [*earlier["rows"].get(name, []), row] for name, row in rows}
         seconds = round(earlier["seconds"] + seconds)
-        self.parts[part] = {**self.origin, "seeds": seed + 1, "seconds": seconds, "rows": found}
+        done = {"seeds": seed + 1, "seconds": seconds, "rows": found}
+        options = {"options": self.own[part]} if part in self.own else {}
+        self.parts[part] = {**self.origin, **options, **done}
         write_json(self.path, self.record)
 
     @property

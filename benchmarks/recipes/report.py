@@ -132,7 +132,9 @@ def _run(part: str, found: Mapping[str, Any]) -> str:
     seeds = "1 seed" if found["seeds"] == 1 else f"{found['seeds']} seeds"
     text = f"{part} {found['seconds'] / 60:.0f} minutes for {seeds}"
     # Records of the first development version have no origin.
-    return f"{text} ({in_words(found, ORIGIN)})" if "version" in found else text
+    origin = [in_words(found, ORIGIN)] if "version" in found else []
+    details = [*([_listed(found["options"])] if "options" in found else []), *origin]
+    return f"{text} ({', '.join(details)})" if details else text
 
 
 def draw(folder: Path, part: str, split: Split, shown: Mapping[str, Tensor]) -> None:

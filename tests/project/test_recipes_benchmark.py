@@ -21,6 +21,8 @@ from benchmarks.recipes import ornet
 from benchmarks.recipes.features import normalized, pretrained
 from benchmarks.recipes.groups import GROUPS, NAMES, THINGS, VEHICLES, group_of, parsed_groups
 from benchmarks.recipes.measured import named
+from benchmarks.recipes.options import OWN_SIZES, SIZES
+from benchmarks.recipes.parts import PARTS
 from benchmarks.recipes.photographs import GroupedPhotographs
 from benchmarks.recipes.pool import Slices
 from benchmarks.recipes.record import Record
@@ -199,8 +201,9 @@ def test_accuracies_are_read_at_the_thresholds_that_are_best_elsewhere():
 # The record ---------------------------------------------------------------------------------------
 
 
-def record_of(path, *, head=None, **origin):
-    return Record(path, head or {"command": "x"}, {**ORIGIN, **origin}, ["cam", "spa"])
+def record_of(path, *, head=None, own=None, **origin):
+    parts = ["cam", "spa"]
+    return Record(path, head or {"command": "x"}, {**ORIGIN, **origin}, parts, own or {})
 
 
 def test_a_part_goes_on_with_its_next_seed(tmp_path):
@@ -228,6 +231,23 @@ def test_seeds_of_another_commit_are_not_mixed(tmp_path):
     assert other.seeds_of("cam", 1) == 1  # all that was asked for
     assert other.seeds_of("cam", 2) == 0
     assert record_of(path, head={"command": "y"}).parts == {}
+
+
+def test_an_option_of_one_part_drops_that_part_alone(tmp_path):
+    path, row = tmp_path / "recipes.json", [("CAM", {"PxAP": 0.1})]
+    for part in ("cam", "spa"):
+        record_of(path, own={"spa": {"spa_train": 3}}).add(part, 0, row, 60)
+    for own, seeds in ((3, 1), (4, 0)):
+        other = record_of(path, own={"spa": {"spa_train": own}})
+        assert (other.seeds_of("cam", 1), other.seeds_of("spa", 1)) == (1, seeds)
+    found = json.loads(path.read_text())["parts"]
+    assert [part.get("options") for part in found.values()] == [None, {"spa_train": 3}]
+
+
+def test_every_option_belongs_to_all_parts_or_to_one():
+    names = [name for sizes in (SIZES, *OWN_SIZES.values()) for name in sizes]
+    assert len({*names}) == len(names)
+    assert {*OWN_SIZES} <= {*PARTS}
 
 
 # The table ----------------------------------------------------------------------------------------
