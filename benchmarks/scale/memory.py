@@ -23,7 +23,7 @@ from wsolrefine.scale.cluster import Processes, cluster
 from wsolrefine.scale.engine import run
 from wsolrefine.scale.items import Item
 from wsolrefine.scale.parts import write_parts
-from wsolrefine.scale.plan import Plan, write_plan
+from wsolrefine.scale.plan import Plan, batches_in_task, write_plan
 from wsolrefine.scale.sources import Source
 from wsolrefine.scale.store import Store
 
@@ -73,7 +73,8 @@ def main(folder: str, rows: str) -> None:
         watch.start()
         facts = write_plan(store, Source("files", no_images(int(rows))), 512)
         with Plan(store) as plan:
-            tasks = plan.tasks(range(facts.parts), "files", 8, 8)
+            batches = batches_in_task(int(rows), 8, workers=1)
+            tasks = plan.tasks(range(facts.parts), "files", 8, batches)
             found = run(tasks, localizer, job_of(localizer), Processes(0, 1))
             written = sum(part.images for part in write_parts(store, found))
         watch.ended.set()

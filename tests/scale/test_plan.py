@@ -12,7 +12,15 @@ from tests.scale.sources import write_folder
 from wsolrefine._shards import Shard, hash_of, parse_shard
 from wsolrefine.scale import plan as module
 from wsolrefine.scale.items import Item
-from wsolrefine.scale.plan import PLAN, Plan, write_plan
+from wsolrefine.scale.plan import (
+    LEAST_BATCHES,
+    PLAN,
+    TASKS,
+    TASKS_OF_WORKER,
+    Plan,
+    batches_in_task,
+    write_plan,
+)
 from wsolrefine.scale.sources import Source, find
 from wsolrefine.scale.store import Store
 
@@ -123,6 +131,16 @@ def test_an_id_that_comes_twice():
 def test_no_image():
     with pytest.raises(ValueError, match="SOURCE: expected images, got none"):
         written(Store("memory://none"), [])
+
+
+@given(st.integers(1, 10**7), st.integers(1, 64), st.integers(1, 256))
+def test_tasks_are_few_but_several_for_each_worker(images, batch, workers):
+    batches = batches_in_task(images, batch, workers)
+    tasks = -(-images // (batches * batch))
+    assert batches >= LEAST_BATCHES
+    assert tasks <= max(TASKS, TASKS_OF_WORKER * workers)
+    if batches > LEAST_BATCHES:  # as small as that allows
+        assert images > (batches - 1) * batch * max(TASKS, TASKS_OF_WORKER * workers)
 
 
 def test_containers_are_parts_of_their_own():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from array import array
 from collections.abc import Iterable, Iterator
@@ -16,8 +17,28 @@ from wsolrefine.scale.sources import Source
 from wsolrefine.scale.store import Store
 
 PLAN = "plan.parquet"
+TASKS, TASKS_OF_WORKER, LEAST_BATCHES = 256, 16, 8
+"""Ray keeps some 40 KB of each task until the end of a run, so many images make larger tasks, not
+more of them; but each worker has several, so that all end at about the same time."""
 MOST_LABELS = 1_000_000
 """More different labels than any classifier has classes: a mistaken column."""
+
+
+def batches_in_task(images: int, batch: int, workers: int) -> int:
+    """Return how many batches a worker is given at once.
+
+    Args:
+        images: all that are to be done.
+        batch: images in a batch.
+        workers: how many there are.
+
+    Example:
+        >>> batches_in_task(1_000, batch=8, workers=2), batches_in_task(100_000, batch=8, workers=2)
+        (8, 49)
+
+    """
+    tasks = max(TASKS, TASKS_OF_WORKER * workers)
+    return max(LEAST_BATCHES, math.ceil(images / (tasks * batch)))
 
 
 class Facts(NamedTuple):

@@ -16,7 +16,7 @@ from wsolrefine.scale.engine import Job
 from wsolrefine.scale.engine import run as work
 from wsolrefine.scale.localizing import Classes
 from wsolrefine.scale.parts import write_parts
-from wsolrefine.scale.plan import Facts, Plan
+from wsolrefine.scale.plan import Facts, Plan, batches_in_task
 from wsolrefine.scale.record import Record
 from wsolrefine.scale.rows import RowFormat
 from wsolrefine.scale.store import Store
@@ -25,8 +25,6 @@ RETRIED = "Failed to apply UDF transform after"
 """What Ray adds to an error: how often it has tried, and how to try more often."""
 WRAPPED = "The above exception was the direct cause of the following exception:"
 """What Python writes between an error and the one that Ray raises from it."""
-BATCHES = 8
-"""Batches in a task: as much as a worker is given at once."""
 
 
 class Resources(NamedTuple):
@@ -75,7 +73,9 @@ def write_missing(
             stop(f"--{error}")
         counts = sizes(record.facts, record.settings["part_size"], missing)
         advance = stack.enter_context(progress_bar("labeling", sum(counts.values())))
-        tasks = plan.tasks(missing, job.kind, job.batch, BATCHES)
+        workers = max(use.devices, use.workers)
+        batches = batches_in_task(sum(counts.values()), job.batch, workers)
+        tasks = plan.tasks(missing, job.kind, job.batch, batches)
         try:
             for part in write_parts(store, work(tasks, localizer, job, use)):
                 advance(counts[part.number])
