@@ -1,14 +1,16 @@
-"""Splits and their features in files, so that a run that goes on does not compute them again."""
+"""Splits, features and teachers' maps in files: a run that goes on does not make them again."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+import wsolrefine
 from benchmarks.common import replacing
 from benchmarks.recipes.features import Features
 from benchmarks.recipes.splits import SPLITS, Source, Split, Truth
@@ -22,6 +24,7 @@ CODE = [
     )
 ]
 """The modules that make what is in a file: another version of them makes another file."""
+LIBRARY = Path(wsolrefine.__file__).parent
 
 
 class Prepared(NamedTuple):
@@ -42,7 +45,7 @@ def prepare(
 
     if folder is None:
         return {name: made(name) for name in SPLITS}
-    digest, found = _digest(source), {}
+    digest, found = _digest(source, CODE), {}
     for name in SPLITS:
         path = folder / f"{source.title}-{digest}-{name}.pt"
         if not path.exists():
@@ -51,8 +54,35 @@ def prepare(
     return found
 
 
-def _digest(source: Source) -> str:
-    parts = [repr(source.key).encode(), *(path.read_bytes() for path in CODE)]
+def kept_maps(
+    source: Source, name: str, make: Callable[[], Sequence[Tensor]], folder: Path | None
+) -> Sequence[Tensor]:
+    """Return what a teacher found, from a file in the folder if it was made before.
+
+    Args:
+        source: the images.
+        name: the method, the split and the number of images.
+        make: computes it.
+        folder: None: nothing is kept.
+
+    """
+    if folder is None:
+        return make()
+    # Any module of the library may have a part in the maps.
+    path = folder / f"{source.title}-{_digest(source, [*CODE, *_library()])}-{name}.pt"
+    if not path.exists():
+        with replacing(path) as unfinished:
+            torch.save([*make()], unfinished)
+    found: list[Tensor] = torch.load(path, weights_only=True)
+    return found
+
+
+def _library() -> list[Path]:
+    return sorted(LIBRARY.rglob("*.py"))
+
+
+def _digest(source: Source, code: Iterable[Path]) -> str:
+    parts = [repr(source.key).encode(), *(path.read_bytes() for path in code)]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:12]
 
 

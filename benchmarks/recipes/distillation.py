@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from benchmarks.common import show_progress
+from benchmarks.recipes.cache import kept_maps
 from benchmarks.recipes.features import Features, batches, normalized
 from benchmarks.recipes.groups import CLASSES
 from benchmarks.recipes.measured import Row, located, results_of_maps
@@ -46,6 +47,18 @@ def taught(teacher: Localizer, split: Split, preprocess: Preprocess) -> Taught:
         found.append((one.logits.half(), one.maps.half()))
         show_progress(f"maps of {teacher.method}", indices[-1] + 1, len(split.labels))
     return Taught(*(torch.cat(some) for some in zip(*found, strict=True)))
+
+
+def lessons_of(teacher: Localizer, run: Run, name: str) -> Taught:
+    """Return the teacher's maps of a split, or of as many training images as students see."""
+    count = run.options.distill_train if name == "train" else None
+    split, options = first(run.splits[name], count), run.options
+
+    def make() -> Taught:
+        return taught(teacher, split, run.preprocess)
+
+    title = f"{teacher.method}-{name}-{len(split.labels)}"
+    return Taught(*kept_maps(options.source, title, make, options.cache))
 
 
 class Lessons(Dataset[Any]):
@@ -90,11 +103,7 @@ def rows(run: Run, seed: int) -> Iterator[Row]:
         teacher = Localizer(load_classifier(), refine=method)
         start = time.perf_counter()
         if method not in run.taught:
-            counts = {"train": run.options.distill_train}
-            run.taught[method] = {
-                name: taught(teacher, first(split, counts.get(name)), run.preprocess)
-                for name, split in run.splits.items()
-            }
+            run.taught[method] = {name: lessons_of(teacher, run, name) for name in run.splits}
         found = run.taught[method]
         maps = {name: some.maps[:, 0].float() for name, some in found.items()}
         seconds = time.perf_counter() - start
