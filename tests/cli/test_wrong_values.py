@@ -1,5 +1,6 @@
 """Every option of every command, with a table of wrong values: one line, and no traceback."""
 
+import json
 import os
 import sys
 
@@ -52,9 +53,13 @@ def working_folder(tmp_path, monkeypatch):
             save_map(tmp_path / "maps", f"{name}/{name}.png", np.eye(9))
         truth = {"a/a.png": (0, (9, 9), [(1, 1, 5, 5)]), "b/b.png": (1, (9, 9), [(1, 1, 5, 5)])}
         write_lists(tmp_path / "lists", truth)
+        (tmp_path / "results").mkdir()
+        (tmp_path / "results/wsolrefine.json").write_text(json.dumps(RESULTS))
         yield
 
 
+IMAGE = {"id": 1, "file_name": "a.png", "width": 9, "height": 9, "source": "../photos/a/a.png"}
+RESULTS = {"images": [IMAGE | {"files": []}], "annotations": [], "categories": []}
 LISTS = ("-d", "wsolevaluation", "--metadata", "lists", "--root", "photos")
 TRAIN = [
     *("spol", "--out", "out", "--backbone", MODEL, "-d", "folder", "--root", "photos"),
@@ -65,6 +70,7 @@ VALID = {
     "train": TRAIN,
     "demo": ["--out", "out"],
     "refine": ["photos", "--out", "out", "--model", MODEL],
+    "export": ["results", "--to", "coco", "--out", "out", "--images", "none"],
     "evaluate": [*LISTS, "--out", "out", "--model", MODEL, "--size", "9", "--step", "0.5"],
     "evaluate --maps": [*LISTS, "--out", "out", "--maps", "maps", "--step", "0.5"],
 }
@@ -73,7 +79,11 @@ VALID = {
 def options():
     for call in VALID:
         for option in COMMANDS[call.split()[0]].params:
-            if not getattr(option, "is_flag", False) and option.name not in ("help", "images"):
+            if not getattr(option, "is_flag", False) and option.name not in (
+                "help",
+                "images",
+                "results",
+            ):
                 yield call, option.opts[0]
 
 

@@ -25,6 +25,7 @@ FLOORS = (
     {"__init__"},
     {"recipes"},
     {"scale"},
+    {"export"},
     {"cli"},
     {"__main__"},
 )

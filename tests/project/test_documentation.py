@@ -27,7 +27,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 # Names, pages -------------------------------------------------------------------------------------
 
-PARTS = ("viz", "metrics", "data", "losses", "nn", "recipes")
+PARTS = ("viz", "metrics", "data", "losses", "nn", "recipes", "export")
 # A page holds all of one idea.
 SHARED_PAGES = {f"wsolrefine.{part}" for part in PARTS} - {"wsolrefine.viz"}
 MODULES = ("wsolrefine", *(f"wsolrefine.{part}" for part in PARTS))
@@ -256,7 +256,8 @@ def test_the_lines_for_other_libraries_run():
 PAGES = [
     page
     for page in (ROOT / "docs").rglob("*.md")
-    if page.parent.name in ("functions", "losses", "metrics") or page.stem in ("images", "layers")
+    if page.parent.name in ("functions", "losses", "metrics")
+    or page.stem in ("images", "layers", "export")
     if "```python" in page.read_text("utf-8")
 ]
 TRAINING = blocks((ROOT / "docs/train.md").read_text("utf-8"), "python")
@@ -343,7 +344,7 @@ def test_the_page_on_layers_is_right_on_other_libraries(library):
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "refine", "label", "threshold", "merge", "evaluate", "train"]
+    "command", ["demo", "refine", "label", "threshold", "merge", "export", "evaluate", "train"]
 )
 def test_the_page_of_the_command_line_lists_every_option(command):
     typer = pytest.importorskip("typer")

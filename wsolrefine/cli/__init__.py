@@ -21,6 +21,7 @@ def _build() -> Callable[..., object]:
 
     from wsolrefine.cli.demo.command import demo
     from wsolrefine.cli.evaluate.command import evaluate
+    from wsolrefine.cli.export.command import export
     from wsolrefine.cli.guard import Guarded
     from wsolrefine.cli.label.command import label
     from wsolrefine.cli.merge.command import merge
@@ -43,6 +44,7 @@ def _build() -> Callable[..., object]:
     built.command()(label)
     built.command()(threshold)
     built.command()(merge)
+    built.command()(export)
     built.command()(evaluate)
     built.command()(train)
     return built

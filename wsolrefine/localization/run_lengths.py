@@ -77,6 +77,36 @@ def region(mask: Mask, size: tuple[int, int]) -> Region | None:
     return Region(counts, (x, y, x + width, y + height), int(coco_mask.area(runs)))
 
 
+def decoded(counts: str, size: tuple[int, int]) -> Mask:
+    """Return a mask ``(height, width)`` from the compressed text of COCO.
+
+    Each character has 6 bits, from "0" on: 5 of a number, the lowest first, and one that tells
+    whether more follow. From the fourth number on, they are differences to the second before.
+
+    Raises:
+        ValueError: the text is none, or of a mask of another size.
+
+    Example:
+        >>> decoded("13", (2, 2)).tolist()
+        [[False, True], [True, True]]
+
+    """
+    lengths: list[int] = []
+    value = shift = 0
+    for bits in (ord(character) - 48 for character in counts):
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        value -= (bits & 16) << (shift - 4)  # the sign: twice the bit that was added
+        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
+        value = shift = 0
+    if shift or min(lengths, default=0) < 0 or sum(lengths) != size[0] * size[1]:
+        raise ValueError(f"counts: expected run lengths of {size} pixels, got {counts!r:.80}")
+    colors = np.arange(len(lengths)) % 2 == 1
+    return np.ascontiguousarray(np.repeat(colors, lengths).reshape(size[::-1]).T)
+
+
 def _nearest(length: int, enlarged: int) -> npt.NDArray[np.int64]:
     """Return the index from which each pixel of an enlarged axis is taken."""
     index = torch.arange(length, dtype=torch.float32)[None, None]  # exact below 2 ** 24
