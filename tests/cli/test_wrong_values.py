@@ -13,6 +13,7 @@ from tests.cli.test_evaluate import save_map, write_lists
 from tests.support import photographs, plots, zoo
 from tests.support.command import invoke
 from wsolrefine.cli import app, guard
+from wsolrefine.cli.refine.coco import Results, file_identity
 
 COMMANDS = typer.main.get_command(app).commands
 MODEL = "tests.cli.test_wrong_values:model"
@@ -50,9 +51,19 @@ def working_folder(tmp_path, monkeypatch):
             path.parent.mkdir(parents=True)
             Image.new("RGB", (9, 9), name == "a" and "red").save(path)
             save_map(tmp_path / "maps", f"{name}/{name}.png", np.eye(9))
+        save_results(tmp_path / "results", tmp_path / "photos/a/a.png")
         truth = {"a/a.png": (0, (9, 9), [(1, 1, 5, 5)]), "b/b.png": (1, (9, 9), [(1, 1, 5, 5)])}
         write_lists(tmp_path / "lists", truth)
         yield
+
+
+def save_results(folder, image):
+    """Write what ``refine`` writes of one image without an object."""
+    folder.mkdir()
+    results = Results(folder, {"method": "scg", "threshold": 0.4, "parts": "largest"})
+    known = {"file_name": image.name, "width": 9, "height": 9, "files": [], "annotations": []}
+    results.add([known | file_identity(image, folder)])
+    results.write()
 
 
 LISTS = ("-d", "wsolevaluation", "--metadata", "lists", "--root", "photos")
@@ -66,6 +77,7 @@ VALID = {
     "demo": ["--out", "out"],
     "refine": ["photos", "--out", "out", "--model", MODEL],
     "evaluate": [*LISTS, "--out", "out", "--model", MODEL, "--size", "9", "--step", "0.5"],
+    "report": ["results", "--out", "out"],
     "evaluate --maps": [*LISTS, "--out", "out", "--maps", "maps", "--step", "0.5"],
 }
 
@@ -73,7 +85,11 @@ VALID = {
 def options():
     for call in VALID:
         for option in COMMANDS[call.split()[0]].params:
-            if not getattr(option, "is_flag", False) and option.name not in ("help", "images"):
+            if not getattr(option, "is_flag", False) and option.name not in (
+                "help",
+                "images",
+                "results",
+            ):
                 yield call, option.opts[0]
 
 
