@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 
 import torch
-from drawings import crf, maps, masks, network, objects, panels, positions, wrong
+from drawings import crf, maps, masks, network, objects, pages, panels, positions, wrong
 
 PICTURES = {
     name.removeprefix("draw_"): function
-    for module in (objects, maps, positions, masks, crf, network, wrong)
+    for module in (objects, maps, positions, masks, crf, network, wrong, pages)
     for name, function in vars(module).items()
     if name.startswith("draw_") and function.__module__ == module.__name__
 }

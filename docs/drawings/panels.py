@@ -191,9 +191,13 @@ def save(
         panel(axes)
     buffer = BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.04)
+    save_image(name, Image.open(buffer).convert("RGB"), most)
+
+
+def save_image(name: str, drawn: Image.Image, most: int = MAX_BYTES) -> None:
+    """Save an image as docs/img/NAME.webp, of at most ``most`` bytes."""
     path = FOLDER / f"{name}.webp"
     FOLDER.mkdir(exist_ok=True)
-    drawn = Image.open(buffer).convert("RGB")
     for quality in (85, 75, 65, 55):
         drawn.save(path, quality=quality, method=6)
         if path.stat().st_size <= most:

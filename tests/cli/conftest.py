@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from tests.support.browser import browser, visit  # noqa: F401
 from tests.support.training import call, cub, train  # noqa: F401
 
 

@@ -1,6 +1,5 @@
 """Every option of every command, with a table of wrong values: one line, and no traceback."""
 
-import json
 import os
 import sys
 
@@ -14,6 +13,7 @@ from tests.cli.test_evaluate import save_map, write_lists
 from tests.support import photographs, plots, zoo
 from tests.support.command import invoke
 from wsolrefine.cli import app, guard
+from wsolrefine.cli.refine.coco import Results, file_identity
 
 COMMANDS = typer.main.get_command(app).commands
 MODEL = "tests.cli.test_wrong_values:model"
@@ -51,15 +51,21 @@ def working_folder(tmp_path, monkeypatch):
             path.parent.mkdir(parents=True)
             Image.new("RGB", (9, 9), name == "a" and "red").save(path)
             save_map(tmp_path / "maps", f"{name}/{name}.png", np.eye(9))
+        save_results(tmp_path / "results", tmp_path / "photos/a/a.png")
         truth = {"a/a.png": (0, (9, 9), [(1, 1, 5, 5)]), "b/b.png": (1, (9, 9), [(1, 1, 5, 5)])}
         write_lists(tmp_path / "lists", truth)
-        (tmp_path / "results").mkdir()
-        (tmp_path / "results/wsolrefine.json").write_text(json.dumps(RESULTS))
         yield
 
 
-IMAGE = {"id": 1, "file_name": "a.png", "width": 9, "height": 9, "source": "../photos/a/a.png"}
-RESULTS = {"images": [IMAGE | {"files": []}], "annotations": [], "categories": []}
+def save_results(folder, image):
+    """Write what ``refine`` writes of one image without an object."""
+    folder.mkdir()
+    results = Results(folder, {"method": "scg", "threshold": 0.4, "parts": "largest"})
+    known = {"file_name": image.name, "width": 9, "height": 9, "files": [], "annotations": []}
+    results.add([known | file_identity(image, folder)])
+    results.write()
+
+
 LISTS = ("-d", "wsolevaluation", "--metadata", "lists", "--root", "photos")
 TRAIN = [
     *("spol", "--out", "out", "--backbone", MODEL, "-d", "folder", "--root", "photos"),
@@ -72,6 +78,7 @@ VALID = {
     "refine": ["photos", "--out", "out", "--model", MODEL],
     "export": ["results", "--to", "coco", "--out", "out", "--images", "none"],
     "evaluate": [*LISTS, "--out", "out", "--model", MODEL, "--size", "9", "--step", "0.5"],
+    "report": ["results", "--out", "out"],
     "evaluate --maps": [*LISTS, "--out", "out", "--maps", "maps", "--step", "0.5"],
 }
 

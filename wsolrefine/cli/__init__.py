@@ -26,6 +26,7 @@ def _build() -> Callable[..., object]:
     from wsolrefine.cli.label.command import label
     from wsolrefine.cli.merge.command import merge
     from wsolrefine.cli.refine.command import refine
+    from wsolrefine.cli.report.command import report
     from wsolrefine.cli.threshold.command import threshold
     from wsolrefine.cli.train.command import train
 
@@ -46,6 +47,7 @@ def _build() -> Callable[..., object]:
     built.command()(merge)
     built.command()(export)
     built.command()(evaluate)
+    built.command()(report)
     built.command()(train)
     return built
 
