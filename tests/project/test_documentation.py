@@ -345,7 +345,10 @@ def test_the_page_on_layers_is_right_on_other_libraries(library):
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "refine", "label", "threshold", "merge", "export", "evaluate", "report", "train"],
+    [
+        *("demo", "app", "refine", "label", "threshold", "merge", "export"),
+        *("evaluate", "report", "train"),
+    ],
 )
 def test_the_page_of_the_command_line_lists_every_option(command):
     typer = pytest.importorskip("typer")

@@ -19,6 +19,7 @@ def _build() -> Callable[..., object]:
         return _missing
     import typer
 
+    from wsolrefine.cli.browser_app.command import app as browser_app
     from wsolrefine.cli.demo.command import demo
     from wsolrefine.cli.evaluate.command import evaluate
     from wsolrefine.cli.export.command import export
@@ -49,6 +50,7 @@ def _build() -> Callable[..., object]:
     built.command()(evaluate)
     built.command()(report)
     built.command()(train)
+    built.command()(browser_app)
     return built
 
 
