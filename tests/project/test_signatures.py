@@ -65,7 +65,7 @@ SIGNATURES = {
         "label_spreading": "(cam, features, image=None, *, alpha=0.95, size=None)",
         "largest_box": "(mask)",
         "layer_cam": "(activation, scores, *, to_map=None)",
-        "load_classifier": "(spec='efficientnet-lite0')",
+        "load_classifier": "(spec='efficientnet-lite0', *, checkpoint=None, class_names=None, size=None, mean=None, std=None)",
         "localize": "(model, images, labels=None, *, top=1, size=None, **options)",
         "minmax": "(maps)",
         "multiply_maps": "(maps, *, powers=None)",

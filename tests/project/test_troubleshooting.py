@@ -13,7 +13,9 @@ from torch import nn
 
 from tests.support import photographs, zoo
 from wsolrefine import (
+    Classifier,
     Localizer,
+    Preprocess,
     capture,
     class_activation,
     grad_cam,
@@ -134,6 +136,49 @@ def cases(heading, calls, left_out=()):
 )
 def test_errors(message, call):
     with pytest.raises((TypeError, ValueError)) as error:
+        call()
+    assert re.fullmatch(pattern(message), str(error.value))
+
+
+def saved(change):
+    """A checkpoint of the default classifier with a change, which is of its weights or is all."""
+    weights = dict(load_classifier().model.state_dict())
+    torch.save(change(weights), "best.pt")
+    load_classifier(checkpoint="best.pt")
+
+
+def with_another_head(weights):
+    return weights | {"head.weight": weights.pop("_fc.weight")}
+
+
+def named(names):
+    torch.save(resnet().state_dict(), "best.pt")
+    spec = "tests.project.test_troubleshooting:three"
+    load_classifier(spec, checkpoint="best.pt", class_names=names)
+
+
+def three():
+    return Classifier(resnet(), Preprocess(), ["a", "b", "c"], "three")
+
+
+FROM_A_CHECKPOINT = [
+    lambda: saved(with_another_head),
+    lambda: saved(lambda weights: weights | {"_conv_stem.weight": torch.zeros(32, 1, 3, 3)}),
+    lambda: saved(lambda weights: weights | {"model": resnet()}),
+    lambda: saved(lambda weights: {"epoch": 3, "optimizer": {}}),
+    lambda: saved(
+        lambda weights: {
+            f"{part}.{k}": v for part in ("student", "teacher") for k, v in weights.items()
+        }
+    ),
+    lambda: named(["a", "b"]),
+]
+
+
+@pytest.mark.parametrize(("message", "call"), cases("Errors from a checkpoint", FROM_A_CHECKPOINT))
+def test_checkpoints(message, call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - compared below
         call()
     assert re.fullmatch(pattern(message), str(error.value))
 

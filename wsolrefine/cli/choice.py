@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wsolrefine import Localizer
+from wsolrefine.cli.changes import Changes
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.loading import RecipeHeader, load_localizer, read_recipe
 from wsolrefine.cli.options import refuse
@@ -22,12 +23,14 @@ class Choice(NamedTuple):
         settings: what determines its maps and masks, to be compared with those of an earlier run.
         regions: whether its maps show objects; False for edges, which have no masks or boxes.
         options: model, header of the recipe, method and layers, as :func:`load_localizer` has them.
+        changes: of the classifier.
 
     """
 
     settings: dict[str, Any]
     regions: bool
     options: tuple[str | None, RecipeHeader | None, str | None, Sequence[str] | None]
+    changes: Changes
 
     def load(self, device: str) -> Localizer:
         """Load it, or stop.
@@ -36,7 +39,7 @@ class Choice(NamedTuple):
             device: its name, or ``auto``.
 
         """
-        localizer = load_localizer(*self.options, device)
+        localizer = load_localizer(*self.options, device, self.changes)
         localizer.threshold = self.settings["threshold"]
         return localizer
 
@@ -47,6 +50,7 @@ def choose_localizer(
     method: str | None,
     layers: Sequence[str] | None,
     threshold: float | None,
+    changes: Changes,
     **masks: object,
 ) -> Choice:
     """Return what the options of these names choose, or stop if they do not go together.
@@ -57,6 +61,7 @@ def choose_localizer(
         method: name of the refinement.
         layers: names of the layers whose features are used.
         threshold: that of the masks.
+        changes: of the classifier.
         masks: other options about masks, which edges do not have; None or False: not given.
 
     """
@@ -66,6 +71,7 @@ def choose_localizer(
         from wsolrefine.recipes.checkpoint import recipe_class
 
         refuse({"method": method, "layer": layers}, "--recipe does not use it")
+        changes.refuse("--recipe does not use it")
         metadata = header.metadata
         regions = recipe_class(metadata.recipe).regions
         if not regions:
@@ -83,10 +89,11 @@ def choose_localizer(
             "model": DEFAULT_CLASSIFIER if model is None else model,
             "method": name,
             "layers": layers or "auto",
+            **changes.settings(),
         }
         default = METHODS[name].threshold
     try:
         settings["threshold"] = check_threshold(default if threshold is None else threshold)
     except ValueError as error:
         stop(f"--{error}")
-    return Choice(settings, regions, (model, header, method, layers))
+    return Choice(settings, regions, (model, header, method, layers), changes)

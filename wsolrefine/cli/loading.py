@@ -18,6 +18,7 @@ from PIL import Image
 
 from wsolrefine import Classifier, Localizer, load_classifier
 from wsolrefine._files import open_regular
+from wsolrefine.cli.changes import Changes, as_option
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.files import kind_of, system_error
 from wsolrefine.localization.methods import DEFAULT
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 """Environment variables that Lightning takes for the number of this process."""
+
+
+NONE = Changes()
 
 
 class RecipeHeader(NamedTuple):
@@ -45,6 +49,7 @@ def load_localizer(
     method: str | None,
     layers: Sequence[str] | None,
     device: str,
+    changes: Changes = NONE,
 ) -> Localizer:
     """Load a classifier with a method, or a recipe, and try it once; stop if that fails.
 
@@ -54,20 +59,20 @@ def load_localizer(
         method: name of the refinement; None: the default.
         layers: names of the layers whose features are used; None or empty: find them.
         device: its name, or ``auto``.
+        changes: of the classifier.
 
     """
     target = choose_device(device)
     if recipe is not None:
         return _load_recipe(recipe, model, target)
-    classifier = load_model(DEFAULT_CLASSIFIER if model is None else model)
+    classifier = load_model(DEFAULT_CLASSIFIER if model is None else model, changes=changes)
     try:
         localizer = Localizer(
             classifier, refine=DEFAULT if method is None else method, layers=layers or None
         )
         _try(localizer.to(target))  # a wrong --layer raises here
     except Exception as error:  # the model may be the user's code, and raise anything
-        name, colon, reason = str(error).partition(":")
-        stop(f"--layer:{reason}" if name == "layers" and colon else own_error(error))
+        stop(as_option(str(error)) or own_error(error))
     return localizer
 
 
@@ -146,7 +151,7 @@ def choose_device(name: str) -> torch.device:
         )
 
 
-def load_model(name: str, option: str = "--model") -> Classifier:
+def load_model(name: str, option: str = "--model", changes: Changes = NONE) -> Classifier:
     """Load a classifier by name, or stop; the message says which package is missing.
 
     A module of the user's own may lie in the working folder. The folder is on the search path only
@@ -155,18 +160,19 @@ def load_model(name: str, option: str = "--model") -> Classifier:
     Args:
         name: as :func:`wsolrefine.load_classifier` takes it.
         option: the option that it was given with.
+        changes: of its weights, its names of classes or its preprocessing.
 
     """
     if not name.strip():
         stop(f"{option}: expected the name of a classifier, got {name!r}")
     try:
         import_own_code(name)
-        return load_classifier(name)
+        return load_classifier(name, **changes.arguments())
     except ImportError as error:
         reason = str(error).replace("spec:", f"{option}:", 1)
         stop(reason if name in reason else f"{option} {name}: {reason}", 1)
     except (Exception, SystemExit) as error:  # the library's or the user's code, see own_error
-        stop(f"{option} {name}: {own_error(error)}")
+        stop(as_option(own_error(error)) or f"{option} {name}: {own_error(error)}")
 
 
 def import_own_code(backbone: str) -> None:

@@ -111,7 +111,18 @@ CALLS = [
         )
         for function in (w.grad_cam, w.layer_cam, w.bagcams)
     ),
-    of(w.load_classifier, {}, {"spec": Kind("efficientnet-lite0")}),
+    of(
+        w.load_classifier,
+        {},
+        {
+            "spec": Kind("efficientnet-lite0"),
+            # Any text may be the name of a file.
+            "checkpoint": Kind(None, legal={"None"}, either={"text"}),
+            "class_names": Kind(None, [str(i) for i in range(1000)], legal={"None"}, either={"text"}),
+            "size": kinds.size.or_none(),
+            **dict.fromkeys(("mean", "std"), Kind((1, 2, 3), None, legal={"None", "list"})),
+        },
+    ),
     of(
         w.localize,
         {"model": MODEL, "images": IMAGES},

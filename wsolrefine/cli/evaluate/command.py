@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from wsolrefine.cli.changes import Checkpoint, ClassNames, InputSize, Mean, Std, changes_of
 from wsolrefine.cli.evaluate.options import MAX_SIZE, SIZE, Hit, Labels, check, check_edges
 from wsolrefine.cli.loading import load_localizer
 from wsolrefine.cli.options import (
@@ -65,6 +66,11 @@ def evaluate(
         ),
     ] = False,
     model: Model = None,
+    checkpoint: Checkpoint = None,
+    class_names: ClassNames = None,
+    input_size: InputSize = None,
+    mean: Mean = None,
+    std: Std = None,
     recipe: RecipeFile = None,
     method: Method = None,
     layer: Layer = None,
@@ -167,7 +173,8 @@ def evaluate(
     results are reported; 2 an invalid option; 130 stopped by Ctrl-C.
     """
     given = {**locals()}
-    check(given)
+    changes = changes_of(checkpoint, class_names, input_size, mean, std)
+    check(given, changes)
     from wsolrefine.cli.evaluate.counts import make_rule
     from wsolrefine.cli.evaluate.dataset import Folders, open_data
     from wsolrefine.cli.evaluate.pipeline import Pace, run
@@ -179,7 +186,7 @@ def evaluate(
         source = MapFolder(maps, normalize)
         true_class = False
     else:
-        localizer = load_localizer(model, recipe, method, layer, device)
+        localizer = load_localizer(model, recipe, method, layer, device, changes)
         if not localizer.regions:
             check_edges(given, localizer.name, data.split.name, data.split.reader.has_masks)
         source = ModelMaps(localizer, data.split, labels, size or SIZE)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from wsolrefine.cli.changes import Changes
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.options import NEEDED, Dataset, check_dataset, check_folders, refuse
 from wsolrefine.localization.methods import CAM_ALONE, METHODS
@@ -41,11 +42,12 @@ UNUSED = {
 """Options that have no effect with a source of maps."""
 
 
-def check(given: Mapping[str, Any]) -> None:
+def check(given: Mapping[str, Any], changes: Changes) -> None:
     """Stop if options are missing, have no effect, or contradict each other.
 
     Args:
         given: all options by the name of their parameter; None or False if not given.
+        changes: of the classifier.
 
     """
     names = {name for name, value in given.items() if value not in (None, False)}
@@ -58,6 +60,8 @@ def check(given: Mapping[str, Any]) -> None:
         stop("expected one of --maps (a folder of score maps), --model and --recipe")
     source = next(f"--{name}" for name in ("maps", "recipe", "model") if name in names)
     refuse({name: given[name] for name in sorted(UNUSED[source])}, f"{source} does not use it")
+    if source != "--model":
+        changes.refuse(f"{source} does not use it")
     if source == "--maps" and given["device"] != "auto":
         stop("--device: --maps does not use it")
     if "threshold_maps" in names and "threshold_from" not in names:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from wsolrefine._shards import parse_shard
+from wsolrefine.cli.changes import Checkpoint, ClassNames, InputSize, Mean, Std, changes_of
 from wsolrefine.cli.choice import choose_localizer
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.label.options import Out, parse_address, require_scale
@@ -36,6 +37,11 @@ def label(
         ),
     ] = None,
     model: Model = None,
+    checkpoint: Checkpoint = None,
+    class_names: ClassNames = None,
+    input_size: InputSize = None,
+    mean: Mean = None,
+    std: Std = None,
     method: Method = None,
     recipe: RecipeFile = None,
     layer: Layer = None,
@@ -132,8 +138,9 @@ def label(
     again to continue.
     """
     require_scale("label")
+    changes = changes_of(checkpoint, class_names, input_size, mean, std)
     choice = choose_localizer(
-        model, recipe, method, layer, threshold, parts=parts, no_maps=not maps
+        model, recipe, method, layer, threshold, changes, parts=parts, no_maps=not maps
     )
     if parts not in (None, *PARTS):
         stop(f"--parts: expected {' or '.join(PARTS)}, got {parts!r}")

@@ -9,6 +9,7 @@ import typer
 
 from wsolrefine import Localizer
 from wsolrefine._shards import parse_shard
+from wsolrefine.cli.changes import Checkpoint, ClassNames, InputSize, Mean, Std, changes_of
 from wsolrefine.cli.choice import choose_localizer
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.options import Device, Layer, Method, Model, RecipeFile, parse_path, refuse
@@ -37,6 +38,11 @@ def refine(
         ),
     ] = Path("wsolrefine-results"),
     model: Model = None,
+    checkpoint: Checkpoint = None,
+    class_names: ClassNames = None,
+    input_size: InputSize = None,
+    mean: Mean = None,
+    std: Std = None,
     method: Method = None,
     recipe: RecipeFile = None,
     layer: Layer = None,
@@ -117,6 +123,9 @@ def refine(
 
         wsolrefine refine photos --model timm:resnet50 --layer layer3 --layer layer2
 
+        wsolrefine refine photos --model timm:resnet50 --checkpoint best.pt
+        --class-names names.txt
+
         wsolrefine refine photos --classes 'tabby, 207' --method sem --threshold 0.5
 
         wsolrefine refine photos --recipe spol/spol.safetensors
@@ -137,7 +146,8 @@ def refine(
     2 nothing to do, or an invalid option; 130 stopped by Ctrl-C, run again
     to continue.
     """
-    choice = choose_localizer(model, recipe, method, layer, threshold, parts=parts)
+    changes = changes_of(checkpoint, class_names, input_size, mean, std)
+    choice = choose_localizer(model, recipe, method, layer, threshold, changes, parts=parts)
     try:
         settings = choice.settings | {
             "classes": classes,

@@ -55,8 +55,9 @@ def earlier_results(
         return Results(out, settings), None, True
     if earlier is None or earlier.settings == settings:
         return earlier or Results(out, settings), None, False
-    before = {key: earlier.settings.get(key) for key in settings}
-    changes = [f"{k}: {before[k]} then, {v} now" for k, v in settings.items() if before[k] != v]
+    then, names = earlier.settings.get, dict.fromkeys([*settings, *earlier.settings])
+    pairs = {name: (then(name), settings.get(name)) for name in names}
+    changes = [f"{k}: {a} then, {b} now" for k, (a, b) in pairs.items() if a != b]
     if earlier.images and not overwrite:
         stop(
             f"--out: expected the settings of the {len(earlier.images)} results in {out}, got "
