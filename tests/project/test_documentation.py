@@ -346,7 +346,7 @@ def test_the_page_on_layers_is_right_on_other_libraries(library):
 @pytest.mark.parametrize(
     "command",
     [
-        *("demo", "app", "refine", "label", "threshold", "merge", "export"),
+        *("demo", "app", "refine", "layers", "label", "threshold", "merge", "export"),
         *("evaluate", "report", "train"),
     ],
 )

@@ -23,8 +23,10 @@ def _build() -> Callable[..., object]:
     from wsolrefine.cli.demo.command import demo
     from wsolrefine.cli.evaluate.command import evaluate
     from wsolrefine.cli.export.command import export
+    from wsolrefine.cli.general import general, with_quiet
     from wsolrefine.cli.guard import Guarded
     from wsolrefine.cli.label.command import label
+    from wsolrefine.cli.layers.command import layers
     from wsolrefine.cli.merge.command import merge
     from wsolrefine.cli.refine.command import refine
     from wsolrefine.cli.report.command import report
@@ -37,20 +39,13 @@ def _build() -> Callable[..., object]:
         help="Turn class activation maps of a classifier into heatmaps, masks and boxes of whole "
         "objects.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
     )
-    built.command()(demo)
-    built.command()(refine)
-    built.command()(label)
-    built.command()(threshold)
-    built.command()(merge)
-    built.command()(export)
-    built.command()(evaluate)
-    built.command()(report)
-    built.command()(train)
-    built.command()(browser_app)
+    built.callback()(general)
+    for command in (demo, refine, layers, label, threshold, merge, export, evaluate, report, train):
+        built.command()(with_quiet(command))
+    built.command()(browser_app)  # it prints its address with --quiet, too
     return built
 
 

@@ -78,6 +78,30 @@ class _Unstoppable(io.TextIOBase):
             self._stream.flush()
 
 
+_quiet = False
+
+
+def be_quiet(value: bool) -> None:
+    """Set whether :func:`output_console` and progress bars show anything."""
+    global _quiet
+    _quiet = value
+
+
+def is_quiet() -> bool:
+    """Tell whether only errors are printed."""
+    return _quiet
+
+
+def output_console(*, soft_wrap: bool = False) -> Console:
+    """Return a console on standard output, which prints nothing with ``--quiet``.
+
+    Args:
+        soft_wrap: lines are not broken at the width of the terminal.
+
+    """
+    return Console(highlight=False, soft_wrap=soft_wrap, quiet=_quiet)
+
+
 def error_console(*, soft_wrap: bool = True) -> Console:
     """Return a console on standard error that raises no error of the system.
 
@@ -102,7 +126,7 @@ def progress_bar(task: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on standard error; yield the function that advances it."""
     console = error_console(soft_wrap=False)
     columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=_quiet) as progress:
         name = progress.add_task(str(printable(task, console)), total=total)
         yield partial(progress.advance, name)
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from wsolrefine._command import stop_at_once
-from wsolrefine.cli.console import stop
+from wsolrefine.cli.console import be_quiet, stop
 from wsolrefine.cli.files import system_error
 
 DIGITS = 5
@@ -36,6 +36,7 @@ class Guarded(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
+        be_quiet(False)  # until an option says so
         started = signal.getsignal(signal.SIGINT) is stop_at_once  # else it is not the process
         if started:
             signal.signal(signal.SIGINT, signal.default_int_handler)

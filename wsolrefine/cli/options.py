@@ -66,6 +66,7 @@ Method = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
+        autocompletion=lambda: [*METHODS],
         help=f"Refinement: {', '.join(name for name in METHODS if name != 'cam')}, or cam for the "
         f"heatmap without refinement. Default {DEFAULT}.",
     ),

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from wsolrefine.cli.console import printable, stop
+from wsolrefine.cli.console import output_console, printable, stop
 from wsolrefine.cli.options import check_out, parse_path
 from wsolrefine.localization.masks import check_threshold
 from wsolrefine.localization.methods import DEFAULT, METHODS
@@ -83,7 +83,7 @@ def demo(
     from wsolrefine.cli.loading import load_localizer
     from wsolrefine.viz import contact_sheet
 
-    console = Console(highlight=False)
+    console = output_console()
     start = time.perf_counter()
     with console.status("Loading the classifier"):
         first = load_localizer(None, None, None, None, "cpu")

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.console import Console
 from rich.text import Text
 
-from wsolrefine.cli.console import list_problems, printable, stop
+from wsolrefine.cli.console import list_problems, output_console, printable, stop
 from wsolrefine.cli.evaluate.boundaries import edge_protocol, evaluate_edges
 from wsolrefine.cli.evaluate.counts import Rule
 from wsolrefine.cli.evaluate.dataset import Data
@@ -64,7 +63,7 @@ def run(
                 found = _evaluate_edges(data, source, pace)
             else:
                 found = _evaluate(data, sources, rule, pace)
-            console = Console(highlight=False)
+            console = output_console()
             other = data.threshold_split.name if data.threshold_split else None
             show(console, found.protocol, found.results, other)
             paths = write(out, given, *found)

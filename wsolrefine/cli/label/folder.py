@@ -6,10 +6,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from rich.console import Console
 from rich.text import Text
 
-from wsolrefine.cli.console import printable, stop
+from wsolrefine.cli.console import output_console, printable, stop
 from wsolrefine.cli.files import FolderInUse, lock_folder, system_error
 from wsolrefine.cli.options import check_out
 from wsolrefine.scale.parts import LABELS
@@ -95,7 +94,7 @@ def fail(error: OSError | ValueError) -> NoReturn:
 def print_totals(store: Store) -> None:
     """Print what is in a folder of labels."""
     found = totals(store)
-    console = Console(highlight=False, soft_wrap=True)
+    console = output_console(soft_wrap=True)
     shown = f"{found.images:,} images, {found.rows:,} rows, {found.parts:,} parts"
     if found.errors:
         shown += f"; {found.errors:,} images have an error (column error)"

@@ -9,7 +9,7 @@ import typer
 
 from wsolrefine import Localizer, __version__
 from wsolrefine._shards import Shard
-from wsolrefine.cli.console import stop
+from wsolrefine.cli.console import output_console, stop
 from wsolrefine.cli.files import termination_as_interrupt
 from wsolrefine.cli.hashes import localizer_hash
 from wsolrefine.cli.images import quiet
@@ -53,7 +53,7 @@ def run(
     except (OSError, ValueError) as error:
         fail(error)
     if stopped:
-        typer.echo("Stopped. Run the same command again to continue.")
+        output_console().print("Stopped. Run the same command again to continue.")
         raise typer.Exit(130)
 
 

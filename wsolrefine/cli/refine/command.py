@@ -109,6 +109,12 @@ def refine(
             "a folder --out of its own.",
         ),
     ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Refine only this many images, the first ones.", show_default=False
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Recompute existing results.")
     ] = False,
@@ -172,4 +178,4 @@ def refine(
 
     from wsolrefine.cli.refine.loop import Options, run
 
-    run(images, out, settings, Options(batch_size, overwrite, workers, share), load)
+    run(images, out, settings, Options(batch_size, overwrite, workers, share, limit), load)

@@ -44,12 +44,14 @@ class Options(NamedTuple):
     """How a run goes about its work, which its results do not depend on.
 
     ``workers`` is the number of threads that read and write; None: one for each core, at most 4.
+    ``limit`` is the number of images of the share that are used, from the first; None: all.
     """
 
     batch_size: int
     overwrite: bool
     workers: int | None = None
     shard: Shard | None = None
+    limit: int | None = None
 
 
 def run(
@@ -94,6 +96,7 @@ def _run(
         stop("no image found" + (" outside the result folders" if inputs.results else ""))
     # The names, and so the shares, are those of all images.
     images = [f for f in inputs.images if options.shard is None or options.shard.has(f.name)]
+    images = images[: options.limit]
     todo = [f for f in images if overwrite or not results.is_done(f.name, f.path)]
     done = Done()
     code = 0

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
-from wsolrefine.cli.console import printable
+from wsolrefine.cli.console import output_console, printable
 
 
 def summarize(
@@ -24,7 +23,7 @@ def summarize(
         results: the results file.
 
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = output_console(soft_wrap=True)
     counts = {
         "refined": finished,
         "skipped, already done (--overwrite recomputes them)": skipped,

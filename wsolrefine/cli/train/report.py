@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wsolrefine.cli.console import Problems, list_problems, printable
+from wsolrefine.cli.console import Problems, list_problems, output_console, printable
 from wsolrefine.cli.train.build import Built
 from wsolrefine.cli.train.checkpoints import Whole
 from wsolrefine.cli.train.options import Options, command_to_resume
@@ -19,7 +19,7 @@ from wsolrefine.recipes import Distill
 
 def print_run(options: Options, settings: dict[str, Any], reader: Reader, built: Built) -> None:
     """Print what is trained on what."""
-    console, recipe = Console(highlight=False), built.recipe
+    console, recipe = output_console(), built.recipe
     split = f", {settings['split']}" if settings["split"] else ""
     images, taught = str(len(reader)), {}
     if isinstance(recipe, Distill) and recipe.teacher is not None:
@@ -43,7 +43,7 @@ def print_run(options: Options, settings: dict[str, Any], reader: Reader, built:
 
 def print_file(path: Path) -> None:
     """Print the path of the trained recipe."""
-    console = Console(highlight=False)
+    console = output_console()
     console.print(Text.assemble("Wrote ", printable(path, console)), soft_wrap=True)
 
 
@@ -53,7 +53,7 @@ def print_resumed(whole: Whole | None, problems: Problems) -> None:
     none = "No checkpoint is whole." if problems else "There is no checkpoint yet."
     after = f"Continuing after epoch {whole.epochs}." if whole else none
     start = "" if whole else " Continuing from the beginning."
-    Console(highlight=False).print(f"{after}{start}")
+    output_console().print(f"{after}{start}")
 
 
 def exit_interrupted(options: Options, finished: int, epochs: int) -> NoReturn:

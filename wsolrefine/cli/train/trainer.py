@@ -16,8 +16,8 @@ from lightning.fabric.plugins.environments.lightning import (
 )
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
-from rich.console import Console
 
+from wsolrefine.cli.console import is_quiet, output_console
 from wsolrefine.cli.train.batches import Batches, Loader, TrainingImages, derive_seed
 from wsolrefine.cli.train.checkpoints import DurableFiles
 from wsolrefine.cli.train.losses import LossTable
@@ -63,7 +63,7 @@ class EpochLog(Callback):
             values = {name: float(value) for name, value in trainer.callback_metrics.items()}
             shown = ", ".join(f"{name} {value:.4g}" for name, value in sorted(values.items()))
             line = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {shown}"
-            Console(highlight=False, soft_wrap=True).print(line.rstrip(": "))
+            output_console(soft_wrap=True).print(line.rstrip(": "))
 
 
 class ProgressBar(RichProgressBar):
@@ -137,6 +137,7 @@ def make_trainer(
         raise ValueError("expected 32-true or bf16-mixed on a CPU")
     every = max(1, min(50, steps))
     numbers = [device.index] if device.index is not None and devices == 1 else devices
+    bar = [] if is_quiet() else [ProgressBar()]
     return Trainer(
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
         devices=numbers,
@@ -144,10 +145,11 @@ def make_trainer(
         precision=precision,  # type: ignore[arg-type]
         max_epochs=epochs,
         logger=False,
-        callbacks=[EpochLog(seed), LossTable(out / LOSSES, every), ProgressBar(), saving],
+        callbacks=[EpochLog(seed), LossTable(out / LOSSES, every), *bar, saving],
         plugins=[DurableFiles(saving.run), OwnProcesses(first)],
         default_root_dir=out,
         enable_model_summary=False,
+        enable_progress_bar=bool(bar),
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,
