@@ -23,7 +23,7 @@ from wsolrefine.cli.hashes import localizer_hash
 from wsolrefine.cli.images import quiet
 from wsolrefine.cli.journal import Journal
 from wsolrefine.cli.options import check_out
-from wsolrefine.cli.refine.classes import parse_classes
+from wsolrefine.cli.refine.classes import labels_by_name, parse_classes
 from wsolrefine.cli.refine.coco import RESULTS, Results, delete_files
 from wsolrefine.cli.refine.earlier import (
     check_foreign,
@@ -44,12 +44,14 @@ class Options(NamedTuple):
     """How a run goes about its work, which its results do not depend on.
 
     ``workers`` is the number of threads that read and write; None: one for each core, at most 4.
+    ``labels`` is where the file of image-level labels is, whose hash is in the settings.
     """
 
     batch_size: int
     overwrite: bool
     workers: int | None = None
     shard: Shard | None = None
+    labels: Path | None = None
 
 
 def run(
@@ -100,10 +102,7 @@ def _run(
     if todo:
         localizer = load()
         names, number = localizer.class_names, localizer.num_classes or 0
-        try:
-            classes = parse_classes(settings["classes"], names, number)
-        except ValueError as error:
-            stop(f"--{error}")
+        classes = _classes(settings, options, [found.name for found in inputs.images], localizer)
         write, longest = tuple(settings["write"]), settings["overlay_size"]
         plan = Plan(localizer, classes, out, write, longest)
         categories = dict(enumerate(names or (f"class {i}" for i in range(number))))
@@ -150,6 +149,19 @@ def _run(
     list_problems(problems)
     if code or problems:
         raise typer.Exit(code or 1)
+
+
+def _classes(
+    settings: dict[str, Any], options: Options, images: Sequence[str], localizer: Localizer
+) -> int | list[int] | dict[str, list[int]]:
+    """Return the classes that are mapped, of all images or by the name of each; or stop."""
+    names, number = localizer.class_names, localizer.num_classes or 0
+    try:
+        if options.labels is None:
+            return parse_classes(settings["classes"], names, number)
+        return labels_by_name(options.labels, images, names, number)
+    except ValueError as error:
+        stop(f"--{error}")
 
 
 def _settled(out: Path, own: set[str]) -> Journal:
