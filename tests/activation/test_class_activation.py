@@ -382,7 +382,7 @@ def test_methods_of_the_model_that_change_its_mode_are_not_called():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"labels": [1, 2]}, TypeError, "labels: expected a torch.Tensor, got list"),
+        ({"labels": [1, 2]}, TypeError, r"labels\[0\]: expected a list of class indices, got int"),
         (
             {"labels": torch.tensor([1])},
             ValueError,

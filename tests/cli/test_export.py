@@ -217,3 +217,81 @@ def test_the_labels_of_an_image_are_missing_or_of_another_class(results, tmp_pat
         options = ("--labels", tmp_path / "labels.json", "--out", tmp_path / "out")
         said = run_command("export", results, "--to", "csv", *options, code=2)
         assert message in " ".join(said.split())
+
+
+# refine --labels ----------------------------------------------------------------------------------
+
+NAMED = ("--model", MODEL, "--method", "cam", "--threshold", 0.5)
+
+
+def labeled(folder, labels):
+    (folder / "labels.json").write_text(json.dumps(labels))
+    return "--labels", folder / "labels.json"
+
+
+def test_refine_maps_the_classes_that_each_image_has(results, tmp_path):
+    labels = {"a": [2], "deep/b": ["class 0", 2, 0], "flat": []}
+    given = {"a": [2], "deep/b": ["index:0", 2, 0], "flat": []}
+    out = tmp_path / "own"
+    run_command("refine", tmp_path / "in", "--out", out, *NAMED, *labeled(tmp_path, given))
+    files = [file for file in files_below(out) if file.startswith("maps/")]
+    assert files == ["maps/a.2.png", "maps/deep/b.0.png", "maps/deep/b.2.png"]
+    found = {image["id"]: image["file_name"] for image in content(out)["images"]}
+    assert [*found.values()] == ["a.png", "deep/b.jpg", "flat.png"]
+    pairs = {(found[e["image_id"]], e["category_id"]) for e in content(out)["annotations"]}
+    assert pairs == {("a.png", 2), ("deep/b.jpg", 0), ("deep/b.jpg", 2)}
+    # Of each class what it has alone.
+    alone = tmp_path / "alone"
+    run_command("refine", tmp_path / "in", "--out", alone, *NAMED, "--classes", "0,2")
+    for file in files:
+        assert (out / file).read_bytes() == (alone / file).read_bytes()
+    again = ("--out", out, *NAMED, *labeled(tmp_path, given))
+    assert "3 skipped, already done" in run_command("refine", tmp_path / "in", *again)
+    said = run_command(
+        "refine", tmp_path / "in", "--out", out, *NAMED, *labeled(tmp_path, labels), code=2
+    )
+    assert "--out: expected the settings of the 3 results" in " ".join(said.split())
+
+
+def test_of_labels_the_class_of_a_map_without_an_object_is_known(results, tmp_path):
+    out, options = tmp_path / "own", (*NAMED[:-1], 0.999999)
+    given = labeled(tmp_path, {"a": [2], "deep/b": [0], "flat": [1]})
+    run_command("refine", tmp_path / "in", "--out", out, *options, *given)
+    assert not content(out)["annotations"]
+    thresholds = ("--foreground", 0.5, "--background", 0.25)
+    run_command("export", out, "--to", "masks", *thresholds, "--out", tmp_path / "masks")
+    pixels = np.asarray(Image.open(tmp_path / "masks/masks/a.png"))
+    assert {*np.unique(pixels)} == {0, 3, 255}
+
+
+@pytest.mark.parametrize(
+    ("labels", "more", "message"),
+    [
+        ({"a": [2]}, (), "--labels: expected labels of 'flat.png', got none"),
+        (
+            {"a": [3], "deep/b": [], "flat": []},
+            (),
+            "--labels: expected an index from 0 to 2, got 3",
+        ),
+        (
+            {"a": ["wren"], "deep/b": [], "flat": []},
+            (),
+            "--labels: expected an index (this model has no class names), got",
+        ),
+        ({"a": [1.5]}, (), "--labels: "),
+        ({"a": []}, ("--classes", "top2"), "--classes: --labels names the classes of each image"),
+    ],
+)
+def test_wrong_labels_of_refine(results, tmp_path, labels, more, message):
+    given = labeled(tmp_path, labels)
+    said = run_command(
+        "refine", tmp_path / "in", "--out", tmp_path / "o", *NAMED, *given, *more, code=2
+    )
+    assert message in " ".join(said.split())
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_file_of_labels_that_is_not_there(results, tmp_path):
+    missing = ("--labels", tmp_path / "missing.csv")
+    said = run_command("refine", tmp_path / "in", "--out", tmp_path / "o", *NAMED, *missing, code=2)
+    assert "--labels: expected a file, got " in " ".join(said.split())

@@ -29,6 +29,7 @@ SIGNATURES = {
         " method, regions=True, class_names=None, images=None, objects=None)",
         "Localization.at": "(self, threshold, *, parts=None)",
         "Localization.to": "(self, device)",
+        "Localization.to_supervision": "(self)",
         "Localizer": "(model, *, refine='balanced', threshold=None, parts='largest', layers=None,"
         " to_map=None, preprocess=None, class_names=None, logits=None, call=None)",
         "Localizer.class_maps": "(self, images, labels=None, top=1)",

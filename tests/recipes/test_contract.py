@@ -693,9 +693,9 @@ def test_modules_of_another_kind(settings, message):
         (IMAGES, {"labels": 2}, ValueError, "labels: expected class indices from 0 to 1, got 2"),
         (
             IMAGES,
-            {"labels": torch.tensor([[0, 1], [1, 0], [0, -1], [0, 5]])},
+            {"labels": torch.tensor([[0, 1], [1, 0], [0, -2], [0, 5]])},
             ValueError,
-            "labels: expected class indices from 0 to 1, got -1",
+            "labels: expected class indices from 0 to 1, got -2",
         ),
         (
             IMAGES,
@@ -709,7 +709,7 @@ def test_modules_of_another_kind(settings, message):
             TypeError,
             "labels: expected dtype torch.int64, got torch.float32",
         ),
-        (IMAGES, {"labels": [0, 1, 0, 1]}, TypeError, "labels: expected a torch.Tensor, got list"),
+        (IMAGES, {"labels": [0, 1, 0, 1]}, TypeError, "labels[0]: expected a list of class indices, got int"),
         (
             IMAGES,
             {"labels": LABELS[:3]},

@@ -18,7 +18,13 @@ from wsolrefine.activation.finer import finer_maps
 from wsolrefine.activation.finite import check_weights, has_nan
 from wsolrefine.activation.gradient import is_refused, refused
 from wsolrefine.activation.hooks import submodule
-from wsolrefine.activation.labels import as_labels, choose_labels
+from wsolrefine.activation.labels import (
+    Labels,
+    as_labels,
+    choose_labels,
+    gathered,
+    zero_where_none,
+)
 from wsolrefine.activation.layers import Layers, find_layers
 from wsolrefine.activation.layout import laid_out, lay_out
 from wsolrefine.activation.modes import evaluation
@@ -33,7 +39,7 @@ class ClassActivation(NamedTuple):
 
     Attributes:
         logits: ``(B, num_classes)``.
-        labels: class indices, int64, ``(B, K)``.
+        labels: class indices, int64, ``(B, K)``; -1 where an image has fewer.
         cam: in [0, 1], ``(B, K, h, w)``.
         features: of each layer, ``(B, C, h, w)``.
         layer_cams: in [0, 1], ``(B, K, h, w)``, of as many of the last layers of the features as
@@ -54,7 +60,7 @@ def class_activation(
     model: nn.Module,
     images: Tensor,
     *,
-    labels: Tensor | int | None = None,
+    labels: Labels | None = None,
     top: int = 1,
     layers: Layers | None = None,
     to_map: Callable[[Tensor], Tensor] | None = None,
@@ -73,8 +79,11 @@ def class_activation(
     Args:
         model: a classifier, on the images' device.
         images: ``(B, C, H, W)``, preprocessed as the model expects.
-        labels: classes to map, int64, ``(B,)`` or ``(B, K)``; or one class for all
-            images; None takes the ``top`` best ones.
+        labels: classes to map: class indices, int64, ``(B,)`` or ``(B, K)``; or one class for all
+            images; None takes the ``top`` best ones. Images may have different numbers of classes:
+            a list of indices for each image, ``[[3, 7], [5], []]``; ``(B, K)`` with -1 where an
+            image has fewer; or multi-hot, ``(B, num_classes)`` of bool or of floating point 0 and
+            1. A ``(B, K)`` tensor of integers holds indices, never multi-hot labels.
         top: number of classes per image when ``labels`` is None.
         layers: which layers to use; None calls :func:`find_layers`, which runs the model on some
             20 images of noise. For many batches of one size, call it once yourself.
@@ -89,14 +98,15 @@ def class_activation(
 
     Returns:
         ``ClassActivation(logits, labels, cam, features, layer_cams, bagcams)``: logits
-        ``(B, num_classes)``; labels ``(B, K)``; cam ``(B, K, h, w)`` in [0, 1], features, a list of
+        ``(B, num_classes)``; labels ``(B, K)``, -1 where an image has fewer classes than another,
+        and maps are zero there; cam ``(B, K, h, w)`` in [0, 1], features, a list of
         ``(B, C, h, w)``, layer_cams and bagcams, lists of ``(B, K, h, w)`` in [0, 1], in the dtype
         of the images. No output has a graph. An image whose activations hold NaN or inf gives zero
         CAMs and leaves the others untouched. A LayerCAM or BagCAM is zero where the score does not
         depend on the layer, as on the final patch tokens of a class-token transformer.
 
     Raises:
-        TypeError: ``images`` is not a floating-point tensor, ``labels`` are not int64,
+        TypeError: ``images`` is not a floating-point tensor, ``labels`` are of another dtype,
             ``layer_cams`` or ``bagcams`` is no integer, or ``logits`` or ``call`` is of another
             kind.
         ValueError: shapes or devices disagree, a label or ``top`` is out of range, both are given,
@@ -123,7 +133,7 @@ def class_activation(
     """
     check_tensors(images=(images, "B C H W"))
     check_values(images=images)
-    labels = as_labels(labels, images)
+    as_labels(labels, images)  # raises before any work
     check_function("to_map", to_map)
     check_logits(logits)
     check_call(call)
@@ -144,14 +154,14 @@ def class_activation(
         run = Run(model, images, layers, logits, call, differentiated)
         if has_nan(run.logits):  # if only of an image, it gets a zero CAM
             check_weights(model)
-        labels = for_autograd(choose_labels(run.logits.detach(), labels, top))
-        scores = run.logits.gather(1, labels)
+        chosen = for_autograd(choose_labels(run.logits.detach(), labels, top))
+        scores = gathered(run.logits, chosen)
         if layers.head is None:
             cam = grad_cam(run.cam, scores, to_map=partial(read, layers.cam))
         else:
             weight = _head_weight(model, layers.head)
             maps = _averaged(run, layers, to_map, size)
-            cam = gap_cam(maps, weight.to(maps), labels)
+            cam = gap_cam(maps, weight.to(maps), chosen.clamp_min(0))
         features = [
             read(name, tensor).to(images.dtype)
             for name, tensor in zip(layers.features, run.features, strict=True)
@@ -167,8 +177,11 @@ def class_activation(
             if not is_refused(error):
                 raise
             raise refused(differentiated[0], error) from error
-        finer_cams = [[one.to(images.dtype) for one in some] for some in found]
-    return ClassActivation(run.logits.detach(), labels, cam.to(images.dtype), features, *finer_cams)
+        cam = zero_where_none(cam.to(images.dtype), chosen)
+        finer_cams = [
+            [zero_where_none(one.to(images.dtype), chosen) for one in some] for some in found
+        ]
+    return ClassActivation(run.logits.detach(), chosen, cam, features, *finer_cams)
 
 
 def _last(features: Sequence[str], counts: Mapping[str, int]) -> Sequence[str]:

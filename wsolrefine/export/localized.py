@@ -67,6 +67,8 @@ def _objects(found: Localization, image: int) -> list[Object]:
     objects = []
     labels, scores = found.labels[image].tolist(), found.scores[image].tolist()
     for place, (label, score) in enumerate(zip(labels, scores, strict=True)):
+        if label < 0:  # another image has more classes
+            continue
         map = found.coarse[image, place].float().cpu().numpy()
         names = found.class_names
         known = Object(label, names[label] if names else f"class {label}", score, map=map)

@@ -39,11 +39,14 @@ def read_refined(folder: Path) -> Refined:
     content = read_json(path)
     try:
         names = {int(one["id"]): str(one["name"]) for one in content["categories"]}
+        # With labels of each image, its files are named by class even if it has one only.
+        by_class = "labels" in content.get("info", {}).get("settings", {})
         entries: dict[int, list[Any]] = {image["id"]: [] for image in content["images"]}
         for entry in content["annotations"]:
             entries[entry["image_id"]].append(entry)
         records = [
-            _record(folder, image, entries[image["id"]], names) for image in content["images"]
+            _record(folder, image, entries[image["id"]], names, by_class)
+            for image in content["images"]
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"{type(error).__name__}: {error}"
@@ -51,7 +54,9 @@ def read_refined(folder: Path) -> Refined:
     return Refined(records, names)
 
 
-def _record(folder: Path, image: Any, entries: list[Any], names: dict[int, str]) -> Record:
+def _record(
+    folder: Path, image: Any, entries: list[Any], names: dict[int, str], by_class: bool
+) -> Record:
     objects = []
     for entry in entries:
         x, y, width, height = map(float, entry["bbox"])
@@ -66,15 +71,14 @@ def _record(folder: Path, image: Any, entries: list[Any], names: dict[int, str])
                 folder / entry["map"] if "map" in entry else None,
             )
         )
-    objects += _without_object(
-        folder, image["files"], {entry.get("map") for entry in entries}, names
-    )
+    used = {entry.get("map") for entry in entries}
+    objects += _without_object(folder, image["files"], used, names, by_class)
     source = os.path.abspath(folder / image["source"])  # noqa: PTH100 - links stay links
     return Record(image["file_name"], int(image["width"]), int(image["height"]), objects, source)
 
 
 def _without_object(
-    folder: Path, files: list[str], used: set[Any], names: dict[int, str]
+    folder: Path, files: list[str], used: set[Any], names: dict[int, str], by_class: bool
 ) -> list[Object]:
     """Return the classes whose mask is empty, which have a map and no annotation.
 
@@ -85,7 +89,7 @@ def _without_object(
     for file in maps:
         if file in used:
             continue
-        named = re.search(r"\.([0-9]+)\.png$", file) if len(maps) > 1 else None
+        named = re.search(r"\.([0-9]+)\.png$", file) if by_class or len(maps) > 1 else None
         label = int(named[1]) if named and int(named[1]) in names else -1
         found.append(Object(label, names.get(label, ""), map=folder / file))
     return found

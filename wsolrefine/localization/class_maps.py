@@ -12,7 +12,7 @@ class ClassMaps(NamedTuple):
 
     Attributes:
         logits: ``(B, num_classes)``.
-        labels: int64, ``(B, K)``.
+        labels: int64, ``(B, K)``; -1 where an image has fewer classes, and maps are zero there.
         maps: in [0, 1], ``(B, K, h, w)``.
 
     """

@@ -26,9 +26,9 @@ def not_finite(localizer: Localizer, images: Tensor, found: ClassMaps) -> list[s
 
     """
     maps = found.maps
-    constant = (maps.amax((-2, -1)) == maps.amin((-2, -1))).any(1)
+    constant = (maps.amax((-2, -1)) == maps.amin((-2, -1))) & (found.labels >= 0)
     scored = found.logits.isfinite().all(1).tolist()
-    suspect = constant | ~maps.isfinite().all(-1).all(-1).all(-1)
+    suspect = constant.any(1) | ~maps.isfinite().all(-1).all(-1).all(-1)
     return [
         _reason(localizer, images[i : i + 1], "map" if scored[i] else "class scores")
         if bad or not scored[i]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from wsolrefine.activation.labels import as_labels
+from wsolrefine.activation.labels import Labels, as_labels, columns_of
 from wsolrefine.data.images import to_rgb
 from wsolrefine.localization.masks import MASK_SIDE
 from wsolrefine.models import Preprocess
@@ -22,16 +22,21 @@ is left to resize then smooths as much as it does for the whole image."""
 
 
 class Batch(NamedTuple):
-    """PIL images as RGB, each preprocessed ``(3, H, W)``, and the labels asked for."""
+    """PIL images as RGB, each preprocessed ``(3, H, W)``, and the labels asked for.
+
+    ``columns`` is the number of columns of multi-hot labels, see
+    :func:`wsolrefine.activation.labels.columns_of`.
+    """
 
     images: Sequence[Image]
     pixels: Sequence[Tensor]
     labels: Tensor | None
+    columns: int | None
 
 
 def in_batches(
     images: Sequence[Image],
-    labels: Tensor | int | None,
+    labels: Labels | None,
     prepare: Callable[[Image], Tensor],
     device: torch.device,
 ) -> Iterator[Batch]:
@@ -48,12 +53,14 @@ def in_batches(
     pixels = [prepare(image) for image in originals]
     if isinstance(labels, Tensor):
         labels = labels.to(device)
+    columns = columns_of(labels)
     # Checked before they are split.
-    labels = as_labels(labels, torch.empty(len(pixels), device=device))
+    several = as_labels(labels, torch.empty(len(pixels), device=device))
     step = len(pixels) if len({image.shape for image in pixels}) == 1 else 1
     for start in range(0, len(pixels), step):
         some = slice(start, start + step)
-        yield Batch(originals[some], pixels[some], None if labels is None else labels[some])
+        own = None if several is None else several[some]
+        yield Batch(originals[some], pixels[some], own, columns)
 
 
 def preprocessed(image: Image, preprocess: Callable[[Image], Tensor] | None) -> Tensor:

@@ -21,6 +21,7 @@ from wsolrefine._options import (
 )
 from wsolrefine.activation.calling import Call
 from wsolrefine.activation.forward import class_activation
+from wsolrefine.activation.labels import Labels, check_columns, gathered, zero_where_none
 from wsolrefine.activation.layers import Layers, find_layers
 from wsolrefine.activation.names import check_names
 from wsolrefine.activation.outputs import Logits
@@ -166,19 +167,19 @@ class Localizer(nn.Module):
 
     @overload
     def forward(
-        self, images: Tensor | Image, labels: Tensor | int | None = None, top: int = 1,
+        self, images: Tensor | Image, labels: Labels | None = None, top: int = 1,
         *, size: tuple[int, int] | None = None,
     ) -> Localization: ...  # fmt: skip
     @overload
     def forward(
-        self, images: Sequence[Image], labels: Tensor | int | None = None, top: int = 1,
+        self, images: Sequence[Image], labels: Labels | None = None, top: int = 1,
         *, size: tuple[int, int] | None = None,
     ) -> list[Localization]: ...  # fmt: skip
 
     def forward(
         self,
         images: Tensor | Image | Sequence[Image],
-        labels: Tensor | int | None = None,
+        labels: Labels | None = None,
         top: int = 1,
         *,
         size: tuple[int, int] | None = None,
@@ -190,7 +191,9 @@ class Localizer(nn.Module):
                 list of them, of any size, which are preprocessed first. A PIL image is taken in the
                 orientation that it has; :meth:`open` turns a file upright.
             labels: classes to map, int64, ``(B,)`` or ``(B, K)``; or one class for all images; None
-                takes the most probable ones.
+                takes the most probable ones. Images may have different numbers of classes, as
+                lists ``[[3, 7], [5], []]``, filled up with -1, or multi-hot, see
+                :func:`wsolrefine.class_activation`.
             top: number of classes an image when ``labels`` is None.
             size: (height, width) of maps and masks, in whose pixels boxes are given; None: that of
                 the images. PIL images: their own, whatever the preprocessing made of them.
@@ -219,7 +222,7 @@ class Localizer(nn.Module):
     def open(
         self,
         path: str | PathLike[str],
-        labels: Tensor | int | None = None,
+        labels: Labels | None = None,
         top: int = 1,
         *,
         size: tuple[int, int] | None = None,
@@ -243,9 +246,7 @@ class Localizer(nn.Module):
         found: Localization = self(read_image(path, policy), labels, top, size=size)
         return found
 
-    def class_maps(
-        self, images: Tensor, labels: Tensor | int | None = None, top: int = 1
-    ) -> ClassMaps:
+    def class_maps(self, images: Tensor, labels: Labels | None = None, top: int = 1) -> ClassMaps:
         """Return class scores and refined maps on their own grid, without masks and boxes.
 
         Args:
@@ -262,13 +263,15 @@ class Localizer(nn.Module):
         if self._again and len(images):
             crop = not self._takes_larger(images)
             each = [
-                accurate(maps[:, k], images, partial(self._see_class, labels[:, k]), crop=crop)
+                accurate(
+                    maps[:, k], images, partial(self._see_class, labels[:, k : k + 1]), crop=crop
+                )
                 for k in range(labels.shape[1])
             ]
             maps = torch.stack(each, 1)
         return ClassMaps(logits, labels, maps)
 
-    def _see(self, images: Tensor, labels: Tensor | int | None, top: int) -> ClassMaps:
+    def _see(self, images: Tensor, labels: Labels | None, top: int) -> ClassMaps:
         """Run the model once and refine."""
         layers = self._layers(images)
         found = class_activation(
@@ -286,14 +289,14 @@ class Localizer(nn.Module):
         if finer:
             cam = start_map(cam, finer, largest_grid(found.features))
         maps = refined(self.refine, cam, found.features, images)
-        return ClassMaps(found.logits, found.labels, maps)
+        return ClassMaps(found.logits, found.labels, zero_where_none(maps, found.labels))
 
     def _finer_of(self, layers: Layers) -> dict[str, Any]:
         """Return how many LayerCAMs and BagCAMs to take, of layers that may be fewer."""
         return {name: min(count, len(layers.features)) for name, count in self._finer.items()}
 
     def _see_class(self, labels: Tensor, images: Tensor) -> Tensor:
-        """Return the map ``(B, h, w)`` of one class ``(B,)`` for each image."""
+        """Return the map ``(B, h, w)`` of one class ``(B, 1)`` for each image."""
         return self._see(images, labels, 1).maps[:, 0]
 
     def _takes_larger(self, images: Tensor) -> bool:
@@ -376,12 +379,13 @@ class Localizer(nn.Module):
         return torch.device("cpu") if parameter is None else parameter.device
 
     def _each(
-        self, images: Sequence[Image], labels: Tensor | int | None, top: int, size: Any
+        self, images: Sequence[Image], labels: Labels | None, top: int, size: Any
     ) -> list[Localization]:
         """Localize in PIL images, each at its own size."""
         found = []
         for batch in in_batches(images, labels, self.prepare_image, self.device):
             maps = self.class_maps(self.prepare_batch(batch.pixels), batch.labels, top)
+            check_columns(batch.columns, maps.logits.shape[1])
             for i, image in enumerate(batch.images):
                 # Copies, so that keeping or pickling one result does not keep the batch.
                 one = ClassMaps(*(part[i : i + 1].clone() for part in maps))
@@ -396,9 +400,10 @@ class Localizer(nn.Module):
         check_parts(parts)
         objects = objects_of(coarse, size, self.threshold, parts)
         boxes = union_box(objects > 0)
+        scores = gathered(probabilities(working(logits)), labels).to(coarse.dtype)
         return Localization(
             labels=labels,
-            scores=probabilities(working(logits)).gather(1, labels).to(coarse.dtype),
+            scores=zero_where_none(scores, labels),
             maps=enlarge(coarse, size),
             masks=objects > 0,
             boxes=boxes if self.regions else torch.zeros_like(boxes),
@@ -417,7 +422,7 @@ class Localizer(nn.Module):
 def localize(
     model: nn.Module | Classifier,
     images: Tensor | Image,
-    labels: Tensor | int | None = None,
+    labels: Labels | None = None,
     *,
     top: int = 1,
     size: tuple[int, int] | None = None,
@@ -428,7 +433,8 @@ def localize(
     Args:
         model: a classifier, any module or a :class:`wsolrefine.Classifier`.
         images: ``(B, 3, H, W)``, or one PIL image, see :class:`Localizer`.
-        labels: classes to map, int64, ``(B,)`` or ``(B, K)``, or one class; None takes the ``top``.
+        labels: classes to map, int64, ``(B,)`` or ``(B, K)``, or one class, or as many as each
+            image has, see :func:`wsolrefine.class_activation`; None takes the ``top``.
         top: number of classes an image when ``labels`` is None.
         size: (height, width) of maps and masks, see :class:`Localizer`; None: the images'.
         **options: of :class:`Localizer`, such as ``refine="sem"`` or ``threshold=0.4``.

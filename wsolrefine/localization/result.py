@@ -15,6 +15,7 @@ from wsolrefine.functional._grid import resize
 from wsolrefine.functional.boxes import union_box
 from wsolrefine.localization.instances import Instances, instances_of
 from wsolrefine.localization.masks import check_parts, check_threshold, objects_of
+from wsolrefine.localization.supervision import detections_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +32,9 @@ class Localization:
     picture: image, heatmap, mask and boxes, a row for each class.
 
     Attributes:
-        labels: class indices, int64, ``(B, K)``: those asked for, or the K most probable.
+        labels: class indices, int64, ``(B, K)``: those asked for, or the K most probable. Where an
+            image has fewer classes than another they are -1: scores, maps, masks and boxes are
+            zero there.
         scores: their probabilities, ``(B, K)``: the softmax of ``logits``; of a single logit, its
             sigmoid.
         maps: refined heatmaps in [0, 1] at the size of the images, ``(B, K, H, W)``.
@@ -142,6 +145,22 @@ class Localization:
             objects=objects if kept == "instances" else None,
         )
 
+    def to_supervision(self) -> list[Any]:
+        """Return a ``supervision.Detections`` for each image, for its annotators and trackers.
+
+        Each object is a detection: ``xyxy`` half-open in pixels, ``mask`` ``(n, H, W)``,
+        ``confidence`` (the score), ``class_id``, and ``data["class_name"]``. An empty mask gives
+        none, and neither do maps of edges.
+
+        Returns:
+            B of them.
+
+        Raises:
+            ImportError: supervision is not installed (``pip install supervision``).
+
+        """
+        return detections_of(self)
+
     def plot(self) -> Figure:
         """Draw image, heatmap, mask and boxes of each class, at most 16 rows.
 
@@ -150,17 +169,19 @@ class Localization:
 
         Raises:
             ImportError: matplotlib or Pillow is not installed (extra ``cli``).
-            ValueError: there are no images.
+            ValueError: there are no images, or none with a class.
 
         """
         from wsolrefine.viz.sheets import draw_sheet
 
         rows: list[list[Any]] = []
         captions: list[str] = []
-        shown = -(-ROWS // self.labels.shape[1])  # no more images than their classes fill rows
-        for image in range(min(len(self), shown)):
+        for image in range(len(self)):
+            labels = [pair for pair in enumerate(self.labels[image].tolist()) if pair[1] >= 0]
+            if len(rows) >= ROWS or not labels:
+                continue
             pixels = self._pixels(image)
-            for place, label in enumerate(self.labels[image, : ROWS - len(rows)].tolist()):
+            for place, label in labels[: ROWS - len(rows)]:
                 rows.append(self._row(pixels, image, place))
                 captions.append(f"{self._name(label)}, {self.scores[image, place]:.0%}")
         last = "boxes" if self.parts == "instances" else "box"
@@ -171,7 +192,7 @@ class Localization:
         """Return the picture that a notebook shows; None, and it shows the text, if none can be."""
         from io import BytesIO
 
-        if not len(self):
+        if not bool((self.labels >= 0).any()):
             return None
         buffer = BytesIO()
         try:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors
 from wsolrefine._options import check_count, check_counts, check_kind
-from wsolrefine.activation.labels import choose_labels
+from wsolrefine.activation.labels import Labels, choose_labels, zero_where_none
 from wsolrefine.activation.modes import evaluation
 from wsolrefine.localization import Localization
 from wsolrefine.localization.class_maps import ClassMaps
@@ -105,16 +105,15 @@ class Recipe(Localizer, LightningModule):
         """Return the user's networks by name; a file of the recipe cannot contain them."""
         return {}
 
-    def class_maps(
-        self, images: Tensor, labels: Tensor | int | None = None, top: int = 1
-    ) -> ClassMaps:
+    def class_maps(self, images: Tensor, labels: Labels | None = None, top: int = 1) -> ClassMaps:
         """Return class scores and maps, see :meth:`wsolrefine.Localizer.class_maps`."""
         check_tensors(images=(images, "B 3 H W"))
         with torch.no_grad(), evaluation(self):
             logits, maps_of = self.activate(images)
             columns = choose_labels(logits, labels, top)
-            maps = torch.stack([maps_of(column) for column in columns.T], 1)
-        return ClassMaps(logits, columns, maps)
+            present = columns.clamp_min(0)
+            maps = torch.stack([maps_of(column) for column in present.T], 1)
+        return ClassMaps(logits, columns, zero_where_none(maps, columns))
 
     def predict_step(self, batch: Tensor | Sequence[Tensor], batch_index: int) -> Localization:
         """Localize objects in a batch of images, or in the images of ``(images, labels)``."""

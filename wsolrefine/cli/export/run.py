@@ -12,7 +12,7 @@ from rich.text import Text
 from wsolrefine.cli.console import printable, progress_bar, stop
 from wsolrefine.cli.export.formats import WRITERS, Format
 from wsolrefine.cli.files import system_error, termination_as_interrupt
-from wsolrefine.cli.refine.classes import parse_classes
+from wsolrefine.cli.refine.classes import class_index
 from wsolrefine.data._image_labels import read_image_labels
 from wsolrefine.export import Record, Results, read_results, select_objects, used_classes
 from wsolrefine.export.records import Changed, detections
@@ -106,8 +106,8 @@ def _labels_of(path: Path, results: Results) -> dict[str, list[int]]:
         if label not in indices:
             try:
                 word = f"index:{label}" if isinstance(label, int) else label
-                (indices[label],) = [*parse_classes(word, names, count)]  # type: ignore[misc]
-            except (TypeError, ValueError):
+                indices[label] = class_index(word, names, count)
+            except ValueError:
                 # The results of label know the classes of their rows only.
                 if results.records is not None:
                     raise ValueError(

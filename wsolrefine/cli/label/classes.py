@@ -6,7 +6,7 @@ from functools import partial
 
 from wsolrefine import Localizer
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.refine.classes import parse_classes
+from wsolrefine.cli.refine.classes import class_index, parse_classes
 from wsolrefine.scale.localizing import Classes
 from wsolrefine.scale.record import Record
 
@@ -34,20 +34,3 @@ def chosen_classes(localizer: Localizer, record: Record) -> Classes:
         return Classes(parse_classes("top1" if text is None else text, names, number), index)
     except ValueError as error:
         stop(f"--{error}")
-
-
-def class_index(label: str, names: list[str] | None, number: int) -> int:
-    """Return the index of the class that a source names.
-
-    Raises:
-        ValueError: the model has no such class.
-
-    Example:
-        >>> class_index("index:1", None, 2), class_index("crane", ["kite", "crane"], 2)
-        (1, 1)
-
-    """
-    found = parse_classes(label, names, number)
-    if isinstance(found, int) or len(found) > 1:
-        raise ValueError(f"classes: expected the name of one class, got {label!r:.80}")
-    return found[0]

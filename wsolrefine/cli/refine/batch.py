@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from wsolrefine import Localizer
+from wsolrefine.activation.labels import gathered
 from wsolrefine.cli.files import replacing, system_error
 from wsolrefine.cli.refine.coco import annotation
 from wsolrefine.cli.refine.inputs import Found
@@ -48,16 +49,18 @@ def finish(plan: Plan, batch: list[Loaded], pool: Executor) -> list[Future[Finis
         images = localizer.prepare_batch([loaded.pixels for loaded in batch])
         if isinstance(classes, int):
             found = localizer.class_maps(images, top=classes)
-        else:
+        elif isinstance(classes, list):
             found = localizer.class_maps(
                 images, torch.tensor([classes] * len(images), device=images.device)
             )
+        else:
+            found = localizer.class_maps(images, [classes[loaded.found.name] for loaded in batch])
     except OSError as error:  # of the model, which may be the user's code; not of writing to --out
         raise RuntimeError(system_error(error)) from error
     wrong = not_finite(localizer, images, found)
     logits, maps = found.logits.float().cpu(), found.maps.float().cpu()
     labels = found.labels.cpu()
-    scores = probabilities(logits).gather(1, labels)
+    scores = gathered(probabilities(logits), labels)
     parts = zip(batch, maps, labels.tolist(), scores.tolist(), wrong, strict=True)
     return [pool.submit(_write_in_turn, plan, *part) for part in parts]
 
@@ -78,17 +81,20 @@ def _write(
     if wrong is not None:
         return Failed(loaded.found, wrong)
     regions, (width, height) = plan.localizer.regions, loaded.size
+    named = len(labels) > 1 or isinstance(plan.classes, dict)  # by class, as there may be several
     size = height, width
     files: list[str] = []
     annotations: list[Record] = []
     try:
         for label, score, map in zip(labels, scores, maps, strict=True):
+            if label < 0:  # another image of the batch has more classes
+                continue
             large = enlarge(map[None, None], mask_size(size))
             # Objects of a large image are kept at this size: its masks hold nothing finer.
             objects = _objects(plan.localizer, large) if regions else None
             entries = [] if objects is None else _entries(objects, large, size, label, score)
             names = {
-                folder: result_file(folder, loaded.found.base, label if len(labels) > 1 else None)
+                folder: result_file(folder, loaded.found.base, label if named else None)
                 for folder in plan.write
                 if regions or folder != "masks"
             }

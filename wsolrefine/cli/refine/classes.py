@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
+from wsolrefine._files import read_bytes
 from wsolrefine.cli.console import similar_names
+from wsolrefine.data._image_labels import read_image_labels
 
 
 def parse_classes(text: str, class_names: Sequence[str] | None, number: int) -> int | list[int]:
@@ -49,6 +53,81 @@ def parse_classes(text: str, class_names: Sequence[str] | None, number: int) -> 
     if _normalized(text) in indices and not all(word.strip().isdecimal() for word in words):
         words = [text]
     return list(dict.fromkeys(_index(word.strip(), indices, number) for word in words))
+
+
+def class_index(label: str, names: Sequence[str] | None, number: int) -> int:
+    """Return the index of one class that a source names.
+
+    Raises:
+        ValueError: the model has no such class.
+
+    Example:
+        >>> class_index("index:1", None, 2), class_index("crane", ["kite", "crane"], 2)
+        (1, 1)
+
+    """
+    found = parse_classes(label, names, number)
+    if isinstance(found, int) or len(found) > 1:
+        raise ValueError(f"classes: expected the name of one class, got {label!r:.80}")
+    return found[0]
+
+
+def labels_hash(path: Path) -> str:
+    """Return the SHA-256 of a file of image-level labels.
+
+    Raises:
+        ValueError: it cannot be read.
+
+    """
+    try:
+        return hashlib.sha256(read_bytes(path)).hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> ValueError:
+    reason = (error.strerror or str(error)).lower()
+    return ValueError(f"labels: expected a file, got {path} ({reason})")
+
+
+def labels_by_name(
+    path: Path, images: Sequence[str], names: Sequence[str] | None, number: int
+) -> dict[str, list[int]]:
+    """Return the class indices of each image that a file of image-level labels has, each once.
+
+    Args:
+        path: the file, see :func:`wsolrefine.data._image_labels.read_image_labels`.
+        images: the names of all images.
+        names: names of the model's classes; None if it has none.
+        number: number of the model's classes.
+
+    Raises:
+        ValueError: the file cannot be read, lacks an image, or has a class that the model has not.
+
+    """
+    try:
+        found = read_image_labels(path, images)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except ValueError as error:
+        raise ValueError(f"labels: {str(error).removeprefix('labels: ')}") from None
+    indices: dict[str, int] = {}
+
+    def index(label: int | str) -> int:
+        if isinstance(label, int):
+            if not 0 <= label < number:
+                expected = f"an index from 0 to {number - 1}"
+                raise ValueError(f"labels: expected {expected}, got {label}")
+            return label
+        if label not in indices:
+            try:
+                indices[label] = class_index(label, names, number)
+            except ValueError as error:
+                reason = str(error).removeprefix("classes: ").replace("topK, ", "")
+                raise ValueError(f"labels: {reason}") from None
+        return indices[label]
+
+    return {name: [*dict.fromkeys(map(index, found.of(name)))] for name in images}
 
 
 def _normalized(name: str) -> str:

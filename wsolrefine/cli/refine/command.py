@@ -13,6 +13,7 @@ from wsolrefine.cli.changes import Checkpoint, ClassNames, InputSize, Mean, Std,
 from wsolrefine.cli.choice import choose_localizer
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.options import Device, Layer, Method, Model, RecipeFile, parse_path, refuse
+from wsolrefine.cli.refine.classes import labels_hash
 from wsolrefine.cli.refine.outputs import FOLDERS, OVERLAY_SIZE, parse_write
 from wsolrefine.localization.masks import check_parts
 from wsolrefine.localization.methods import METHODS
@@ -52,6 +53,15 @@ def refine(
             "--classes", "-c", help="top1, top5, or a comma-separated list of indices or names."
         ),
     ] = "top1",
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            parser=parse_path,
+            metavar="FILE",
+            help="Instead of --classes: image-level labels (.json, .csv, .npy), the classes of "
+            "each image.",
+        ),
+    ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -134,6 +144,8 @@ def refine(
 
         wsolrefine refine photos --classes 'tabby, 207' --method sem --threshold 0.5
 
+        wsolrefine refine photos --labels labels.csv --parts instances
+
         wsolrefine refine photos --recipe spol/spol.safetensors
 
         wsolrefine refine photos --write none --out share0 --shard 0/8
@@ -161,12 +173,16 @@ def refine(
             "write": list(FOLDERS) if write is None else parse_write(write),
         }
         share = None if shard is None else parse_shard(shard)
+        if labels is not None:
+            settings["labels"] = labels_hash(labels)
     except ValueError as error:
         stop(f"--{error}")
     if not choice.regions and "masks" in settings["write"]:
         if write is not None:
             stop(f"--write: expected no masks for {settings['recipe']}, whose maps are edges")
         settings["write"].remove("masks")
+    if labels is not None and classes != "top1":
+        stop("--classes: --labels names the classes of each image")
     if "overlays" not in settings["write"]:
         refuse({"overlay_size": overlay_size}, "--write names no overlays")
     settings["overlay_size"] = overlay_size or OVERLAY_SIZE
@@ -178,4 +194,4 @@ def refine(
 
     from wsolrefine.cli.refine.loop import Options, run
 
-    run(images, out, settings, Options(batch_size, overwrite, workers, share, limit), load)
+    run(images, out, settings, Options(batch_size, overwrite, workers, share, limit, labels), load)

@@ -23,7 +23,7 @@ from wsolrefine.cli.hashes import localizer_hash
 from wsolrefine.cli.images import quiet
 from wsolrefine.cli.journal import Journal
 from wsolrefine.cli.options import check_out
-from wsolrefine.cli.refine.classes import parse_classes
+from wsolrefine.cli.refine.classes import labels_by_name, parse_classes
 from wsolrefine.cli.refine.coco import RESULTS, Results, delete_files
 from wsolrefine.cli.refine.earlier import (
     check_foreign,
@@ -45,6 +45,7 @@ class Options(NamedTuple):
 
     ``workers`` is the number of threads that read and write; None: one for each core, at most 4.
     ``limit`` is the number of images of the share that are used, from the first; None: all.
+    ``labels`` is where the file of image-level labels is, whose hash is in the settings.
     """
 
     batch_size: int
@@ -52,6 +53,7 @@ class Options(NamedTuple):
     workers: int | None = None
     shard: Shard | None = None
     limit: int | None = None
+    labels: Path | None = None
 
 
 def run(
@@ -103,10 +105,7 @@ def _run(
     if todo:
         localizer = load()
         names, number = localizer.class_names, localizer.num_classes or 0
-        try:
-            classes = parse_classes(settings["classes"], names, number)
-        except ValueError as error:
-            stop(f"--{error}")
+        classes = _classes(settings, options, [found.name for found in inputs.images], localizer)
         write, longest = tuple(settings["write"]), settings["overlay_size"]
         plan = Plan(localizer, classes, out, write, longest)
         categories = dict(enumerate(names or (f"class {i}" for i in range(number))))
@@ -153,6 +152,19 @@ def _run(
     list_problems(problems)
     if code or problems:
         raise typer.Exit(code or 1)
+
+
+def _classes(
+    settings: dict[str, Any], options: Options, images: Sequence[str], localizer: Localizer
+) -> int | list[int] | dict[str, list[int]]:
+    """Return the classes that are mapped, of all images or by the name of each; or stop."""
+    names, number = localizer.class_names, localizer.num_classes or 0
+    try:
+        if options.labels is None:
+            return parse_classes(settings["classes"], names, number)
+        return labels_by_name(options.labels, images, names, number)
+    except ValueError as error:
+        stop(f"--{error}")
 
 
 def _settled(out: Path, own: set[str]) -> Journal:

@@ -22,12 +22,12 @@ from wsolrefine.localization.inputs import pixels_needed
 class Plan(NamedTuple):
     """What to do with each image, and where to write the results.
 
-    ``classes`` is the number K of the top classes, or a list of class indices. ``write`` lists the
-    folders of the pictures to write.
+    ``classes`` is the number K of the top classes, or a list of class indices, or such a list for
+    each image by its name. ``write`` lists the folders of the pictures to write.
     """
 
     localizer: Localizer
-    classes: int | list[int]
+    classes: int | list[int] | dict[str, list[int]]
     out: Path
     write: tuple[str, ...] = FOLDERS
     overlay_size: int = OVERLAY_SIZE
