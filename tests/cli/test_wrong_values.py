@@ -78,6 +78,7 @@ VALID = {
     "refine": ["photos", "--out", "out", "--model", MODEL],
     "evaluate": [*LISTS, "--out", "out", "--model", MODEL, "--size", "9", "--step", "0.5"],
     "report": ["results", "--out", "out"],
+    "compare": ["photos", "--out", "out", "--model", MODEL, "--methods", "scg"],
     "evaluate --maps": [*LISTS, "--out", "out", "--maps", "maps", "--step", "0.5"],
 }
 

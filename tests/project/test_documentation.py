@@ -344,7 +344,7 @@ def test_the_page_on_layers_is_right_on_other_libraries(library):
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "refine", "label", "threshold", "merge", "evaluate", "report", "train"],
+    ["demo", "refine", "label", "threshold", "merge", "evaluate", "report", "compare", "train"],
 )
 def test_the_page_of_the_command_line_lists_every_option(command):
     typer = pytest.importorskip("typer")

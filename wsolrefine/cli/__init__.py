@@ -19,6 +19,7 @@ def _build() -> Callable[..., object]:
         return _missing
     import typer
 
+    from wsolrefine.cli.compare.command import compare
     from wsolrefine.cli.demo.command import demo
     from wsolrefine.cli.evaluate.command import evaluate
     from wsolrefine.cli.guard import Guarded
@@ -46,6 +47,7 @@ def _build() -> Callable[..., object]:
     built.command()(merge)
     built.command()(evaluate)
     built.command()(report)
+    built.command()(compare)
     built.command()(train)
     return built
 
