@@ -28,6 +28,7 @@ SIGNATURES = {
         "Localization": "(labels, scores, maps, masks, boxes, coarse, logits, threshold, parts,"
         " method, regions=True, class_names=None, images=None, objects=None)",
         "Localization.at": "(self, threshold, *, parts=None)",
+        "Localization.plot": "(self, images=None, *, index=None)",
         "Localization.to": "(self, device)",
         "Localizer": "(model, *, refine='balanced', threshold=None, parts='largest', layers=None,"
         " to_map=None, preprocess=None, class_names=None, logits=None, call=None)",
