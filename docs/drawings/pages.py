@@ -1,4 +1,4 @@
-"""The page of ``wsolrefine report``, as a browser shows it."""
+"""The page of ``wsolrefine report`` in a browser, and the picture of ``wsolrefine compare``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,17 @@ def draw_report_large() -> None:
         _save("report_large", page)
 
 
+def draw_compare() -> None:
+    """The picture of ``wsolrefine compare``, which needs no browser."""
+    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
+        _write_photographs((p.MOTORCYCLE, p.CUP, "rocket.jpg"))
+        _run("compare", "photographs", "--methods", "scg,fast,balanced,accurate", "--out", "out")
+        with Image.open("out/compare.png") as picture:
+            shown = picture.convert("RGB")
+    shown.thumbnail((1000, 1000))
+    p.save_image("compare", shown)
+
+
 @contextlib.contextmanager
 def _report() -> Iterator[Any]:
     """Refine photographs with several methods; yield the open page of the report."""
@@ -43,9 +54,7 @@ def _report() -> Iterator[Any]:
 
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
-        Path("photographs").mkdir()
-        for photograph in NAMES:
-            Image.fromarray(p.photograph(photograph)).save(Path("photographs", photograph))
+        _write_photographs(NAMES)
         for method in METHODS:
             _run("refine", "photographs", "--method", method, "--out", method)
         _run("report", *METHODS)
@@ -55,6 +64,12 @@ def _report() -> Iterator[Any]:
             page.goto(Path(os.path.realpath("wsolrefine-report.html")).as_uri())
             yield page
             running.close()
+
+
+def _write_photographs(names: Iterable[str]) -> None:
+    Path("photographs").mkdir()
+    for name in names:
+        Image.fromarray(p.photograph(name)).save(Path("photographs", name))
 
 
 def _run(*arguments: str) -> None:

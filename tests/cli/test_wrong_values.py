@@ -79,6 +79,7 @@ VALID = {
     "export": ["results", "--to", "coco", "--out", "out", "--images", "none"],
     "evaluate": [*LISTS, "--out", "out", "--model", MODEL, "--size", "9", "--step", "0.5"],
     "report": ["results", "--out", "out"],
+    "compare": ["photos", "--out", "out", "--model", MODEL, "--methods", "scg"],
     "evaluate --maps": [*LISTS, "--out", "out", "--maps", "maps", "--step", "0.5"],
 }
 

@@ -1,8 +1,10 @@
 """What was found: another threshold, another device, its text and its picture."""
 
+import base64
 import copy
 import dataclasses
 import io
+import re
 import sys
 
 import numpy as np
@@ -23,7 +25,7 @@ from tests.support.small_localizers import (
     tensors,
 )
 from tests.support.strategies import SEEDS
-from wsolrefine import Localization, Localizer, Preprocess, union_box
+from wsolrefine import Localization, Localizer, Preprocess, outline, union_box
 from wsolrefine.localization.masks import objects_of
 from wsolrefine.localization.result import ROWS
 from wsolrefine.viz import sheets
@@ -145,7 +147,7 @@ def drawn(monkeypatch):
     monkeypatch.setattr(
         sheets,
         "draw_sheet",
-        lambda rows, titles, *, captions: kept.append((rows, titles, captions)),
+        lambda rows, titles, *, captions, **_: kept.append((rows, titles, captions)),
     )
     return kept
 
@@ -247,9 +249,106 @@ def test_captions_name_the_classes(drawn, names):
     assert captions == [f"{n}, {s}" for n, s in zip(expected, scores, strict=True)]
 
 
+def test_other_images_are_drawn_instead(drawn):
+    found = find(images(2))
+    array = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
+    given = [photograph(SIDE, SIDE), array]
+    found.plot(given)
+    found.plot(given, index=1)
+    found.plot(torch.from_numpy(array).permute(2, 0, 1)[None].float().repeat(2, 1, 1, 1), index=0)
+    (two, _, _), (one, _, names), (tensor, _, _) = drawn
+    np.testing.assert_array_equal(two[0][0], np.asarray(given[0]))
+    for rows in (two[1:], one, tensor):
+        assert len(rows) == 1
+        np.testing.assert_array_equal(rows[0][0], array)
+    assert names == [f"{int(found.labels[1, 0])}, {found.scores[1, 0]:.0%}"]
+    np.testing.assert_array_equal(one[0][3], two[1][3])
+
+
+def test_other_images_have_any_size_and_mode(drawn):
+    find(images(2)).plot([photograph(9, 200, mode="RGBA"), np.zeros((500, 3, 3), np.uint8)])
+    ((rows, *_),) = drawn
+    assert {np.shape(cell) for row in rows for cell in row} == {(SIDE, SIDE, 3)}
+
+
+def test_one_image_is_drawn_larger():
+    found = find(top=2)
+    sheet, alone = found.plot(), found.plot(index=1)
+    assert len(alone.axes) == 2 * 4
+    assert alone.get_figwidth() > 1.5 * sheet.get_figwidth()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"images": IMAGES[:1]}, ValueError, "images: expected 3 as there are results, got 1"),
+        (
+            {"images": photograph(9, 9)},
+            ValueError,
+            "images: expected 3 as there are results, got 1",
+        ),
+        ({"images": []}, ValueError, "images: expected 3 as there are results, got 0"),
+        ({"images": IMAGES[0]}, ValueError, "images: expected shape (B, 3, H, W), got"),
+        ({"images": "a.png"}, TypeError, "images: expected a tensor, a PIL image or a list of"),
+        ({"images": [IMAGES[0]] * 3}, TypeError, "image: expected dtype uint8, got float32"),
+        ({"index": 3}, ValueError, "index: expected an integer from 0 to 2, got 3"),
+        ({"index": -1}, ValueError, "index: expected an integer from 0 to 2, got -1"),
+        ({"index": 0.0}, TypeError, "index: expected an integer"),
+    ],
+)
+def test_images_that_cannot_be_drawn_on(arguments, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}"):
+        find(images(3)).plot(**arguments)
+
+
+def pictures_in(text):
+    """Return the pixels of the pictures of a table."""
+    found = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(one)))) for one in found]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("case", ODD)
+def test_a_notebook_shows_a_table(case):
+    found = ODD[case]()
+    text = found._repr_html_()
+    rows = found.labels.numel()
+    assert len(pictures_in(text)) == 2 * rows
+    assert text.count("<tr>") == 1 + rows
+    assert max(max(picture.shape) for picture in pictures_in(text)) <= 160
+
+
+def test_the_table_shows_outline_box_class_and_score():
+    names = [f"<script>{n}</script>, other" for n in range(10)]
+    found = Localizer(build(), class_names=names, threshold=0.3)(ONE)
+    text = found._repr_html_()
+    lined, heat = pictures_in(text)
+    assert "<script>" not in text
+    label, box = int(found.labels), found.boxes[0, 0]
+    assert f">&lt;script&gt;{label}&lt;/script&gt;</td>" in text
+    assert f">{found.scores.item():.0%}</td>" in text
+    assert f">{' '.join(f'{v:.0f}' for v in box.tolist())}</td>" in text
+    line = outline(found.masks[0].int())[0].numpy()
+    cyan = (lined == (0, 255, 255)).all(2)
+    assert cyan.any()
+    assert (cyan <= line).all()  # the box may cover a part of it
+    assert not (heat == lined).all()
+
+
+def test_a_large_result_has_a_short_table():
+    text = find(images(ROWS + 3))._repr_html_()
+    assert text.count("<tr>") == 1 + ROWS
+    assert "and 3 more" in text
+    large = find(photograph(600, 300), parts="instances")
+    assert {picture.shape for picture in pictures_in(large._repr_html_())} == {(80, 160, 3)}
+    boxes = large.instances[0][0].boxes
+    assert large._repr_html_().count(";") > len(boxes)
+
+
 def test_nothing_found_is_shown_as_text():
     found = find(IMAGES[:0])
     assert found._repr_png_() is None
+    assert found._repr_html_() is None
     with pytest.raises(ValueError, match=r"^rows: expected at least one"):
         found.plot()
 
@@ -263,6 +362,7 @@ def test_without_matplotlib_or_pillow_it_is_shown_as_text(monkeypatch, missing):
     for name in [name for name in sys.modules if name.startswith("wsolrefine.viz")]:
         monkeypatch.delitem(sys.modules, name)
     assert found._repr_png_() is None
+    assert found._repr_html_() is None
     with pytest.raises(ImportError):
         found.plot()
 

@@ -347,7 +347,7 @@ def test_the_page_on_layers_is_right_on_other_libraries(library):
     "command",
     [
         *("demo", "app", "refine", "layers", "label", "threshold", "merge", "export"),
-        *("evaluate", "report", "train"),
+        *("evaluate", "report", "compare", "train"),
     ],
 )
 def test_the_page_of_the_command_line_lists_every_option(command):

@@ -28,6 +28,7 @@ SIGNATURES = {
         "Localization": "(labels, scores, maps, masks, boxes, coarse, logits, threshold, parts,"
         " method, regions=True, class_names=None, images=None, objects=None)",
         "Localization.at": "(self, threshold, *, parts=None)",
+        "Localization.plot": "(self, images=None, *, index=None)",
         "Localization.to": "(self, device)",
         "Localization.to_supervision": "(self)",
         "Localizer": "(model, *, refine='balanced', threshold=None, parts='largest', layers=None,"

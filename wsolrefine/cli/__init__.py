@@ -20,6 +20,7 @@ def _build() -> Callable[..., object]:
     import typer
 
     from wsolrefine.cli.browser_app.command import app as browser_app
+    from wsolrefine.cli.compare.command import compare
     from wsolrefine.cli.demo.command import demo
     from wsolrefine.cli.evaluate.command import evaluate
     from wsolrefine.cli.export.command import export
@@ -43,7 +44,10 @@ def _build() -> Callable[..., object]:
         rich_markup_mode="rich",
     )
     built.callback()(general)
-    for command in (demo, refine, layers, label, threshold, merge, export, evaluate, report, train):
+    for command in (
+        *(demo, refine, layers, label, threshold, merge, export),
+        *(evaluate, report, compare, train),
+    ):
         built.command()(with_quiet(command))
     built.command()(browser_app)  # it prints its address with --quiet, too
     return built

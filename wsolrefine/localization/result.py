@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from wsolrefine._options import check_device
-from wsolrefine.functional._colors import to_colors
-from wsolrefine.functional._grid import resize
+from wsolrefine._options import check_count, check_device
 from wsolrefine.functional.boxes import union_box
+from wsolrefine.localization.drawing import check_images, class_name, pixels_of, rows_of, table_of
 from wsolrefine.localization.instances import Instances, instances_of
 from wsolrefine.localization.masks import check_parts, check_threshold, objects_of
 from wsolrefine.localization.supervision import detections_of
@@ -23,13 +22,16 @@ if TYPE_CHECKING:
 ROWS = 16
 """At most so many maps are drawn into one picture."""
 
+ALONE = 4.0
+"""Width in inches of a column where one image is drawn alone."""
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Localization:
     """Classes, heatmaps, masks and boxes of a batch of B images, K classes each.
 
     Everything lies on the device of the images and has no graph. In a notebook it shows itself as a
-    picture: image, heatmap, mask and boxes, a row for each class.
+    table: image with outline and boxes, heatmap, class and score, a row for each class.
 
     Attributes:
         labels: class indices, int64, ``(B, K)``: those asked for, or the K most probable. Where an
@@ -161,35 +163,64 @@ class Localization:
         """
         return detections_of(self)
 
-    def plot(self) -> Figure:
+    def plot(self, images: Any = None, *, index: int | None = None) -> Figure:
         """Draw image, heatmap, mask and boxes of each class, at most 16 rows.
+
+        Args:
+            images: what to draw on instead of :attr:`images`, such as the photographs from which
+                the model's input was made: ``(B, 3, H, W)``, one PIL image, or a list of B PIL
+                images or uint8 arrays ``(H, W, 3)``, of any size.
+            index: number of one image, which is drawn larger; None: a sheet of all.
 
         Returns:
             A matplotlib figure.
 
         Raises:
             ImportError: matplotlib or Pillow is not installed (extra ``cli``).
-            ValueError: there are no images, or none with a class.
+            TypeError: ``images`` is something else, or ``index`` is no integer.
+            ValueError: there are no images, or none with a class; ``images`` are of another number,
+                or there is no image of number ``index``.
+
+        Example:
+            >>> import numpy as np, torch
+            >>> from torch import nn
+            >>> from wsolrefine import localize
+            >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4), nn.AdaptiveAvgPool2d(1),
+            ...                       nn.Flatten(), nn.Linear(8, 10))
+            >>> found = localize(model, torch.rand(2, 3, 32, 32))
+            >>> photographs = [np.zeros((60, 60, 3), np.uint8)] * 2
+            >>> len(found.plot(photographs, index=1).axes)
+            4
 
         """
+        given = check_images(self.images if images is None else images, len(self))
+        if index is not None:
+            index = check_count("index", index, low=0, high=max(0, len(self) - 1))
         from wsolrefine.viz.sheets import draw_sheet
 
         rows: list[list[Any]] = []
         captions: list[str] = []
-        for image in range(len(self)):
-            labels = [pair for pair in enumerate(self.labels[image].tolist()) if pair[1] >= 0]
-            if len(rows) >= ROWS or not labels:
-                continue
-            pixels = self._pixels(image)
-            for place, label in labels[: ROWS - len(rows)]:
-                rows.append(self._row(pixels, image, place))
-                captions.append(f"{self._name(label)}, {self.scores[image, place]:.0%}")
+        for image, place in rows_of(self.labels, index)[:ROWS]:
+            pixels = self._pixels(given, image)
+            rows.append(self._row(pixels, image, place))
+            name = class_name(self.class_names, int(self.labels[image, place]))
+            captions.append(f"{name}, {self.scores[image, place]:.0%}")
         last = "boxes" if self.parts == "instances" else "box"
         titles = ("image", f"heatmap ({self.method})", f"mask (> {self.threshold:g})", last)
-        return draw_sheet(rows, titles, captions=captions)
+        larger = {} if index is None else {"cell": ALONE}
+        return draw_sheet(rows, titles, captions=captions, **larger)
+
+    def _repr_html_(self) -> str | None:
+        """Return the table that a notebook shows; None, and it shows the text, if none can be."""
+        if not bool((self.labels >= 0).any()):
+            return None
+        try:
+            return table_of(self, ROWS)
+        except ImportError:  # of matplotlib or Pillow, which are optional
+            return None
 
     def _repr_png_(self) -> bytes | None:
-        """Return the picture that a notebook shows; None, and it shows the text, if none can be."""
+        """Return the picture that is shown where there is no HTML; None: the text is shown."""
         from io import BytesIO
 
         if not bool((self.labels >= 0).any()):
@@ -200,10 +231,6 @@ class Localization:
         except ImportError:  # of matplotlib or Pillow, which are optional
             return None
         return buffer.getvalue()
-
-    def _name(self, label: int) -> str:
-        names = self.class_names or ()
-        return names[label].split(",")[0] if label < len(names) else str(label)
 
     def _row(self, pixels: Tensor, image: int, place: int) -> list[Any]:
         from wsolrefine.viz import draw_boxes, overlay
@@ -218,14 +245,5 @@ class Localization:
             draw_boxes(pixels, self._instances(image, place).boxes),
         ]
 
-    def _pixels(self, image: int) -> Tensor:
-        """Return an image as ``(H, W, 3)`` uint8 at the size of the maps, gray if there is none."""
-        size = (self.maps.shape[-2], self.maps.shape[-1])
-        if self.images is None:
-            return torch.full((*size, 3), 128, dtype=torch.uint8)
-        if not isinstance(self.images, Tensor):  # one PIL image
-            import numpy as np
-
-            return torch.from_numpy(np.array(self.images.resize(size[::-1])))
-        colors = to_colors(self.images[image : image + 1].detach().float())
-        return (resize(colors, size)[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu()
+    def _pixels(self, images: Any, image: int) -> Tensor:
+        return pixels_of(images, image, (self.maps.shape[-2], self.maps.shape[-1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,12 @@ METHODS_SHOWN = ("cam", "scg", "fast", "balanced", "accurate")
 """In the order of the columns."""
 
 
-def localizers(first: Localizer, path: Path, threshold: float | None) -> dict[str, Localizer]:
+def localizers(
+    first: Localizer,
+    path: Path,
+    threshold: float | None,
+    methods: Sequence[str] = METHODS_SHOWN,
+) -> dict[str, Localizer]:
     """Return a localizer for each method, all with the model and the layers of the first.
 
     The layers were found when it was tried, on an image of the size that all photographs get.
@@ -33,7 +39,7 @@ def localizers(first: Localizer, path: Path, threshold: float | None) -> dict[st
             preprocess=preprocess,
             class_names=names,
         )
-        for method in METHODS_SHOWN
+        for method in methods
     }
 
 

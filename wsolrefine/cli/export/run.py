@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
-from wsolrefine.cli.console import printable, progress_bar, stop
+from wsolrefine.cli.console import output_console, printable, progress_bar, stop
 from wsolrefine.cli.export.formats import WRITERS, Format
 from wsolrefine.cli.files import system_error, termination_as_interrupt
 from wsolrefine.cli.refine.classes import class_index
@@ -54,7 +53,7 @@ def run(
         stop(error, 1)
     except ValueError as error:
         _fail(str(error))
-    console = Console(highlight=False, soft_wrap=True)
+    console = output_console(soft_wrap=True)
     console.print(f"{images:,} images, {objects:,} objects.")
     console.print(Text.assemble("Results: ", printable(out, console)))
 

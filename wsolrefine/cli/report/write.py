@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
-from wsolrefine.cli.console import list_problems, printable, progress_bar, stop
+from wsolrefine.cli.console import list_problems, output_console, printable, progress_bar, stop
 from wsolrefine.cli.files import FolderInUse, kind_of, replacing, termination_as_interrupt
 from wsolrefine.cli.images import quiet
 from wsolrefine.cli.label.options import require_scale
@@ -109,7 +108,7 @@ def _write_page(out: Path, first: bytes, fill: Fill) -> Gathered:
 
 
 def _summarize(page: Path, images: int) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = output_console(soft_wrap=True)
     size = page.stat().st_size
     console.print(f"{images:,} images, {size / 1e6:,.1f} MB.")
     if size > LARGE:
