@@ -65,6 +65,7 @@ VALID = {
     "train": TRAIN,
     "demo": ["--out", "out"],
     "refine": ["photos", "--out", "out", "--model", MODEL],
+    "layers": [MODEL],
     "evaluate": [*LISTS, "--out", "out", "--model", MODEL, "--size", "9", "--step", "0.5"],
     "evaluate --maps": [*LISTS, "--out", "out", "--maps", "maps", "--step", "0.5"],
 }
@@ -73,7 +74,8 @@ VALID = {
 def options():
     for call in VALID:
         for option in COMMANDS[call.split()[0]].params:
-            if not getattr(option, "is_flag", False) and option.name not in ("help", "images"):
+            flag = getattr(option, "is_flag", False) or option.param_type_name == "argument"
+            if not flag and option.name != "help":
                 yield call, option.opts[0]
 
 
