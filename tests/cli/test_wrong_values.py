@@ -77,6 +77,7 @@ VALID = {
     "demo": ["--out", "out"],
     "refine": ["photos", "--out", "out", "--model", MODEL],
     "export": ["results", "--to", "coco", "--out", "out", "--images", "none"],
+    "layers": [MODEL],
     "evaluate": [*LISTS, "--out", "out", "--model", MODEL, "--size", "9", "--step", "0.5"],
     "report": ["results", "--out", "out"],
     "compare": ["photos", "--out", "out", "--model", MODEL, "--methods", "scg"],
@@ -87,11 +88,8 @@ VALID = {
 def options():
     for call in VALID:
         for option in COMMANDS[call.split()[0]].params:
-            if not getattr(option, "is_flag", False) and option.name not in (
-                "help",
-                "images",
-                "results",
-            ):
+            flag = getattr(option, "is_flag", False) or option.param_type_name == "argument"
+            if not flag and option.name != "help":
                 yield call, option.opts[0]
 
 

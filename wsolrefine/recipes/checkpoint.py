@@ -234,7 +234,7 @@ def _not_finite(value: Tensor, parameter: bool) -> str | None:
 def _without_weights(metadata: RecipeMetadata) -> Classifier:
     """Build the classifier; what comes from a library is built without downloading weights."""
     spec = metadata.backbone
-    if spec in EFFICIENTNET_LITE or is_own_code(spec):
+    if spec in EFFICIENTNET_LITE or is_own_code(spec) or spec.startswith("hf:"):
         return load_classifier(spec)
     return architecture(spec, metadata.preprocess)
 

@@ -7,7 +7,15 @@ from typing import Annotated
 import typer
 
 from wsolrefine._shards import parse_shard
-from wsolrefine.cli.changes import Checkpoint, ClassNames, InputSize, Mean, Std, changes_of
+from wsolrefine.cli.changes import (
+    Checkpoint,
+    ClassNames,
+    InputSize,
+    Mean,
+    Std,
+    changes_of,
+    with_texts,
+)
 from wsolrefine.cli.choice import choose_localizer
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.label.options import Out, parse_address, require_scale
@@ -138,7 +146,7 @@ def label(
     again to continue.
     """
     require_scale("label")
-    changes = changes_of(checkpoint, class_names, input_size, mean, std)
+    changes = with_texts(changes_of(checkpoint, class_names, input_size, mean, std), model, classes)
     choice = choose_localizer(
         model, recipe, method, layer, threshold, changes, parts=parts, no_maps=not maps
     )

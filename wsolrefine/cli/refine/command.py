@@ -9,7 +9,15 @@ import typer
 
 from wsolrefine import Localizer
 from wsolrefine._shards import parse_shard
-from wsolrefine.cli.changes import Checkpoint, ClassNames, InputSize, Mean, Std, changes_of
+from wsolrefine.cli.changes import (
+    Checkpoint,
+    ClassNames,
+    InputSize,
+    Mean,
+    Std,
+    changes_of,
+    with_texts,
+)
 from wsolrefine.cli.choice import choose_localizer
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.options import Device, Layer, Method, Model, RecipeFile, parse_path, refuse
@@ -142,6 +150,9 @@ def refine(
         wsolrefine refine photos --model timm:resnet50 --checkpoint best.pt
         --class-names names.txt
 
+        wsolrefine refine photos --model clip:openai/clip-vit-base-patch16
+        --classes 'a cup, a saucer'
+
         wsolrefine refine photos --classes 'tabby, 207' --method sem --threshold 0.5
 
         wsolrefine refine photos --labels labels.csv --parts instances
@@ -164,7 +175,7 @@ def refine(
     2 nothing to do, or an invalid option; 130 stopped by Ctrl-C, run again
     to continue.
     """
-    changes = changes_of(checkpoint, class_names, input_size, mean, std)
+    changes = with_texts(changes_of(checkpoint, class_names, input_size, mean, std), model, classes)
     choice = choose_localizer(model, recipe, method, layer, threshold, changes, parts=parts)
     try:
         settings = choice.settings | {
