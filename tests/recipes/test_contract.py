@@ -709,7 +709,12 @@ def test_modules_of_another_kind(settings, message):
             TypeError,
             "labels: expected dtype torch.int64, got torch.float32",
         ),
-        (IMAGES, {"labels": [0, 1, 0, 1]}, TypeError, "labels[0]: expected a list of class indices, got int"),
+        (
+            IMAGES,
+            {"labels": [0, 1, 0, 1]},
+            TypeError,
+            "labels[0]: expected a list of class indices, got int",
+        ),
         (
             IMAGES,
             {"labels": LABELS[:3]},
