@@ -148,7 +148,7 @@ class Localization:
         """Draw image, heatmap, mask and boxes of each class, at most 16 rows.
 
         Args:
-            images: what to draw on instead of :attr:`images`, such as the photographs from which
+            images: what to draw on instead of those of the result: the photographs from which, say,
                 the model's input was made: ``(B, 3, H, W)``, one PIL image, or a list of B PIL
                 images or uint8 arrays ``(H, W, 3)``, of any size.
             index: number of one image, which is drawn larger; None: a sheet of all.
