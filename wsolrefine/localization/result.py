@@ -167,9 +167,9 @@ class Localization:
         """Draw image, heatmap, mask and boxes of each class, at most 16 rows.
 
         Args:
-            images: what to draw on instead of :attr:`images`, such as the photographs from which
-                the model's input was made: ``(B, 3, H, W)``, one PIL image, or a list of B PIL
-                images or uint8 arrays ``(H, W, 3)``, of any size.
+            images: what to draw on, such as the photographs that the model's input was made from:
+                ``(B, 3, H, W)``, one PIL image, or a list of B PIL images or uint8 arrays
+                ``(H, W, 3)``, of any size; None: the images that were localized.
             index: number of one image, which is drawn larger; None: a sheet of all.
 
         Returns:
