@@ -125,13 +125,15 @@ class Page:
     def __init__(self, page, address):
         self.page, self.foreign, self.errors = page, [], []
         self.host = urlsplit(address).netloc
-        page.on("request", self._note)
+        page.on("requestfinished", self._note)
+        page.on("requestfailed", self._note)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.goto(address)
+        self.policy = page.goto(address).headers["content-security-policy"]
 
     def _note(self, request):
         parts = urlsplit(request.url)
-        if parts.scheme.startswith("http") and parts.netloc != self.host:
+        stopped = request.failure == "csp"  # by the browser, before it asks
+        if parts.scheme.startswith("http") and parts.netloc != self.host and not stopped:
             self.foreign.append(request.url)
 
     def drop(self, path):
@@ -206,6 +208,7 @@ def test_nothing_is_loaded_from_elsewhere_and_nothing_is_cut_off(page):
         page.page.wait_for_timeout(200)
         assert page.page.evaluate("document.scrollingElement.scrollWidth") <= width
     assert page.foreign == []
+    assert "http" not in page.policy
     assert page.errors == []
 
 

@@ -1,4 +1,4 @@
-"""The scripts of examples/ run as they stand, on two photographs."""
+"""The scripts and notebooks of examples/ run as they stand, on photographs."""
 
 import os
 import re
@@ -6,6 +6,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,31 @@ def test_train_on_a_folder(folder, tmp_path):
     *_, last = run_alone("train_on_a_folder.py", tmp_path / "classes", tmp_path / "run", 1)
     assert last.startswith("coffee/0.png ")
     assert (tmp_path / "run/spa.safetensors").is_file()
+
+
+NOTEBOOKS = sorted(path.name for path in (ROOT / "examples").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks(name, tmp_path, monkeypatch):
+    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
+    client = pytest.importorskip("nbclient", reason="nbclient is not installed")
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = nbformat.read(ROOT / "examples" / name, as_version=4)
+    nbformat.validate(notebook)
+    assert not any(cell.get("outputs") for cell in notebook.cells)  # they would grow old
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the packages that run notebooks
+        runner = client.NotebookClient(
+            notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}
+        )
+        runner.execute()
+    assert any(cell.get("outputs") for cell in notebook.cells)
+
+
+def test_the_page_on_examples_lists_all():
+    page = (ROOT / "docs/examples.md").read_text("utf-8")
+    files = {path.name for path in (ROOT / "examples").iterdir() if path.is_file()}
+    assert set(re.findall(r"examples/([\w.]+)\)", page)) == files

