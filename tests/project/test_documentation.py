@@ -256,7 +256,8 @@ def test_the_lines_for_other_libraries_run():
 PAGES = [
     page
     for page in (ROOT / "docs").rglob("*.md")
-    if page.parent.name in ("functions", "losses", "metrics") or page.stem in ("images", "layers")
+    if page.parent.name in ("functions", "losses", "metrics")
+    or page.stem in ("graphs", "images", "layers")
     if "```python" in page.read_text("utf-8")
 ]
 TRAINING = blocks((ROOT / "docs/train.md").read_text("utf-8"), "python")
