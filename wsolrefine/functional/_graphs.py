@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 
+LOOPS = hasattr(torch, "while_loop")
+"""Whether a graph can hold a loop."""
+
 
 def in_graph() -> bool:
     """Return whether a graph is recorded: by torch.compile, torch.export or torch.jit.trace."""
@@ -17,7 +20,9 @@ def in_trace() -> bool:
 
 def in_transform() -> bool:
     """Return whether a transform of torch.func is active, such as vmap or grad."""
-    # torch has no public name for it.
+    # torch has no public name for it, and compilers of versions without loops cannot trace it.
+    if not LOOPS and torch.compiler.is_compiling():
+        return False
     return bool(torch._C._are_functorch_transforms_active())
 
 

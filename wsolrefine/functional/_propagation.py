@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsolrefine.functional._graphs import in_graph, in_trace, in_transform
+from wsolrefine.functional._graphs import LOOPS, in_graph, in_trace, in_transform
 
 _STEPS = 2  # how often a chain of labels is followed where rounds repeat until nothing changes
 
@@ -22,7 +22,7 @@ def label_by_propagation(mask: Tensor, connectivity: int) -> Tensor:
     """Label ``(B, H, W)`` on any device, in raster order of the first pixel."""
     index = torch.arange(mask.numel(), device=mask.device)
     around = _neighbors(mask, index.view(mask.shape), connectivity)
-    if in_transform() or in_trace() or not hasattr(torch, "while_loop"):
+    if in_transform() or in_trace() or not LOOPS:
         label = _all_rounds(index, around, mask.shape[-2] * mask.shape[-1])
     elif in_graph():
         label = _recorded_loop(index, around)
