@@ -15,7 +15,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import MACHINE, in_words, machine, origin, write_json
+from benchmarks.speed.class_activation import bench_class_activation
+from benchmarks.speed.conv_crf import bench_conv_crf
 from benchmarks.speed.evaluate import bench_evaluate
+from benchmarks.speed.functions import bench_functions
+from benchmarks.speed.gppl import bench_gppl
 from benchmarks.speed.label_spreading import bench_label_spreading
 from benchmarks.speed.pamr import bench_pamr
 from benchmarks.speed.scg import bench_scg
@@ -24,6 +28,10 @@ OPS = {
     "scg": bench_scg,
     "label_spreading": bench_label_spreading,
     "pamr": bench_pamr,
+    "conv_crf": bench_conv_crf,
+    "gppl": bench_gppl,
+    "class_activation": bench_class_activation,
+    "functions": bench_functions,
     "evaluate": bench_evaluate,
 }
 

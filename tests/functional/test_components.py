@@ -11,10 +11,26 @@ from tests.references import components as reference
 from tests.references.normalize import every_map
 from tests.support.strategies import FLIPS, flip, masks
 from wsolrefine import connected_components
-from wsolrefine.functional.components import _label_propagation, _label_scipy
+from wsolrefine.functional._propagation import (
+    _all_rounds,
+    _neighbors,
+    _round,
+    label_by_propagation,
+    steps_of_rounds,
+)
+from wsolrefine.functional.components import _label_scipy
+
+
+def label_in_transform(mask, connectivity):
+    """The labels that vmap gives, which does as many rounds as any mask can need."""
+    if mask.shape[0] == 0:
+        return _label_scipy(mask, connectivity)
+    each = torch.func.vmap(lambda one: label_by_propagation(one[None], connectivity)[0])
+    return each(mask)
+
 
 CONNECTIVITY = st.sampled_from([4, 8])
-ALGORITHMS = [_label_scipy, _label_propagation]
+ALGORITHMS = [_label_scipy, label_by_propagation, label_in_transform]
 
 
 def expected(mask, connectivity):
@@ -169,3 +185,41 @@ def test_small_shapes(algorithm, shape):
 def test_errors(mask, connectivity, error, message):
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         connected_components(mask, connectivity=connectivity)
+
+
+def labels_after(mask, rounds):
+    """The numbers of labels of the largest component after 0, 1, ... complete rounds."""
+    index = torch.arange(mask.numel())
+    around = _neighbors(mask[None], index.view(mask[None].shape), 8)
+    label, counts = index, []
+    inside = (_label_scipy(mask[None], 8) == 1).flatten()
+    for _ in range(rounds + 1):
+        counts.append(len(label[inside].unique()))
+        label = _round(label, around, len(index).bit_length())
+    return counts
+
+
+@given(masks(maximum=16, with_maps=False))
+def test_two_rounds_halve_the_labels_of_a_component(mask):
+    if not mask.numel() or not mask[0].any():
+        return
+    counts = labels_after(mask[0], 8)
+    for before, after in zip(counts, counts[2:], strict=False):
+        assert after == 1 or after <= before // 2
+
+
+def test_the_bound_on_rounds_is_that_of_the_proof():
+    assert steps_of_rounds(1) == []
+    assert steps_of_rounds(2) == [1, 1]
+    assert steps_of_rounds(5) == [3, 3, 1, 1]
+    assert len(steps_of_rounds(224 * 224)) == 2 * 15
+
+
+@pytest.mark.parametrize("side", [5, 9, 17])
+def test_a_path_with_labels_in_the_worst_order(side):
+    """Chains of labels are longest where each label's least neighbor is the next of the path."""
+    mask = torch.stack([spiral(side), spiral(side).flip(0, 1), snake(side, side).flip(1)])
+    index = torch.arange(mask.numel())
+    around = _neighbors(mask, index.view(mask.shape), 4)
+    label = _all_rounds(index, around, side * side).view(mask.shape)
+    assert all(len(one[inside].unique()) == 1 for one, inside in zip(label, mask, strict=True))

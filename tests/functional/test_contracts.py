@@ -27,7 +27,8 @@ class Case:
         names: per tensor, the name that error messages give it.
         owners: per tensor, what one bad value in it spoils: "map", "image", or None for no rule.
         gradient: indices of the tensors that the result is differentiable in.
-        traced: nothing depends on values, so torch.compile and torch.export pass.
+        traced: nothing depends on values, also outside of graphs; tests/support/graphs.py has the
+            functions that read values there, but not in graphs.
         waits: the CPU waits for the GPU, as in an eigendecomposition.
         mask: inputs are boolean.
         logarithms: indices of the tensors in which infinity is a value: certain or impossible.
@@ -595,6 +596,7 @@ def test_no_loop_over_images(case):
     assert counts[0] == counts[1]
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @every_case
 def test_a_gpu_gives_the_same(case):
@@ -603,6 +605,7 @@ def test_a_gpu_gives_the_same(case):
     same(tree_map(torch.Tensor.cpu, result), case.call(*inputs))
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("case", [case for case in TRACED if not case.waits], **IDS)
 def test_never_waits_for_a_gpu(case):

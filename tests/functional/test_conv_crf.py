@@ -1,4 +1,6 @@
 import re
+import sys
+from unittest import mock
 
 import pytest
 import torch
@@ -10,6 +12,8 @@ from tests.references import conv_crf as reference
 from tests.support.strategies import FLIPS, SEEDS, flip, generator
 from wsolrefine import minmax
 from wsolrefine.functional.conv_crf import conv_crf
+
+module = sys.modules[conv_crf.__module__]
 
 WEIGHTS = st.sampled_from([0.0, 0.7, 3.0])
 STDS = st.sampled_from([0.6, 2.0, 30.0])
@@ -46,6 +50,21 @@ def test_matches_reference(problem, options):
     pairs = zip(*(tensor.numpy() for tensor in problem), strict=True)
     expected = [torch.from_numpy(reference.conv_crf(*pair, **options)) for pair in pairs]
     assert_close(conv_crf(*problem, **options), torch.stack(expected))
+
+
+@given(problems(), OPTIONS)
+def test_whole_windows_give_the_same(problem, options):
+    """As in graphs, under torch.func and on a GPU."""
+    with mock.patch.object(module, "_in_windows", return_value=True):
+        out = conv_crf(*problem, **options)
+    assert_close(out, conv_crf(*problem, **options))
+
+
+def test_a_large_batch_is_computed_in_blocks_with_the_same_result():
+    inputs = torch.rand(3, 2, 300, 300), torch.rand(3, 3, 300, 300)
+    out = conv_crf(*inputs, kernel_size=3, iterations=1)
+    with mock.patch.object(module, "images_at_once", return_value=3):
+        assert_close(conv_crf(*inputs, kernel_size=3, iterations=1), out)
 
 
 def test_defaults():

@@ -1,4 +1,6 @@
 import re
+import sys
+from unittest import mock
 
 import pytest
 import torch
@@ -32,6 +34,14 @@ def test_affinity_matches_reference(scene, size, power):
         layers = [layer[index].numpy() for layer in scene.layers]
         expected = torch.from_numpy(reference.feature_affinity(layers, size, power))
         assert_close(one, expected, rtol=0, atol=1e-6)
+
+
+@given(scenes(), SIZES)
+def test_affinity_in_a_graph(scene, size):
+    """There, cells are averaged by products."""
+    with mock.patch.object(sys.modules[feature_affinity.__module__], "in_graph", return_value=True):
+        out = feature_affinity(scene.layers, size=size)
+    assert_close(out, feature_affinity(scene.layers, size=size))
 
 
 @given(scenes(), SIZES, st.integers(-20, 20), SEEDS)

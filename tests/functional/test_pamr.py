@@ -1,4 +1,6 @@
 import re
+import sys
+from unittest import mock
 
 import pytest
 import torch
@@ -91,6 +93,15 @@ def test_maps_of_one_image_do_not_influence_each_other():
     out = pamr(maps, image)
     for k in range(3):
         assert_close(out[:, k], pamr(maps[:, k], image))
+
+
+@given(pictures(), st.integers(0, 3), DILATIONS)
+def test_whole_windows_give_the_same(picture, iterations, dilations):
+    """As in graphs and under torch.func."""
+    maps, image = picture
+    with mock.patch.object(sys.modules[pamr.__module__], "values_are_hidden", return_value=True):
+        out = pamr(maps, image, iterations=iterations, dilations=dilations)
+    assert_close(out, pamr(maps, image, iterations=iterations, dilations=dilations))
 
 
 def test_a_large_batch_is_computed_in_blocks_with_the_same_result():

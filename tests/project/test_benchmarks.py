@@ -7,6 +7,7 @@ import runpy
 import sys
 from datetime import date
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 import torch
@@ -23,7 +24,8 @@ from benchmarks.scale import cost
 from benchmarks.scale.kill_report import render as render_kills
 from benchmarks.scale.report import render as render_scale
 from benchmarks.scale.rows import compared
-from benchmarks.speed import label_spreading, pamr, scg
+from benchmarks.speed import class_activation as activation_speed
+from benchmarks.speed import conv_crf, functions, gppl, label_spreading, pamr, scg
 from tests.project.test_scenes import write_packages, write_stamp
 from tests.support import miniature, photographs
 
@@ -392,11 +394,23 @@ def test_recipes_refuse(options, message, run, capsys):
     assert message in capsys.readouterr().err
 
 
+def functions_of_tensors():
+    for name in dir(wsolrefine):
+        found = getattr(wsolrefine, name)
+        if isinstance(found, FunctionType) and ".functional." in found.__module__:
+            yield name
+
+
 def test_speed(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(scg, "SHAPES", [(2, 8, 8), (1, 8, 12)])
     monkeypatch.setattr(label_spreading, "CASES", [(2, "EfficientNet-Lite0", 3, 7)])
     monkeypatch.setattr(pamr, "SHAPES", [(2, 1, 28)])
-    run("benchmarks.speed", "--runs", 0, "--json", tmp_path / "speed.json")
+    monkeypatch.setattr(conv_crf, "CASES", [(2, 2, 20, 5)])
+    monkeypatch.setattr(gppl, "CASES", [(2, 28, 28)])
+    monkeypatch.setattr(activation_speed, "SIDE", 64)
+    for name, size in {"BATCH": 2, "CHANNELS": 8, "GRID": 7, "SIDE": 28}.items():
+        monkeypatch.setattr(functions, name, size)
+    run("benchmarks.speed", "--runs", 0, "--threads", 1, "--json", tmp_path / "speed.json")
     record = json.loads((tmp_path / "speed.json").read_text())
     assert_complete(record)
     assert_about_this_machine(record)
@@ -409,6 +423,14 @@ def test_speed(run, tmp_path, monkeypatch, capsys):
     assert spreading["label_spreading / floor"] > 0
     assert {*refined["milliseconds per image"]} == {"pamr", "floor", "copies"}
     assert min(refined["pamr / floor"], refined["copies / pamr"]) > 0
+    (crf,), (gaussian,) = record["results"]["conv_crf"], record["results"]["gppl"]
+    assert {*crf["milliseconds per image"]} == {"conv_crf", "plain"}
+    assert crf["plain / conv_crf"] > 0
+    assert gaussian["gppl_released / gppl"] > 1
+    (forward,) = record["results"]["class_activation"]
+    assert forward["class_activation / forward"] > 0
+    timed = [row["function"] for row in record["results"]["functions"]]
+    assert timed == sorted(functions_of_tensors())
     assert [row["metric"] for row in record["results"]["evaluate"]] == ["MaxBoxAcc", "MaxBoxAccV2"]
     assert "MaxBoxAccV2" in capsys.readouterr().out
 

@@ -257,7 +257,7 @@ PAGES = [
     page
     for page in (ROOT / "docs").rglob("*.md")
     if page.parent.name in ("functions", "losses", "metrics")
-    or page.stem in ("images", "layers", "export")
+    or page.stem in ("export", "graphs", "images", "layers")
     if "```python" in page.read_text("utf-8")
 ]
 TRAINING = blocks((ROOT / "docs/train.md").read_text("utf-8"), "python")

@@ -90,5 +90,7 @@ def limited_grid(maps: Sequence[Tensor], cells: int = _CELLS) -> tuple[int, int]
     For functions whose time or memory grows with the square of the cells or faster.
     """
     height, width = largest_grid(maps)
-    scale = min(1.0, sqrt(cells / (height * width)))
+    if height * width <= cells:
+        return height, width
+    scale = sqrt(cells / (height * width))
     return max(1, int(height * scale + 1e-9)), max(1, int(width * scale + 1e-9))

@@ -10,6 +10,8 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from wsolrefine.functional._graphs import in_graph, in_transform
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -82,6 +84,11 @@ def unit_rounding(maps: Tensor) -> Tensor:
     return (rounding(values) / 2 / span).where(span > 0, 0.0)
 
 
+def clamp_own(values: Tensor, low: float | None, high: float | None) -> Tensor:
+    """Clamp a tensor that nobody else holds: in place, unless vmap has no rule for that."""
+    return values.clamp(low, high) if in_transform() else values.clamp_(low, high)
+
+
 def working(tensor: Tensor) -> Tensor:
     """Return the tensor in the dtype used for sums: float32 for half precision."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
@@ -92,7 +99,7 @@ def images_at_once(values: int, device: torch.device) -> int:
 
     On a CPU they stay in its cache, on a GPU they fill it. A compiled graph has no loop over them.
     """
-    if torch.compiler.is_compiling():
+    if in_graph():
         return _MOST_IMAGES
     return max(1, (_VALUES_CPU if device.type == "cpu" else _VALUES_GPU) // max(1, values))
 

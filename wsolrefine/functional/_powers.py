@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine._options import check_counts
+from wsolrefine.functional._graphs import in_transform
 from wsolrefine.functional._numeric import cosine_rounding
 from wsolrefine.functional._unit import UnitVectors
 
@@ -53,7 +54,8 @@ def correlate(unit: UnitVectors, orders: list[int], num_rows: int) -> Correlatio
         channels * (pixels + (highest - 1) * num_rows) + pixels * len(orders) * num_rows
     )
     direct = pixels**2 * (channels + (highest - 1) * num_rows)
-    if closed < direct:
+    # Where a graph leaves sizes open, it takes the form whose memory does not grow with N^2.
+    if not isinstance(closed, int) or not isinstance(direct, int) or closed < direct:
         gram = vectors @ vectors.mT
         return Correlation(unit, gram, None, _norm(gram))
     matrix = vectors.mT @ vectors
@@ -80,7 +82,8 @@ def high_order_rows(correlation: Correlation, rows: Tensor, orders: list[int]) -
     best = reduce(torch.maximum, scores)
     if orders[0] == 1:
         # The cosine of a vector with itself, 1, which A leaves out.
-        best = best.scatter_(2, rows[..., None], _alive(correlation, rows))
+        scatter = best.scatter if in_transform() else best.scatter_  # vmap has no rule for scatter_
+        best = scatter(2, rows[..., None], _alive(correlation, rows))
     return best
 
 

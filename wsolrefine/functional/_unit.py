@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from wsolrefine.functional._graphs import in_graph
 from wsolrefine.functional._grid import largest_grid, resize
 from wsolrefine.functional._numeric import working
 
@@ -44,6 +45,8 @@ def unit_vectors(features: Tensor) -> UnitVectors:
 
 def _channels_at_once(pixels: Tensor) -> int:
     batch, channels, count = pixels.shape
+    if in_graph():  # whose compiler makes no temporary, and whose batch may be of any size
+        return channels
     return max(1, channels // 16, 2**18 // max(1, batch * count))
 
 

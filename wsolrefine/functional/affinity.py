@@ -10,8 +10,10 @@ from torch import Tensor
 
 from wsolrefine._check import check_features
 from wsolrefine._options import check_number, check_size
+from wsolrefine.functional._graphs import in_graph
 from wsolrefine.functional._grid import resize
 from wsolrefine.functional._numeric import (
+    clamp_own,
     largest,
     outside_autocast,
     raised,
@@ -69,7 +71,7 @@ def feature_affinity(
     size = check_size("size", size)
     power = check_number("power", power, above=0)
     unit = unit_vectors(torch.cat([_standardized(layer, size) for layer in layers], 1))
-    affinity = raised((unit.vectors.mT @ unit.vectors).clamp_(0, 1), power)
+    affinity = raised(clamp_own(unit.vectors.mT @ unit.vectors, 0, 1), power)
     return affinity.where(unit.finite[:, None, None], 0.0).to(layers[0].dtype)
 
 
@@ -98,8 +100,23 @@ def centered_on(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 def on_grid(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize maps ``(B, C, H, W)`` bilinearly, after averaging over cells where they are finer."""
-    finest = (min(maps.shape[-2], size[0]), min(maps.shape[-1], size[1]))
+    given = (maps.shape[-2], maps.shape[-1])
+    finest = (min(given[0], size[0]), min(given[1], size[1]))
+    if in_graph() and given != finest:
+        rows, columns = (_means_of_cells(*sides, maps) for sides in zip(given, finest, strict=True))
+        return resize(rows @ maps @ columns.mT, size)
     return resize(F.adaptive_avg_pool2d(maps, finest), size)
+
+
+def _means_of_cells(given: int, cells: int, like: Tensor) -> Tensor:
+    """Return the averages of adaptive pooling as a matrix, for ONNX, which has no such operation.
+
+    Cell i averages from floor(i given / cells) to ceil((i + 1) given / cells).
+    """
+    cell = torch.arange(cells, device=like.device)[:, None]
+    pixel = torch.arange(given, device=like.device)
+    inside = ((pixel + 1) * cells > cell * given) & (pixel * cells < (cell + 1) * given)
+    return inside.to(like.dtype) / inside.sum(1, keepdim=True)
 
 
 def rms_normalized(maps: Tensor) -> Tensor:

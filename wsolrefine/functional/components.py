@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from wsolrefine._check import check_boolean, check_values
 from wsolrefine._options import check_choice
+from wsolrefine.functional._graphs import values_are_hidden
+from wsolrefine.functional._propagation import label_by_propagation
 
 
 def connected_components(mask: Tensor, *, connectivity: Literal[4, 8] = 8) -> Tensor:
@@ -21,7 +22,8 @@ def connected_components(mask: Tensor, *, connectivity: Literal[4, 8] = 8) -> Te
 
     Returns:
         Labels, int64, same shape: 0 for background, components from 1 in raster order of their
-        first pixel. The same on every device; a GPU iterates to convergence and synchronizes.
+        first pixel. The same on every device and in graphs; a GPU iterates to convergence and
+        synchronizes.
 
     Raises:
         TypeError: ``mask`` is not boolean.
@@ -45,7 +47,8 @@ def connected_components(mask: Tensor, *, connectivity: Literal[4, 8] = 8) -> Te
     check_boolean(mask=(mask, "B [K] H W"))
     check_values(mask=mask)
     connectivity = check_choice("connectivity", connectivity, (4, 8))
-    label = _label_scipy if mask.device.type == "cpu" else _label_propagation
+    readable = mask.device.type == "cpu" and not values_are_hidden()
+    label = _label_scipy if readable else label_by_propagation
     return label(mask.flatten(0, -3), connectivity).reshape(mask.shape)
 
 
@@ -82,39 +85,3 @@ def _label_scipy(mask: Tensor, connectivity: int) -> Tensor:
     number = np.zeros(count + 1, np.int64)
     number[1 + order] = 1 + in_image
     return torch.from_numpy(number[labels])
-
-
-def _label_propagation(mask: Tensor, connectivity: int) -> Tensor:
-    """Label ``(B, H, W)`` on any device: spread the least label of a component until none changes.
-
-    A label is the index of a pixel of the same component, at first the pixel's own. In each round
-    the pixel that a label points to takes the least label next to any pixel with that label, and
-    every pixel then follows the chain of pointers, so labels travel in doubling steps.
-    """
-    pixels = mask.numel()
-    index = torch.arange(pixels + 1, device=mask.device)
-    label = index.where(F.pad(mask.flatten(), (0, 1)), pixels)  # the last entry: no label
-    while True:
-        around = _least_around(label[:-1].view(mask.shape), connectivity, pixels)
-        around = around.masked_fill(~mask, pixels).flatten()
-        moved = label.scatter_reduce(0, label[:-1], around, "amin")
-        moved = moved[moved][moved]
-        if torch.equal(moved, label):
-            break
-        label = moved
-    # Each component is now labeled with the index of its first pixel: number these per image.
-    is_first = (label == index)[:-1].view(mask.shape) & mask
-    number = F.pad(is_first.flatten(1).cumsum(1).flatten(), (0, 1))
-    return number[label][:-1].view(mask.shape).masked_fill(~mask, 0)
-
-
-def _least_around(label: Tensor, connectivity: int, none: int) -> Tensor:
-    """Return the least label of each pixel and its neighbors."""
-    padded = F.pad(label, (1, 1, 1, 1), value=none)
-    height, width = label.shape[-2:]
-    rows = [padded[:, i : i + height] for i in range(3)]
-    if connectivity == 8:
-        columns = torch.stack(rows).amin(0)
-        return torch.stack([columns[..., j : j + width] for j in range(3)]).amin(0)
-    cross = [rows[1][..., j : j + width] for j in range(3)]
-    return torch.stack([*cross, rows[0][..., 1:-1], rows[2][..., 1:-1]]).amin(0)

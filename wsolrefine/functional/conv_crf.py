@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import log
 
 import torch
@@ -11,8 +11,14 @@ from torch import Tensor
 
 from wsolrefine._check import check_tensors
 from wsolrefine._options import check_count, check_counts, check_number
+from wsolrefine.functional._crf_kernel import CrfKernel
+from wsolrefine.functional._crf_pairs import mean_field_of_pairs
+from wsolrefine.functional._crf_windows import mean_field_in_windows
+from wsolrefine.functional._graphs import in_graph, values_are_hidden
 from wsolrefine.functional._grid import resize
-from wsolrefine.functional._numeric import is_finite, working
+from wsolrefine.functional._numeric import images_at_once, is_finite, working
+
+MeanField = Callable[[Tensor, Tensor, int, int, CrfKernel], Tensor]
 
 _MOST_ITERATIONS = 1000  # mean field converges long before, or alternates
 
@@ -53,7 +59,8 @@ def conv_crf(
         image: colors in [0, 1], ``(B, 3, H, W)``.
         iterations: number of updates; 0 returns ``softmax(unary)``.
         kernel_size: side of the window in pixels, odd. Time and memory grow with its square: one
-            float for every pair of pixels, whatever K.
+            float for every pair of pixels, whatever K; on a GPU, in a graph and under
+            ``torch.func`` a few for every pixel of every window.
         appearance_weight: ``wa`` >= 0, in units of ``unary``.
         appearance_std: standard deviation of positions in ``A``, in pixels.
         color_std: standard deviation of colors in ``A``, in units of ``image``.
@@ -104,30 +111,15 @@ def conv_crf(
     usable = usable[:, None, None, None]
     # Unusable images are replaced before any product, so that their gradient is zero, not NaN.
     scores, colors = (working(tensor).where(usable, 0.0) for tensor in (unary, image))
-    height, width, radius = *scores.shape[-2:], kernel_size // 2
-    # One flat axis with padding columns on the right: a neighbor is then always at the same
-    # offset, and one outside the image falls into a padding column.
-    beside = min(radius, width - 1)
-    inside = F.pad(scores.new_ones(height, width), (0, beside)).flatten()
-    scores, colors = (F.pad(maps, (0, beside)).flatten(2) for maps in (scores, colors))
-
-    steps = [
-        (row * (width + beside) + column, row**2 + column**2)
-        for row in range(min(radius, height - 1) + 1)
-        for column in range(-beside, beside + 1)
-        if (row, column) > (0, 0)  # the other half are the same pairs, reversed
-    ]
-    kernel = _kernel(colors, color_std, appearance_std, inside, steps)
-    smoothness = _kernel(torch.zeros_like(colors[:1, :1]), 1.0, smoothness_std, inside, steps)
-    for index, other in enumerate(smoothness):
-        kernel[index] = appearance_weight * kernel[index] + smoothness_weight * other
-
-    probability = scores.softmax(1)
-    for _ in range(iterations):
-        # Softmax depends only on differences between labels: the first one needs no message.
-        messages = _messages(probability[:, 1:] - probability[:, :1], kernel, steps)
-        probability = (scores + F.pad(messages, (0, 0, 1, 0))).softmax(1)
-    result = probability.reshape(*unary.shape[:3], width + beside)[..., :width]
+    # Beyond the image there is nothing; the sizes of a graph may be open.
+    radius = kernel_size // 2
+    if not in_graph():
+        radius = min(radius, max(scores.shape[-2:]) - 1)
+    mean_field = mean_field_in_windows if _in_windows(scores, colors) else mean_field_of_pairs
+    kernel = CrfKernel(
+        appearance_weight, appearance_std, color_std, smoothness_weight, smoothness_std
+    )
+    result = _in_blocks(mean_field, scores, colors, radius, iterations, kernel)
     return result.where(usable, 0.0).to(unary.dtype)
 
 
@@ -212,30 +204,28 @@ def _check_kernel_size(kernel_size: int) -> int:
     return kernel_size
 
 
-def _kernel(
-    colors: Tensor, color_std: float, std: float, inside: Tensor, steps: Sequence[tuple[int, int]]
-) -> list[Tensor]:
-    """Return the normalized kernel of the pixel pairs of each step, ``(B, 1, N - step)``."""
-    values = []
-    total = torch.ones_like(colors[:, :1])  # each pixel with itself
-    for step, square in steps:
-        # Subtract before dividing: equal colors stay equal, however small the standard deviation.
-        colors_apart = (colors[..., step:] - colors[..., :-step]) / color_std
-        apart = colors_apart.square().sum(1, keepdim=True) / 2 + square / (2 * std**2)
-        value = (-apart).exp() * (inside[:-step] * inside[step:])
-        total[..., :-step] += value
-        total[..., step:] += value
-        values.append(value)
-    scale = total.rsqrt()
-    for index, (step, _) in enumerate(steps):  # in place, so that nothing is held twice
-        values[index] = values[index] * scale[..., :-step] * scale[..., step:]
-    return values
+def _in_windows(scores: Tensor, colors: Tensor) -> bool:
+    """Return whether to take whole windows: in graphs and transforms, on a GPU without gradients.
+
+    For gradients, every update would keep a copy of all windows.
+    """
+    recorded = torch.is_grad_enabled() and (scores.requires_grad or colors.requires_grad)
+    return values_are_hidden() or (scores.device.type == "cuda" and not recorded)
 
 
-def _messages(labels: Tensor, kernel: Sequence[Tensor], steps: Sequence[tuple[int, int]]) -> Tensor:
-    """Return the message that each pixel receives from the others, ``(B, K - 1, N)``."""
-    messages = torch.zeros_like(labels)
-    for (step, _), value in zip(steps, kernel, strict=True):
-        messages[..., :-step].addcmul_(value, labels[..., step:])
-        messages[..., step:].addcmul_(value, labels[..., :-step])
-    return messages
+def _in_blocks(
+    mean_field: MeanField,
+    scores: Tensor,
+    colors: Tensor,
+    radius: int,
+    iterations: int,
+    kernel: CrfKernel,
+) -> Tensor:
+    """Call for as many images at once as stay in a cache, or as fill a GPU with their windows."""
+    pixels = scores.shape[-2] * scores.shape[-1]
+    copies = 8 if scores.device.type == "cpu" else (2 * radius + 1) ** 2
+    at_once = images_at_once(copies * pixels, scores.device)
+    blocks = [torch.split(one, at_once) for one in (scores, colors)]
+    return torch.cat(
+        [mean_field(some, of, radius, iterations, kernel) for some, of in zip(*blocks, strict=True)]
+    )

@@ -14,6 +14,7 @@ from wsolrefine._options import check_number, check_size
 from wsolrefine.functional._grid import limited_grid, resize
 from wsolrefine.functional._numeric import (
     are_finite,
+    clamp_own,
     images_at_once,
     is_finite,
     outside_autocast,
@@ -128,7 +129,7 @@ def _affinity(layers: Sequence[Tensor], image: Tensor | None, size: tuple[int, i
     half = colors.square().sum(1, keepdim=True) / -2
     ones = torch.ones_like(half)
     exponent = torch.cat([colors, half, ones], 1).mT @ torch.cat([colors, ones, half], 1)
-    return affinity.mul_(exponent.clamp_(max=0).exp_())
+    return affinity.mul_(clamp_own(exponent, None, 0).exp_())
 
 
 def _spread(affinity: Tensor, seeds: Tensor, alpha: float) -> Tensor:

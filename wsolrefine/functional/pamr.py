@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_tensors
 from wsolrefine._options import check_count, check_counts
+from wsolrefine.functional._graphs import values_are_hidden
 from wsolrefine.functional._grid import resize
 from wsolrefine.functional._numeric import (
     balance,
@@ -21,8 +22,8 @@ from wsolrefine.functional._numeric import (
     within,
     working,
 )
+from wsolrefine.functional._pamr_windows import averaged_in_windows, color_scale
 
-_SHARPNESS = 10.0  # the authors' code divides the local standard deviation by this
 _MOST_ITERATIONS = 1000
 
 
@@ -94,8 +95,9 @@ def pamr(
 
     at_once = images_at_once(8 * len(steps) * size[0] * size[1], image.device)
     blocks = [torch.split(one, at_once) for one in (resize(values, size), colors)]
+    averaged = averaged_in_windows if values_are_hidden() else _averaged
     refined = torch.cat(
-        [_averaged(some, of, iterations, steps) for some, of in zip(*blocks, strict=True)]
+        [averaged(some, of, iterations, steps) for some, of in zip(*blocks, strict=True)]
     )
     refined = within(refined, low, high) / scale
     refined = refined.where(finite[..., None, None], 0.0).to(maps.dtype)
@@ -120,9 +122,7 @@ def _weights(colors: Tensor, dilations: Sequence[int]) -> Tensor:
         total, squares = total + apart, squares.addcmul(apart, apart)
     count = 9 * len(dilations)
     variance = (squares - total.square() / count) / (count - 1)
-    # Where all neighbors have one color, up to rounding beside the peak of 1, they weigh the same.
-    flat = variance <= (8 * torch.finfo(colors.dtype).eps) ** 2
-    scale = (_SHARPNESS / colors.shape[1]) * variance.where(~flat, 1.0).rsqrt().masked_fill(flat, 0)
+    scale = color_scale(variance)
     similar = [
         -((neighbor - colors).abs() * scale).sum(1) for neighbor in _neighbors(colors, dilations)
     ]

@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from wsolrefine._check import check_features, check_real
 from wsolrefine._options import check_count, check_number
+from wsolrefine.functional._graphs import in_graph, values_are_hidden
 from wsolrefine.functional._grid import largest_grid, resize
 from wsolrefine.functional._numeric import (
     are_finite,
@@ -62,7 +63,8 @@ def scg(
             or ``(B, K)``.
         background: the same. ``confseg_thresholds(minmax(cam))`` is such a pair, the lower one
             first: :func:`wsolrefine.confseg_thresholds`.
-        block_size: rows computed at once; None chooses. It changes speed and memory only.
+        block_size: rows computed at once; None chooses: in a compiled or exported graph all, else
+            as many as stay in a cache. It changes speed and memory only.
 
     Returns:
         Maps in [0, 1], ``(B, h, w)`` or ``(B, K, h, w)``, differentiable in ``features``. Zero
@@ -104,7 +106,9 @@ def scg(
     weights = weights if weights.ndim == 3 else weights[:, None]  # (B, K, N)
     rows = _rows_with_weight(weights)
     if block_size is None:
-        block_size = max(1, _BLOCK_VALUES // max(1, maps.shape[-1] * len(cam)))
+        # A graph has no loop over blocks: their number would fix its sizes.
+        per_row = 1 if in_graph() else maps.shape[-1] * len(cam)
+        block_size = max(1, _BLOCK_VALUES // max(1, per_row))
 
     total = torch.zeros_like(weights)
     finite, rounding = [], 0.0
@@ -118,7 +122,7 @@ def scg(
             return picked @ high_order_rows(correlation, block, wanted)
 
         for block in torch.split(rows, block_size, dim=1):
-            if torch.is_grad_enabled() and layer.requires_grad:
+            if torch.is_grad_enabled() and layer.requires_grad and not values_are_hidden():
                 # Keep nothing of a block for the backward pass: compute it again there.
                 part = checkpoint(
                     weighted_sum, block, use_reentrant=False, preserve_rng_state=False
@@ -254,7 +258,7 @@ def _rows_with_weight(weights: Tensor) -> Tensor:
     Counting waits for the device and depends on data, so it is done for plain CPU tensors only.
     """
     batch, _, pixels = weights.shape
-    if weights.device.type != "cpu" or torch.compiler.is_compiling() or batch == 0:
+    if weights.device.type != "cpu" or values_are_hidden() or batch == 0:
         return torch.arange(pixels, device=weights.device).expand(batch, -1)
     needed = (weights != 0).any(1)
     count = max(1, int(needed.sum(1).amax()))

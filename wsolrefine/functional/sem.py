@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from wsolrefine._check import check_features
@@ -62,7 +63,8 @@ def sem(cam: Tensor, features: Tensor | Sequence[Tensor], *, num_seeds: int = 60
     num_seeds = check_count("num_seeds", num_seeds)
 
     height, width = layers[0].shape[-2:]
-    count = min(num_seeds, height * width)
+    # Unlike min, this leaves the sizes of a graph open.
+    count: int = torch.sym_min(num_seeds, height * width)  # type: ignore[no-untyped-call]
     maps = working(cam).detach()
     maps = maps if maps.ndim == 4 else maps[:, None]  # (B, K, H, W)
     batch, classes = maps.shape[:2]
