@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.support import photographs
+from tests.support.small_transformers import clip
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["coffee.png", "motorcycle_left.png"]
@@ -97,6 +98,14 @@ def test_notebooks(name, tmp_path, monkeypatch):
     nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
     client = pytest.importorskip("nbclient", reason="nbclient is not installed")
     pytest.importorskip("ipykernel", reason="ipykernel is not installed")
+    if name == "texts_as_classes.ipynb":
+        transformers = pytest.importorskip(
+            "transformers", reason="pip install 'wsolrefine[hf]'; not in the extra test"
+        )
+        monkeypatch.chdir(tmp_path)
+        clip(transformers, "clip")
+        monkeypatch.setenv("CLIP_MODEL", "model")
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(ROOT / "examples" / name, as_version=4)
