@@ -33,7 +33,7 @@ class Runs:
     def __init__(self, photographs: Path, options: list[str], seed: int) -> None:
         self._command = [sys.executable, "-m", "wsolrefine", "label", str(photographs), *options]
         self._random = random.Random(seed)
-        self.seconds = self.working = 0.0
+        self.seconds = self.working = self._latest = 0.0
         self.kills: list[dict[str, Any]] = []
 
     def undisturbed(self, out: Path) -> None:
@@ -44,11 +44,16 @@ class Runs:
             started = time.monotonic()
             self._end(run, out)
         self.seconds, self.working = time.monotonic() - begin, time.monotonic() - started
+        self._latest = self.seconds
 
     def with_kills_of_the_driver(self, out: Path, most: int) -> None:
-        """Label with so many kills at most: a run may have ended before one of them."""
-        for _ in range(most):
-            moment = self._random.uniform(0, self.seconds)
+        """Label with so many kills at most: a run may have ended before one of them.
+
+        Then a whole run takes less time now than it did, and the next moments come earlier.
+        """
+        for number in range(most):
+            moment = self._random.uniform(0, self._latest)
+            begin = time.monotonic()
             with self._running(out) as run:
                 try:
                     run.wait(moment)
@@ -59,6 +64,8 @@ class Runs:
                     self._note("driver", moment, out, **_end_of(below))
                 else:
                     self._end(run, out)
+                    if number == 0:  # all of the work, not the rest of a killed run
+                        self._latest = time.monotonic() - begin
                     return
         with self._running(out) as run:
             self._end(run, out)
