@@ -36,7 +36,16 @@ from wsolrefine.functional.sem import sem
 from wsolrefine.functional.suppression import suppress_non_maxima
 from wsolrefine.functional.thinning import thin
 from wsolrefine.functional.tokens import tokens_to_map
-from wsolrefine.localization import Instances, Localization, Localizer, localize
+from wsolrefine.localization import (
+    GraphOutput,
+    Instances,
+    Localization,
+    Localizer,
+    LocalizerGraph,
+    OnnxDifferences,
+    localize,
+    save_onnx,
+)
 from wsolrefine.models import Classifier, Preprocess, load_classifier
 
 __all__ = [
@@ -44,10 +53,13 @@ __all__ = [
     "Classifier",
     "ConfSeg",
     "Gaussian",
+    "GraphOutput",
     "Instances",
     "Layers",
     "Localization",
     "Localizer",
+    "LocalizerGraph",
+    "OnnxDifferences",
     "Preprocess",
     "attentive_erasing",
     "bagcams",
@@ -83,6 +95,7 @@ __all__ = [
     "pc1",
     "pseudo_boundary",
     "pseudo_label",
+    "save_onnx",
     "scg",
     "scg_released",
     "self_correlation",

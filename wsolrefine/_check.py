@@ -139,9 +139,9 @@ def check_labels(
         raise TypeError(f"{name}: expected dtype torch.int64, got {labels.dtype}")
     shape = tuple(labels.shape)
     fits = len(shape) in ((1, 2) if several else (1,)) and 0 not in shape[1:]
-    if not fits or shape[0] != len(tensor):
+    if not fits or shape[0] != tensor.shape[0]:
         forms = "(B,) or (B, K)" if several else "(B,)"
-        expected = f"{name}: expected shape {forms} with B={len(tensor)} from {source}"
+        expected = f"{name}: expected shape {forms} with B={tensor.shape[0]} from {source}"
         raise ValueError(f"{expected}, got {shape}")
     if labels.device != tensor.device:
         raise ValueError(f"{name}: expected {tensor.device} as {source}, got {labels.device}")

@@ -23,6 +23,7 @@ SIGNATURES = {
         "Classifier": "(model, preprocess, class_names, name, logits=None, call=None)",
         "ConfSeg": "(confident, foreground, background)",
         "Gaussian": "(mean, covariance)",
+        "GraphOutput": "(labels, scores, maps, boxes)",
         "Instances": "(masks, boxes, scores)",
         "Layers": "(features, cam, head)",
         "Localization": "(labels, scores, maps, masks, boxes, coarse, logits, threshold, parts,"
@@ -33,6 +34,10 @@ SIGNATURES = {
         "Localization.to_supervision": "(self)",
         "Localizer": "(model, *, refine='balanced', threshold=None, parts='largest', layers=None,"
         " to_map=None, preprocess=None, class_names=None, logits=None, call=None)",
+        "LocalizerGraph": "(localizer, *, top=1, size=None)",
+        "LocalizerGraph.forward": "(self, images)",
+        "OnnxDifferences": "(scores, maps, boxes)",
+        "save_onnx": "(localizer, path, *, top=1, size=None, images=None, tolerance=0.001)",
         "Localizer.class_maps": "(self, images, labels=None, top=1)",
         "Localizer.forward": "(self, images, labels=None, top=1, *, size=None)",
         "Localizer.open": f"(self, path, labels=None, top=1, *, size=None, policy={UPRIGHT})",

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from wsolrefine._check import check_tensors, check_values
 from wsolrefine._options import check_call, check_count, check_function, check_logits, kind_of
+from wsolrefine.activation.averaged import place_of_mean, readings
 from wsolrefine.activation.calling import Call
 from wsolrefine.activation.cams import gap_cam, grad_cam
-from wsolrefine.activation.closest import closest
 from wsolrefine.activation.finer import finer_maps
 from wsolrefine.activation.finite import check_weights, has_nan
 from wsolrefine.activation.gradient import is_refused, refused
@@ -26,12 +26,11 @@ from wsolrefine.activation.labels import (
     zero_where_none,
 )
 from wsolrefine.activation.layers import Layers, find_layers
-from wsolrefine.activation.layout import laid_out, lay_out
+from wsolrefine.activation.layout import laid_out
 from wsolrefine.activation.modes import evaluation
 from wsolrefine.activation.outputs import Logits
 from wsolrefine.activation.run import Run
-from wsolrefine.functional._numeric import for_autograd, working
-from wsolrefine.functional.tokens import tokens_to_map
+from wsolrefine.functional._numeric import for_autograd
 
 
 class ClassActivation(NamedTuple):
@@ -159,7 +158,7 @@ def class_activation(
         if layers.head is None:
             cam = grad_cam(run.cam, scores, to_map=partial(read, layers.cam))
         else:
-            weight = _head_weight(model, layers.head)
+            weight = head_weight(model, layers.head)
             maps = _averaged(run, layers, to_map, size)
             cam = gap_cam(maps, weight.to(maps), chosen.clamp_min(0))
         features = [
@@ -205,7 +204,8 @@ def _checked_layers(layers: Any) -> Layers:
     return found
 
 
-def _head_weight(model: nn.Module, name: str) -> Tensor:
+def head_weight(model: nn.Module, name: str) -> Tensor:
+    """Return the weight of the linear layer or 1x1 convolution of that name, or raise."""
     head = submodule(model, name)
     if not isinstance(head, (nn.Linear, nn.Conv2d)):
         kind = type(head).__name__
@@ -222,25 +222,11 @@ def _averaged(
     run: Run, layers: Layers, to_map: Callable[[Tensor], Tensor] | None, size: tuple[int, int]
 ) -> Tensor:
     """Return the map whose mean the head read: the CAM layer's output, its ReLU, or its input."""
-
-    def readings(tensor: Tensor | None) -> list[Tensor]:
-        if tensor is None or tensor.ndim not in (3, 4):
-            return []
-        if tensor.ndim == 4:
-            return [tensor, tokens_to_map(tensor)]  # comparing values decides
-        maps = to_map(tensor) if to_map is not None else lay_out(tensor, size)
-        return [] if maps is None else [maps]
-
-    outputs, inputs = readings(run.cam), readings(run.cam_input)
-    candidates = [*outputs, *(maps.relu() for maps in outputs), *inputs]
-    # The output of a pooling layer is its own mean.
-    candidates = [m for m in candidates if m.shape[-2] * m.shape[-1] > 1] or candidates
-    finite = run.pooled.isfinite().all(1)
-    means = [(maps, working(maps).mean((-2, -1))[finite]) for maps in candidates]
-    maps = closest(means, run.pooled[finite])
-    if maps is None:
+    candidates = readings(run.cam, run.cam_input, to_map, size)
+    at = place_of_mean(candidates, run.pooled)
+    if at is None:
         raise ValueError(
             f"layers: expected a head that reads the mean of {layers.cam!r} over its grid "
             f"(head=None takes Grad-CAM), got {layers.head!r}"
         )
-    return maps
+    return candidates[at]

@@ -74,6 +74,14 @@ def logits_of(
     return fitting[name]
 
 
+def scores_in(output: Any, batch: int) -> list[Tensor]:
+    """Return all tensors ``(B, n)`` of an output that can be class scores, in its own order."""
+    named = _field(output, "logits")
+    tensors = _tensors(output if named is None else named, "output")
+    scores = (_scores(tensor, batch) for _, tensor in tensors)
+    return [one for one in scores if one is not None]
+
+
 def _chosen(output: Any, batch: int, logits: Logits) -> Tensor:
     try:
         if callable(logits):

@@ -104,6 +104,14 @@ def images_at_once(values: int, device: torch.device) -> int:
     return max(1, (_VALUES_CPU if device.type == "cpu" else _VALUES_GPU) // max(1, values))
 
 
+def split_images(tensor: Tensor, at_once: int) -> Sequence[Tensor]:
+    """Return parts of so many images; in a graph all in one, without a step that has their number.
+
+    ONNX Runtime would fix the number of images to that of the export.
+    """
+    return [tensor] if in_graph() else torch.split(tensor, at_once)
+
+
 def for_autograd(tensor: Tensor) -> Tensor:
     """Return the tensor, or a copy of one made in inference mode, which autograd could not keep."""
     recorded = torch.is_grad_enabled() and not torch.compiler.is_compiling()

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from wsolrefine._options import check_counts
-from wsolrefine.functional._graphs import in_transform
+from wsolrefine.functional._graphs import in_graph, in_transform
 from wsolrefine.functional._numeric import cosine_rounding
 from wsolrefine.functional._unit import UnitVectors
 
@@ -60,7 +60,11 @@ def correlate(unit: UnitVectors, orders: list[int], num_rows: int) -> Correlatio
         return Correlation(unit, gram, None, _norm(gram))
     matrix = vectors.mT @ vectors
     norm = _norm(matrix)
-    matrix.diagonal(dim1=1, dim2=2).zero_()
+    if in_graph():  # exporters do not take the assignment to a view
+        itself = torch.eye(pixels, dtype=torch.bool, device=matrix.device)
+        matrix = matrix.masked_fill(itself, 0.0)
+    else:
+        matrix.diagonal(dim1=1, dim2=2).zero_()
     return Correlation(unit, None, matrix, norm)
 
 

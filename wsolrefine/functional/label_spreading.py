@@ -18,6 +18,7 @@ from wsolrefine.functional._numeric import (
     images_at_once,
     is_finite,
     outside_autocast,
+    split_images,
     unit_range,
     working,
 )
@@ -95,8 +96,8 @@ def label_spreading(
     start = unit_range(resize(unit_range(cam.relu()), size))
     start = (start if cam.ndim == 4 else start[:, None]).flatten(2)  # (B, K, N)
     at_once = images_at_once(start.shape[-1] ** 2, cam.device)
-    blocks = [torch.split(one, at_once) for one in (_seeds(start, size), *layers)]
-    colors = [None] * len(blocks[0]) if image is None else torch.split(image, at_once)
+    blocks = [split_images(one, at_once) for one in (_seeds(start, size), *layers)]
+    colors = [None] * len(blocks[0]) if image is None else split_images(image, at_once)
     spread = [
         _spread(_affinity(some, color, size), seeds, alpha)
         for color, seeds, *some in zip(colors, *blocks, strict=True)

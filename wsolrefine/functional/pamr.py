@@ -19,6 +19,7 @@ from wsolrefine.functional._numeric import (
     is_finite,
     largest,
     outside_autocast,
+    split_images,
     within,
     working,
 )
@@ -94,7 +95,7 @@ def pamr(
     low, high = values.amin((-2, -1), keepdim=True), values.amax((-2, -1), keepdim=True)
 
     at_once = images_at_once(8 * len(steps) * size[0] * size[1], image.device)
-    blocks = [torch.split(one, at_once) for one in (resize(values, size), colors)]
+    blocks = [split_images(one, at_once) for one in (resize(values, size), colors)]
     averaged = averaged_in_windows if values_are_hidden() else _averaged
     refined = torch.cat(
         [averaged(some, of, iterations, steps) for some, of in zip(*blocks, strict=True)]

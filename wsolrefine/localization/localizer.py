@@ -291,6 +291,11 @@ class Localizer(nn.Module):
         maps = refined(self.refine, cam, found.features, images)
         return ClassMaps(found.logits, found.labels, zero_where_none(maps, found.labels))
 
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether the method starts from LayerCAMs or BagCAMs, which take backward passes."""
+        return any(self._finer.values())
+
     def _finer_of(self, layers: Layers) -> dict[str, Any]:
         """Return how many LayerCAMs and BagCAMs to take, of layers that may be fewer."""
         return {name: min(count, len(layers.features)) for name, count in self._finer.items()}

@@ -23,7 +23,7 @@ CALLS = {
 METHODS = [*models.METHODS, *networks.FORWARDS, *metrics.METHODS]
 """Methods of the classes among them."""
 NOT_HERE = {
-    "wsolrefine": {"ClassActivation", "ConfSeg", "Gaussian", "Instances", "Layers", "Localization"},
+    "wsolrefine": {"ClassActivation", "ConfSeg", "Gaussian", "GraphOutput", "Instances", "Layers", "Localization", "OnnxDifferences"},
     "wsolrefine.data": {"Annotation", "UnreadableImage"},
     "wsolrefine.metrics": {
         "BoundaryResult", "BoxAccuracy", "ErrorRates", "LocalizationError", "LocalizationRates",

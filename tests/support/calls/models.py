@@ -1,6 +1,10 @@
 """Functions of a model and an image, and what describes a model."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 import torch
 
 import wsolrefine as w
@@ -39,6 +43,31 @@ def entered(model, layer):
 
 
 entered.__name__ = "capture"
+
+
+def saved(localizer, path, *, top=1, size=None, images=None, tolerance=1e-3):
+    """Call ``save_onnx`` without what takes seconds: to record the graph, and to compare."""
+    with pytest.MonkeyPatch.context() as patch:
+        module = "wsolrefine.localization.onnx_file"
+        patch.setattr(f"{module}._require_packages", lambda: None)
+        patch.setattr(f"{module}._exported", lambda graph, images: Program())
+        patch.setattr(f"{module}._compared", lambda *arguments: None)
+        w.save_onnx(localizer, path, top=top, size=size, images=images, tolerance=tolerance)
+
+
+saved.__name__ = "save_onnx"
+
+
+class Program:
+    """What ``torch.onnx.export`` returns, without a graph."""
+
+    def __init__(self):
+        self.model = SimpleNamespace(metadata_props={})
+
+    def save(self, path, external_data):
+        Path(path).write_bytes(b"")
+
+
 CALLS = [
     of(
         w.Classifier,
@@ -127,6 +156,26 @@ CALLS = [
         w.localize,
         {"model": MODEL, "images": IMAGES},
         {"images": SOME, "labels": LABELS, "top": TOP, "size": kinds.size.or_none()},
+    ),
+]  # fmt: skip
+SCG = w.Localizer(MODEL, layers=LAYERS, refine="cam")
+CALLS += [
+    of(
+        w.LocalizerGraph,
+        {"localizer": SCG, "size": (8, 8)},
+        {"localizer": Kind(SCG), "top": TOP, "size": kinds.size},
+    ),
+    of(
+        saved,
+        {"localizer": SCG, "path": "model.onnx", "size": (8, 8)},
+        {
+            "localizer": Kind(SCG),
+            "path": kinds.path,
+            "top": TOP,
+            "size": kinds.size,
+            "images": Kind(IMAGES, None, legal={"None"}),
+            "tolerance": Kind(0.25, np.float32(0.25), legal={"zero", "a half", "two", "a million"}),
+        },
     ),
 ]  # fmt: skip
 FOUND = w.localize(MODEL, IMAGES)
