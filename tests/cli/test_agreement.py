@@ -492,7 +492,7 @@ def named(monkeypatch, names):
         nn.Conv2d(3, 8, 9, 16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)
     )
     made = Classifier(model.eval(), Preprocess((64, 64)), names, "birds")
-    monkeypatch.setattr("wsolrefine.cli.loading.load_model", lambda *_: made)
+    monkeypatch.setattr("wsolrefine.cli.loading.load_model", lambda *_, **__: made)
     return ["--model", "own:birds", "--method", "cam", "--size", "32"]
 
 

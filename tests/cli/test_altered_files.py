@@ -339,7 +339,7 @@ def test_a_header_without_preprocessing_downloads_no_weights(recipe, monkeypatch
         def get_model_weights(cls, name):
             return cls.Weights
 
-    monkeypatch.setattr("wsolrefine.models._require", lambda *_: Models)
+    monkeypatch.setattr("wsolrefine.models.from_torchvision.require", lambda *_: Models)
     with pytest.raises(ValueError, match="enough"):
         load_recipe(path)
     assert asked == [("squeezenet1_0", None)]

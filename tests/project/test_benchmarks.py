@@ -321,7 +321,8 @@ def few_trainings(monkeypatch):
 
 
 OF_ORNET = ("--ornet-train", 20, "--ornet-refine", 12)
-FEW = ("--train", 32, "--epochs", 2, "--batch", 4, *OF_ORNET, "--distill-train", 16)
+OF_DISTILL = ("--distill-train", 16, "--distill-times", 2)
+FEW = ("--train", 32, "--epochs", 2, "--batch", 4, *OF_ORNET, *OF_DISTILL)
 
 
 def test_recipes(run, folder, few_trainings, tmp_path, capsys):
