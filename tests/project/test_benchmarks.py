@@ -331,11 +331,19 @@ def test_recipes(run, folder, few_trainings, tmp_path, capsys):
     common_options = (*common_options, "--cache", tmp_path / "cache")
     run("benchmarks.recipes", "--parts", "cam", "--seeds", 2, *common_options)
     first = json.loads((tmp_path / "recipes.json").read_text())["parts"]["cam"]
-    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
+
+    def cached():
+        return {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
+
+    files = cached()
     assert len(files) == 3
     every = ("cam", "spa", "csoa", "spol", "ornet", "distill", "edges")
     run("benchmarks.recipes", "--parts", *every, "--seeds", 1, *common_options)
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()} == files
+    with_maps = cached()
+    assert len(with_maps) == 6  # those of the teacher, too
+    assert with_maps.items() >= files.items()
+    run("benchmarks.recipes", "--parts", "distill", "--seeds", 1, "--anew", *common_options)
+    assert cached() == with_maps
     record = json.loads((tmp_path / "recipes.json").read_text())
     assert_about_this_machine(record)
     assert str(tmp_path.parent) not in json.dumps(record)
@@ -352,7 +360,8 @@ def test_recipes(run, folder, few_trainings, tmp_path, capsys):
     assert went_on["seeds"] == len(went_on["rows"]["CAM"]) == 3
     assert went_on["rows"]["CAM"][:2] == first["rows"]["CAM"]
     text = (tmp_path / "recipes.md").read_text()
-    assert text.count("(version ") == 7
+    assert text.count("commit ") == 7
+    assert "(distill_train 16, distill_times 2, version " in text
     assert "| SPA, RAM and SCG " in text
     assert text.count(" ± ") == 5  # the columns of the CAM
 
