@@ -535,9 +535,11 @@ FUNCTIONS = {
 # Public names that take no tensor, or a model that the tests of their own modules vary.
 OTHERS = {
     w: {
-        "ClassActivation", "Classifier", "ConfSeg", "Gaussian", "Instances", "Layers", "Preprocess",
+        "ClassActivation", "Classifier", "ConfSeg", "Gaussian", "GraphOutput", "Instances", "Layers",
+        "LocalizerGraph", "OnnxDifferences", "Preprocess",
         "capture",
         "load_classifier",
+        "save_onnx",
     },
     data: {
         "Annotation", "CUB", "ILSVRC", "ImageFolder", "ImagePolicy", "OpenImages", "ScoreMaps",
