@@ -42,6 +42,14 @@ class Dataset(StrEnum):
     images = "images"
 
 
+Images = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGES...",
+        help="Files, folders (searched recursively) and quoted globs.",
+        show_default=False,
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.options import Device, Layer, Model, check_out, parse_path
+from wsolrefine.cli.options import Device, Images, Layer, Model, check_out, parse_path
 from wsolrefine.localization.masks import check_threshold
 from wsolrefine.localization.methods import METHODS
 
@@ -16,14 +16,7 @@ CAM = "cam"
 
 
 def compare(
-    images: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="IMAGES...",
-            help="Files, folders (searched recursively) and quoted globs.",
-            show_default=False,
-        ),
-    ],
+    images: Images,
     out: Annotated[
         Path,
         typer.Option(

@@ -20,7 +20,16 @@ from wsolrefine.cli.changes import (
 )
 from wsolrefine.cli.choice import choose_localizer
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.options import Device, Layer, Method, Model, RecipeFile, parse_path, refuse
+from wsolrefine.cli.options import (
+    Device,
+    Images,
+    Layer,
+    Method,
+    Model,
+    RecipeFile,
+    parse_path,
+    refuse,
+)
 from wsolrefine.cli.refine.classes import labels_hash
 from wsolrefine.cli.refine.outputs import FOLDERS, OVERLAY_SIZE, parse_write
 from wsolrefine.localization.masks import check_parts
@@ -28,14 +37,7 @@ from wsolrefine.localization.methods import METHODS
 
 
 def refine(
-    images: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="IMAGES...",
-            help="Files, folders (searched recursively) and quoted globs.",
-            show_default=False,
-        ),
-    ],
+    images: Images,
     out: Annotated[
         Path,
         typer.Option(
