@@ -17,7 +17,10 @@ settings.load_profile(os.getenv("HYPOTHESIS_PROFILE", "dev"))
 # another worker.
 torch.set_num_threads(1)
 
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+DEVICES = [
+    "cpu",
+    *([pytest.param("cuda", marks=pytest.mark.cuda)] if torch.cuda.is_available() else []),
+]
 
 
 @pytest.fixture(params=DEVICES)

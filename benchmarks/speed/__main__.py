@@ -20,6 +20,7 @@ from benchmarks.speed.conv_crf import bench_conv_crf
 from benchmarks.speed.evaluate import bench_evaluate
 from benchmarks.speed.functions import bench_functions
 from benchmarks.speed.gppl import bench_gppl
+from benchmarks.speed.gpu import bench_gpu
 from benchmarks.speed.label_spreading import bench_label_spreading
 from benchmarks.speed.pamr import bench_pamr
 from benchmarks.speed.scg import bench_scg
@@ -33,6 +34,7 @@ OPS = {
     "class_activation": bench_class_activation,
     "functions": bench_functions,
     "evaluate": bench_evaluate,
+    "gpu": bench_gpu,
 }
 
 
@@ -47,8 +49,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results of the run")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    if options.device == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
     record = {
         "command": f"python -m benchmarks.speed --ops {' '.join(options.ops)}"
         f" --runs {options.runs} --threads {options.threads} --device {options.device}",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-LEAST_SECONDS = 2.0
+LEAST_SECONDS = {"cpu": 2.0, "cuda": 0.5}
 
 
 def time_in_turn(
@@ -21,7 +21,7 @@ def time_in_turn(
     times: dict[str, list[float]] = {name: [] for name in calls}
     begin = time.perf_counter()
     rounds = 0
-    least_seconds = LEAST_SECONDS if least_runs else 0.0
+    least_seconds = LEAST_SECONDS[device] if least_runs else 0.0
     while rounds <= max(least_runs, 1) or time.perf_counter() - begin < least_seconds:
         rounds += 1
         for name, call in calls.items():

@@ -296,3 +296,20 @@ CAM, FEATURES = torch.rand(2, 7, 5), torch.rand(2, 8, 7, 5)
 def test_errors_of_options(options, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         scg(CAM, FEATURES, **options)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["highest", "high"])
+def test_vectors_that_only_products_of_fewer_digits_tell_apart_are_equal(precision):
+    g = generator(0)
+    cam = torch.rand(2, 14, 14, generator=g).cuda()
+    vector = torch.rand(1, 256, 1, 1, generator=g)
+    features = (vector * (1 + 1e-7 * torch.rand(2, 256, 14, 14, generator=g))).cuda()
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        assert (scg(cam, features) == 0).all()
+        assert (scg(cam, torch.rand(2, 256, 14, 14, generator=g).cuda()).amax((1, 2)) == 1).all()
+    finally:
+        torch.set_float32_matmul_precision(before)

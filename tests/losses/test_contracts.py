@@ -403,6 +403,7 @@ def test_labels_out_of_range(case, wrong):
         case([*inputs, label])
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @every_case
 def test_a_gpu_gives_the_same_and_is_never_waited_for(case):

@@ -16,7 +16,7 @@ SAMPLE = {
     ("dynamic", "sem"),
     ("dynamic", "connected_components"),
 }
-DEVICES = {"CUDA": [pytest.mark.cuda], "MPS": []}
+DEVICES = {"CUDA": [pytest.mark.cuda], "CUDA graph": [pytest.mark.cuda], "MPS": []}
 WITH = RECORD["export"]["versions"]["torch"].split("+")[0]
 
 

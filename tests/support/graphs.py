@@ -244,6 +244,27 @@ def check_cuda(function: Function) -> str:
     return YES
 
 
+def check_cuda_graph(function: Function) -> str:
+    """Record on one batch, replay on another."""
+    if function.waits:
+        return NONE
+    inputs = [tensor.cuda() for tensor in function.inputs(*SMALL)]
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        function.call(*inputs)  # libraries start here, which cannot be recorded
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = function.call(*inputs)
+    others = [tensor.flip(0) for tensor in function.inputs(*SMALL)]
+    for tensor, other in zip(inputs, others, strict=True):
+        tensor.copy_(other)
+    graph.replay()
+    same(tree_map(Tensor.cpu, result), function.call(*others))
+    return YES
+
+
 def check_mps(function: Function) -> str:
     inputs = function.inputs(*SMALL)
     result = function.call(*(tensor.to("mps") for tensor in inputs))
@@ -261,6 +282,7 @@ CHECKS: dict[str, Callable[[Function], str]] = {
     "half": check_half,
     "CPU": check_cpu,
     "CUDA": check_cuda,
+    "CUDA graph": check_cuda_graph,
     "MPS": check_mps,
 }
 
@@ -272,7 +294,7 @@ def lacking(column: str) -> str | None:
         return f"{', '.join(missing)} not installed" if missing else None
     if column == "compile":
         return None if shutil.which("c++") or shutil.which("g++") else "no C++ compiler"
-    if column == "CUDA":
+    if column.startswith("CUDA"):
         return None if torch.cuda.is_available() else "no CUDA card"
     if column == "MPS":
         return None if torch.backends.mps.is_available() else "no MPS device"
@@ -299,7 +321,7 @@ def versions(column: str) -> dict[str, str]:
         from importlib.metadata import version
 
         found |= {name: version(name) for name in ("onnx", "onnxscript", "onnxruntime")}
-    if column == "CUDA":
+    if column.startswith("CUDA"):
         found["card"] = torch.cuda.get_device_name()
     return found
 

@@ -16,26 +16,25 @@ def mean_field_in_windows(
     scores: Tensor, colors: Tensor, radius: int, iterations: int, kernel: CrfKernel
 ) -> Tensor:
     """Return the probabilities ``(B, K, H, W)`` after so many updates."""
-    offsets = range(-radius, radius + 1)
     distance = torch.arange(-radius, radius + 1, device=scores.device, dtype=scores.dtype).square()
     squares = distance[:, None, None, None] + distance[:, None]  # (R, 1, R, 1)
-    inside = inside_windows(scores, offsets)
-    apart = windows(colors, offsets) - colors[:, :, None, :, None]
+    inside = inside_windows(scores, radius)
+    apart = windows(colors, radius) - colors[:, :, None, :, None]
     appearance = pull(apart, squares, kernel.color_std, kernel.appearance_std)
     smoothness = pull(torch.zeros_like(apart[:1, :1]), squares, 1.0, kernel.smoothness_std)
-    values = kernel.appearance_weight * _normalized(appearance * inside, offsets)
-    values = values + kernel.smoothness_weight * _normalized(smoothness * inside, offsets)
+    values = kernel.appearance_weight * _normalized(appearance * inside, radius)
+    values = values + kernel.smoothness_weight * _normalized(smoothness * inside, radius)
     values = values * (squares > 0)  # a pixel sends nothing to itself
 
     probability = scores.softmax(1)
     for _ in range(iterations):
-        received = values * windows(messages_of_labels(probability), offsets)
+        received = values * windows(messages_of_labels(probability), radius)
         messages = received.sum(_WINDOW)
         probability = (scores + F.pad(messages, (0, 0, 0, 0, 1, 0))).softmax(1)
     return probability
 
 
-def _normalized(values: Tensor, offsets: range) -> Tensor:
+def _normalized(values: Tensor, radius: int) -> Tensor:
     """Divide ``A[i, j]`` by ``sqrt(d_i d_j)``, with d the sum over the window."""
     scale = values.sum(_WINDOW).rsqrt()
-    return values * scale[:, :, None, :, None] * windows(scale, offsets)
+    return values * scale[:, :, None, :, None] * windows(scale, radius)

@@ -137,7 +137,20 @@ def are_finite(cam: Tensor, images: Sequence[Tensor]) -> Tensor:
 
 def cosine_rounding(vectors: Tensor) -> float:
     """Return the span of cosines that rounding alone can cause: they are sums over C channels."""
-    return 8 * torch.finfo(vectors.dtype).eps * sqrt(vectors.shape[1])
+    summed = 8 * torch.finfo(vectors.dtype).eps * sqrt(vectors.shape[1])
+    # TF32 rounds each factor by up to 2^-11, so a cosine by up to 2^-10, either way.
+    return summed + 2.0**-9 if _products_are_tf32(vectors) else summed
+
+
+def _products_are_tf32(vectors: Tensor) -> bool:
+    if vectors.dtype != torch.float32 or vectors.device.type != "cuda":
+        return False
+    if torch.compiler.is_compiling():  # where settings cannot be read
+        return False
+    products = torch.backends.cuda.matmul
+    if hasattr(products, "fp32_precision"):  # since torch 2.9
+        return bool(products.fp32_precision == "tf32")
+    return bool(products.allow_tf32)
 
 
 def outside_autocast(function: Callable[P, T]) -> Callable[P, T]:

@@ -1,4 +1,4 @@
-"""Pixel-adaptive averages over copies of all neighbors: few operations, for graphs and vmap."""
+"""Pixel-adaptive averages over windows: few operations, for graphs, vmap and GPUs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def averaged_in_windows(
     for _ in range(iterations):
         maps = torch.stack(
             [
-                (weight * windows(maps, (-step, 0, step))).sum(_WINDOW)
+                (weight * windows(maps, 1, step)).sum(_WINDOW)
                 for step, weight in zip(dilations, weights, strict=True)
             ]
         ).sum(0)
@@ -39,7 +39,7 @@ def averaged_in_windows(
 def _weights(colors: Tensor, dilations: Sequence[int]) -> list[Tensor]:
     """Return for each dilation the weights of 3 x 3 neighbors, ``(B, 1, 3, H, 3, W)``."""
     apart = torch.stack(
-        [windows(colors, (-step, 0, step)) - colors[:, :, None, :, None] for step in dilations]
+        [windows(colors, 1, step) - colors[:, :, None, :, None] for step in dilations]
     )  # (D, B, C, 3, H, 3, W)
     around = (0, 3, 5)
     count = 9 * len(dilations)

@@ -45,7 +45,9 @@ def unit_vectors(features: Tensor) -> UnitVectors:
 
 def _channels_at_once(pixels: Tensor) -> int:
     batch, channels, count = pixels.shape
-    if in_graph():  # whose compiler makes no temporary, and whose batch may be of any size
+    # A compiler makes no temporary, and a graph's batch may be of any size. On a GPU each operation
+    # costs more than the temporary.
+    if in_graph() or pixels.device.type != "cpu":
         return channels
     return max(1, channels // 16, 2**18 // max(1, batch * count))
 

@@ -14,9 +14,10 @@ from wsolrefine._options import check_count, check_counts, check_number
 from wsolrefine.functional._crf_kernel import CrfKernel
 from wsolrefine.functional._crf_pairs import mean_field_of_pairs
 from wsolrefine.functional._crf_windows import mean_field_in_windows
-from wsolrefine.functional._graphs import in_graph, values_are_hidden
+from wsolrefine.functional._graphs import in_graph
 from wsolrefine.functional._grid import resize
 from wsolrefine.functional._numeric import images_at_once, is_finite, working
+from wsolrefine.functional._windows import in_windows
 
 MeanField = Callable[[Tensor, Tensor, int, int, CrfKernel], Tensor]
 
@@ -115,7 +116,7 @@ def conv_crf(
     radius = kernel_size // 2
     if not in_graph():
         radius = min(radius, max(scores.shape[-2:]) - 1)
-    mean_field = mean_field_in_windows if _in_windows(scores, colors) else mean_field_of_pairs
+    mean_field = mean_field_in_windows if in_windows(scores, colors) else mean_field_of_pairs
     kernel = CrfKernel(
         appearance_weight, appearance_std, color_std, smoothness_weight, smoothness_std
     )
@@ -202,15 +203,6 @@ def _check_kernel_size(kernel_size: int) -> int:
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(f"kernel_size: expected an odd integer >= 1, got {kernel_size}")
     return kernel_size
-
-
-def _in_windows(scores: Tensor, colors: Tensor) -> bool:
-    """Return whether to take whole windows: in graphs and transforms, on a GPU without gradients.
-
-    For gradients, every update would keep a copy of all windows.
-    """
-    recorded = torch.is_grad_enabled() and (scores.requires_grad or colors.requires_grad)
-    return values_are_hidden() or (scores.device.type == "cuda" and not recorded)
 
 
 def _in_blocks(

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from wsolrefine._check import check_tensors
 from wsolrefine._options import check_count, check_counts
-from wsolrefine.functional._graphs import values_are_hidden
 from wsolrefine.functional._grid import resize
 from wsolrefine.functional._numeric import (
     balance,
@@ -24,6 +23,7 @@ from wsolrefine.functional._numeric import (
     working,
 )
 from wsolrefine.functional._pamr_windows import averaged_in_windows, color_scale
+from wsolrefine.functional._windows import in_windows
 
 _MOST_ITERATIONS = 1000
 
@@ -94,9 +94,11 @@ def pamr(
     values = values * scale
     low, high = values.amin((-2, -1), keepdim=True), values.amax((-2, -1), keepdim=True)
 
-    at_once = images_at_once(8 * len(steps) * size[0] * size[1], image.device)
+    whole = in_windows(values, colors)
+    copies = 9 * colors.shape[1] if whole else 8
+    at_once = images_at_once(copies * len(steps) * size[0] * size[1], image.device)
     blocks = [split_images(one, at_once) for one in (resize(values, size), colors)]
-    averaged = averaged_in_windows if values_are_hidden() else _averaged
+    averaged = averaged_in_windows if whole else _averaged
     refined = torch.cat(
         [averaged(some, of, iterations, steps) for some, of in zip(*blocks, strict=True)]
     )

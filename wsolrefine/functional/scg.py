@@ -26,7 +26,8 @@ from wsolrefine.functional._powers import Correlation, check_orders, correlate, 
 from wsolrefine.functional._unit import on_one_grid, unit_vectors
 from wsolrefine.functional.correlation import self_correlation_released
 
-_BLOCK_VALUES = 2**20  # 4 MB of float32: a few blocks stay in a CPU's cache and fill a GPU
+# 4 and 128 MB of float32: a few blocks stay in a CPU's cache, or fill a GPU.
+_BLOCK_VALUES_CPU, _BLOCK_VALUES_GPU = 2**20, 2**25
 
 
 @outside_autocast
@@ -64,7 +65,7 @@ def scg(
         background: the same. ``confseg_thresholds(minmax(cam))`` is such a pair, the lower one
             first: :func:`wsolrefine.confseg_thresholds`.
         block_size: rows computed at once; None chooses: in a compiled or exported graph all, else
-            as many as stay in a cache. It changes speed and memory only.
+            as many as stay in a CPU's cache or fill a GPU. It changes speed and memory only.
 
     Returns:
         Maps in [0, 1], ``(B, h, w)`` or ``(B, K, h, w)``, differentiable in ``features``. Zero
@@ -106,9 +107,10 @@ def scg(
     weights = weights if weights.ndim == 3 else weights[:, None]  # (B, K, N)
     rows = _rows_with_weight(weights)
     if block_size is None:
+        values = _BLOCK_VALUES_CPU if cam.device.type == "cpu" else _BLOCK_VALUES_GPU
         # A graph has no loop over blocks: their number would fix its sizes.
         per_row = 1 if in_graph() else maps.shape[-1] * len(cam)
-        block_size = max(1, _BLOCK_VALUES // max(1, per_row))
+        block_size = max(1, values // max(1, per_row))
 
     total = torch.zeros_like(weights)
     finite, rounding = [], 0.0
