@@ -26,6 +26,7 @@ from torch.testing import assert_close
 from torch.utils._pytree import tree_leaves, tree_map
 
 import wsolrefine as W
+from tests.support.devices import never_waiting
 from tests.support.strategies import generator
 
 ROOT = Path(__file__).parents[2]
@@ -236,11 +237,8 @@ def check_cuda(function: Function) -> str:
     same(tree_map(Tensor.cpu, function.call(*on_gpu)), function.call(*inputs))
     if function.waits:
         return WAITS
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with never_waiting():
         function.call(*on_gpu)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     return YES
 
 
