@@ -23,6 +23,7 @@ from benchmarks.speed.gppl import bench_gppl
 from benchmarks.speed.gpu import bench_gpu
 from benchmarks.speed.label_spreading import bench_label_spreading
 from benchmarks.speed.pamr import bench_pamr
+from benchmarks.speed.report import render
 from benchmarks.speed.scg import bench_scg
 
 OPS = {
@@ -51,12 +52,17 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results of the run")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write all results of the run, and beside it FILE.md",
+    )
     options = parser.parse_args()
     ops = options.ops or DEFAULTS[options.device]
     torch.set_num_threads(options.threads)
     torch.set_float32_matmul_precision("highest")
-    record = {
+    record: dict[str, object] = {
         "command": f"python -m benchmarks.speed --ops {' '.join(ops)}"
         f" --runs {options.runs} --threads {options.threads} --device {options.device}",
         **origin(),
@@ -70,7 +76,9 @@ def main() -> None:
         results[name] = OPS[name](options.runs, options.device)
         if options.json:  # after each part: a run that ends early has what it has measured
             seconds = round(time.perf_counter() - start)
-            write_json(options.json, {**record, "seconds": seconds, "results": results})
+            record = {**record, "seconds": seconds, "results": results}
+            write_json(options.json, record)
+            options.json.with_suffix(".md").write_text(render(record), "utf-8")
 
 
 if __name__ == "__main__":

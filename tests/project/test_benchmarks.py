@@ -26,6 +26,7 @@ from benchmarks.scale.report import render as render_scale
 from benchmarks.scale.rows import compared
 from benchmarks.speed import class_activation as activation_speed
 from benchmarks.speed import conv_crf, functions, gppl, label_spreading, pamr, scg
+from benchmarks.speed.report import render as render_speed
 from tests.project.test_scenes import write_packages, write_stamp
 from tests.support import miniature, photographs
 
@@ -443,6 +444,35 @@ def test_speed(run, tmp_path, monkeypatch, capsys):
     assert timed == sorted(functions_of_tensors())
     assert [row["metric"] for row in record["results"]["evaluate"]] == ["MaxBoxAcc", "MaxBoxAccV2"]
     assert "MaxBoxAccV2" in capsys.readouterr().out
+    text = (tmp_path / "speed.md").read_text()
+    assert text == render_speed(record)
+    assert f"commit {record['commit']}" in text or record["commit"] is None
+
+
+def test_the_table_of_a_gpu():
+    found = {"milliseconds": 2.0, "next to": "floor", "its milliseconds": 1.0, "ratio": 2.0}
+    row = {"function": "scg", "shape": [1, 2, 3], "precision": "TF32", "call": found | {"runs": 5}}
+    replayed = {"replayed": found | {"milliseconds": 1234.5, "ratio": 1.234}}
+    record = {
+        "command": "c",
+        "seconds": 60,
+        "threads": 1,
+        "results": {"gpu": [row, row | replayed]},
+    }
+    lines = [
+        [cell.strip() for cell in line.split("|")] for line in render_speed(record).split("\n")
+    ]
+    assert ["", "`scg`", "1 x 2 x 3", "TF32", "floor", "2", "2.00", *[""] * 5] in lines
+    assert [
+        "",
+        "`scg`",
+        "1 x 2 x 3",
+        "TF32",
+        "floor",
+        *["2", "2.00"],
+        *["1234", "1.23"],
+        *[""] * 3,
+    ] in lines
 
 
 def scale_record(**changed):
@@ -529,7 +559,12 @@ def test_a_record_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     assert [*path.parent.iterdir()] == [path]
 
 
-RENDER = {"recipes": render_recipes, "scale": render_scale, "scale_kills": render_kills}
+RENDER = {
+    "recipes": render_recipes,
+    "scale": render_scale,
+    "scale_kills": render_kills,
+    "speed": render_speed,
+}
 
 
 def test_the_tables_of_all_results_are_those_of_their_json():
@@ -537,8 +572,10 @@ def test_the_tables_of_all_results_are_those_of_their_json():
     assert ROOT / "benchmarks/results" / wsolrefine.__version__ in versions
     for path in (path for version in versions for path in version.glob("*.json")):
         record = json.loads(path.read_text("utf-8"))
-        of_recipes = path.stem.startswith("recipes")
-        render = RENDER.get("recipes" if of_recipes else path.stem, render_quality)
+        kind = next(
+            (kind for kind in ("recipes", "speed") if path.stem.startswith(kind)), path.stem
+        )
+        render = RENDER.get(kind, render_quality)
         text = render(record)
         assert path.with_suffix(".md").read_text("utf-8") == text
     for path in (path for version in versions for path in version.glob("*.md")):

@@ -46,6 +46,6 @@ def readings(
 
 def place_of_mean(candidates: list[Tensor], pooled: Tensor) -> int | None:
     """Return the position of the map whose mean is ``pooled`` ``(B, C)``; None if there is none."""
-    finite = pooled.isfinite().all(1)
-    means = [(at, working(m).mean((-2, -1))[finite]) for at, m in enumerate(candidates)]
-    return closest(means, pooled[finite])
+    finite = pooled.isfinite().all(1, keepdim=True)
+    means = [(at, working(m).mean((-2, -1)).where(finite, 0.0)) for at, m in enumerate(candidates)]
+    return closest(means, pooled.where(finite, 0.0))

@@ -16,13 +16,18 @@ T = TypeVar("T")
 
 def closest(candidates: Sequence[tuple[T, Tensor]], expected: Tensor) -> T | None:
     """Return the key of the first candidate closest to ``expected``; None if all are too far."""
-    distances = [distance(values, expected) for _, values in candidates]
+    wanted = working(expected)
+    fitting = [(key, values) for key, values in candidates if values.shape == expected.shape]
+    apart = [working(values) - wanted for _, values in fitting]
+    # All at once: a GPU is waited for once.
+    norm, *norms = torch.stack([torch.linalg.vector_norm(one) for one in (wanted, *apart)]).tolist()
+    distances = [_relative(difference, norm) for difference in norms]
     best = min(distances, default=inf)
     rounding = torch.finfo(expected.dtype).eps
     # A mean is summed in the working precision and rounded once to the tensor's.
     if best > max(4 * rounding, torch.finfo(working(expected).dtype).eps ** 0.5):
         return None
-    return candidates[distances.index(best)][0]
+    return fitting[distances.index(best)][0]
 
 
 def distance(values: Tensor, expected: Tensor) -> float:
@@ -30,5 +35,8 @@ def distance(values: Tensor, expected: Tensor) -> float:
     if values.shape != expected.shape:
         return inf
     difference = float(torch.linalg.vector_norm(working(values) - working(expected)))
-    norm = float(torch.linalg.vector_norm(working(expected)))
+    return _relative(difference, float(torch.linalg.vector_norm(working(expected))))
+
+
+def _relative(difference: float, norm: float) -> float:
     return difference / norm if difference < inf and norm > 0 else (inf if difference else 0.0)

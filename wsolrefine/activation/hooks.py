@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -81,11 +81,12 @@ def hooked(model: nn.Module, hooks: Sequence[tuple[str, Hook]]) -> Iterator[None
     They are called in forward passes of this thread only.
     """
     check_model(model)
-    modules = dict(model.named_modules(remove_duplicate=False))  # once: a probe hooks every layer
-    check_one_thread(model)
+    # Once, because a walk takes as long as some layers, and a probe hooks every layer.
+    modules = dict(model.named_modules(remove_duplicate=False))
+    check_one_thread(modules.values())
     targets = [(_named(modules, name), _of_this_thread(hook)) for name, hook in hooks]
     with ExitStack() as stack:
-        stack.enter_context(uncompiled(model))
+        stack.enter_context(uncompiled(modules.values()))
         for module, hook in targets:
             stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
         yield
@@ -102,9 +103,9 @@ def _of_this_thread(hook: Hook) -> Callable[..., Any]:
     return run
 
 
-def check_one_thread(model: nn.Module) -> None:
-    """Raise if the model runs its layers in threads, each on a part of the batch."""
-    for module in model.modules():
+def check_one_thread(modules: Iterable[nn.Module]) -> None:
+    """Raise if one of a model's modules runs it in threads, each on a part of the batch."""
+    for module in modules:
         devices = len(module.device_ids) if isinstance(module, nn.DataParallel) else 0
         if devices > 1:
             raise ValueError(

@@ -190,7 +190,7 @@ def _probed(
     check_function("to_map", to_map)
     check_logits(logits)
     check_call(call)
-    check_one_thread(model)
+    check_one_thread(model.modules())
     read = reader((images.shape[-2], images.shape[-1]), to_map)
     probe = Probe(model, images, read, logits=logits, call=call)
     unused = unused_layers(probe)

@@ -7,7 +7,7 @@ and the last one switches back.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -62,13 +62,13 @@ def evaluation(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def uncompiled(model: nn.Module) -> Iterator[None]:
-    """Run a compiled model as it was written (torch >= 2.6).
+def uncompiled(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Run a compiled model, given by all its modules, as it was written (torch >= 2.6).
 
     Code that was compiled before hooks were attached would not call them.
     """
     global _uncompiled
-    if not _is_compiled(model) or not hasattr(torch.compiler, "set_stance"):
+    if not _is_compiled(modules) or not hasattr(torch.compiler, "set_stance"):
         yield
         return
     with _lock:
@@ -84,8 +84,8 @@ def uncompiled(model: nn.Module) -> Iterator[None]:
                 _eager.close()
 
 
-def _is_compiled(model: nn.Module) -> bool:
+def _is_compiled(modules: Iterable[nn.Module]) -> bool:
     return any(
         "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None
-        for module in model.modules()
+        for module in modules
     )

@@ -24,6 +24,7 @@ def _build() -> Callable[..., object]:
     from wsolrefine.cli.demo.command import demo
     from wsolrefine.cli.evaluate.command import evaluate
     from wsolrefine.cli.export.command import export
+    from wsolrefine.cli.export_model.command import export_model
     from wsolrefine.cli.general import general, with_quiet
     from wsolrefine.cli.guard import Guarded
     from wsolrefine.cli.label.command import label
@@ -45,7 +46,7 @@ def _build() -> Callable[..., object]:
     )
     built.callback()(general)
     for command in (
-        *(demo, refine, layers, label, threshold, merge, export),
+        *(demo, refine, layers, label, threshold, merge, export, export_model),
         *(evaluate, report, compare, train),
     ):
         built.command()(with_quiet(command))

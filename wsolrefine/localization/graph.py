@@ -19,6 +19,9 @@ from wsolrefine.localization.localizer import Localizer
 from wsolrefine.localization.masks import enlarge, objects_of
 from wsolrefine.localization.methods import METHODS, refined
 
+EXPORTED = tuple(name for name, one in METHODS.items() if not one.layer_cams + one.bagcams)
+"""The methods that need no gradients."""
+
 
 class GraphOutput(NamedTuple):
     """What a graph of a localizer returns for B images and the K most probable classes of each.
@@ -140,9 +143,8 @@ def _check_localizer(localizer: Localizer) -> None:
     if type(localizer) is not Localizer:
         raise TypeError(f"localizer: expected a Localizer, got {kind_of(localizer)}")
     if localizer.needs_gradients:
-        exported = (name for name, one in METHODS.items() if not one.layer_cams + one.bagcams)
         raise ValueError(
-            f"method: expected one without gradients ({', '.join(exported)}, or a function of your "
+            f"method: expected one without gradients ({', '.join(EXPORTED)}, or a function of your "
             f"own) in an exported graph, got {localizer.method!r}"
         )
     if localizer.parts == "instances":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from wsolrefine.cli.files import FolderInUse, replacing, termination_as_interrup
 from wsolrefine.cli.images import quiet
 from wsolrefine.cli.journal import check_names, writing
 from wsolrefine.cli.loading import load_localizer, own_error
-from wsolrefine.cli.refine.inputs import expand
+from wsolrefine.cli.refine.inputs import each_once
 from wsolrefine.data import UnreadableImage, read_image
 from wsolrefine.viz import contact_sheet
 
@@ -59,7 +58,7 @@ def run(
 
     """
     problems: Problems = []
-    found = _find(arguments, problems)
+    found = each_once(arguments, problems)
     if not found:
         list_problems(problems)
         stop("no image found")
@@ -104,19 +103,6 @@ def run(
     list_problems(problems)
     if problems:
         raise typer.Exit(1)
-
-
-def _find(arguments: Sequence[str], problems: Problems) -> list[tuple[Path, str]]:
-    """Return each image once, with its path below the given folder."""
-    found: dict[str, tuple[Path, str]] = {}
-    for argument in arguments:
-        before, empty = len(problems), True
-        for path, name in expand(argument, problems):
-            empty = False
-            found.setdefault(os.path.realpath(path), (path, name))
-        if empty and len(problems) == before:
-            problems.append((argument, "a folder without images"))
-    return list(found.values())
 
 
 def _write(

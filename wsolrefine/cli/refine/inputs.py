@@ -113,6 +113,19 @@ class _Earlier:
         return None
 
 
+def each_once(arguments: Iterable[str], problems: Problems) -> list[tuple[Path, str]]:
+    """Return each image once, with its path below the given folder."""
+    found: dict[str, tuple[Path, str]] = {}
+    for argument in arguments:
+        before, empty = len(problems), True
+        for path, name in expand(argument, problems):
+            empty = False
+            found.setdefault(os.path.realpath(path), (path, name))
+        if empty and len(problems) == before:
+            problems.append((argument, "a folder without images"))
+    return list(found.values())
+
+
 def expand(argument: str, problems: Problems) -> Iterator[tuple[Path, str]]:
     """Yield each file of one argument with its path below the given folder."""
     if not argument.strip():  # an unset shell variable must not mean the current folder

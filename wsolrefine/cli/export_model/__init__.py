@@ -1,0 +1,1 @@
+"""The code of ``wsolrefine export-model``."""

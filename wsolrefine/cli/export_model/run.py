@@ -1,0 +1,128 @@
+"""One run of ``export-model``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor
+
+from wsolrefine import Localizer, save_onnx
+from wsolrefine._options import check_number
+from wsolrefine.cli.changes import Changes
+from wsolrefine.cli.console import Problems, list_problems, output_console, printable, stop
+from wsolrefine.cli.files import MISSING, kind_of, may, system_error
+from wsolrefine.cli.images import quiet
+from wsolrefine.cli.loading import load_localizer, own_error
+from wsolrefine.cli.refine.inputs import each_once
+from wsolrefine.data import UnreadableImage, read_image
+from wsolrefine.localization.graph import input_size
+
+MOST = 64
+"""Photographs to compare on: they make one batch."""
+
+
+def run(
+    arguments: Sequence[str],
+    out: Path,
+    model: str | None,
+    changes: Changes,
+    method: str,
+    layers: Sequence[str] | None,
+    threshold: float | None,
+    parts: str,
+    top: int,
+    tolerance: float,
+) -> None:
+    """Export a model and a method, and say how closely the file was compared.
+
+    Args:
+        arguments: photographs to compare on: files, folders and globs.
+        out: the file.
+        model: name of the classifier; None: the default.
+        changes: of the classifier.
+        method: name of the refinement.
+        layers: names of the layers whose features are used; None or empty: find them.
+        threshold: of the masks; None: that of the method.
+        parts: ``largest`` or ``all``.
+        top: number of classes of an image.
+        tolerance: the most by which scores and maps may differ.
+
+    """
+    try:
+        check_number("tolerance", tolerance, low=0)
+    except ValueError as error:
+        stop(f"--{error}")
+    _check_file(out)
+    localizer = load_localizer(model, None, method, layers, "cpu", changes)
+    if threshold is not None:
+        localizer.threshold = threshold
+    chosen: Literal["largest", "all"] = "all" if parts == "all" else "largest"
+    localizer.parts = chosen
+    images = _photographs(arguments, localizer)
+    try:
+        differences = save_onnx(localizer, out, top=top, images=images, tolerance=tolerance)
+    except ImportError as error:
+        stop(error, 1)
+    except OSError as error:
+        stop(f"--out: {system_error(error)}", 1)
+    except Exception as error:  # the model may be the user's code, and raise anything
+        said = own_error(error)
+        option, _, rest = said.partition(": ")
+        names = {"top": "--top", "method": "--method", "size": "--input-size"}
+        if option in names:
+            stop(f"{names[option]}: {rest}")
+        stop(f"--model: {said}", 1 if option in ("tolerance", "labels", "boxes") else 2)
+    height, width = input_size(localizer, None)
+    number = "2 generated images" if images is None else f"{len(images)} photographs"
+    console = output_console(soft_wrap=True)
+    console.print(
+        printable(
+            f"{out}: {localizer.name}, {method}, images of {height} x {width} to {top} "
+            f"{'class' if top == 1 else 'classes'}"
+        )
+    )
+    console.print(
+        printable(
+            f"on {number}, ONNX Runtime differs from PyTorch by at most "
+            f"{differences.scores:.1e} in scores, {differences.maps:.1e} in maps (0 to 1) and "
+            f"{differences.boxes:g} pixels in boxes"
+        )
+    )
+
+
+def _check_file(out: Path) -> None:
+    """Stop unless there can be a new file of that name."""
+    kind = kind_of(out)
+    if kind != MISSING:
+        stop(f"--out: expected a new file, got {out} ({'exists' if kind == 'file' else kind})")
+    folder = out.absolute().parent
+    if kind_of(folder) != "folder":
+        stop(f"--out: expected a file in a folder that exists, got {out}")
+    if not may(folder, os.W_OK | os.X_OK):
+        stop(f"--out: expected a folder that can be written to, got {folder} (permission denied)")
+
+
+def _photographs(arguments: Sequence[str], localizer: Localizer) -> Tensor | None:
+    """Return photographs as a batch for the model; None if none were asked for."""
+    if not arguments:
+        return None
+    problems: Problems = []
+    found = each_once(arguments, problems)
+    if len(found) > MOST:
+        stop(f"IMAGES: expected at most {MOST} to compare on, got {len(found):,}")
+    pixels = []
+    with quiet():
+        for path, _ in found:
+            try:
+                pixels.append(localizer.prepare_image(read_image(path)))
+            except UnreadableImage as error:
+                problems.append((str(path), error.reason))
+            except OSError as error:
+                problems.append((str(path), system_error(error)))
+    if problems:
+        list_problems(problems)
+        stop("no file was written: some images could not be read", 1)
+    return localizer.prepare_batch(pixels)
