@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_tensors
 from wsolrefine._options import check_count, check_counts
+from wsolrefine.functional._graphs import values_are_hidden
 from wsolrefine.functional._grid import resize
 from wsolrefine.functional._numeric import (
     balance,
@@ -26,6 +27,9 @@ from wsolrefine.functional._pamr_windows import averaged_in_windows, color_scale
 from wsolrefine.functional._windows import in_windows
 
 _MOST_ITERATIONS = 1000
+# On a GPU, windows save operations, and a neighbor at a time saves memory traffic: of more values
+# than this, the traffic counts.
+_MOST_IN_WINDOWS = 2**21
 
 
 @outside_autocast
@@ -94,7 +98,8 @@ def pamr(
     values = values * scale
     low, high = values.amin((-2, -1), keepdim=True), values.amax((-2, -1), keepdim=True)
 
-    whole = in_windows(values, colors)
+    number = values.shape[0] * values.shape[1] * size[0] * size[1]
+    whole = in_windows(values, colors) and (values_are_hidden() or number <= _MOST_IN_WINDOWS)
     copies = 9 * colors.shape[1] if whole else 8
     at_once = images_at_once(copies * len(steps) * size[0] * size[1], image.device)
     blocks = [split_images(one, at_once) for one in (resize(values, size), colors)]
