@@ -21,16 +21,19 @@ import torch
 from torch import Tensor
 
 from wsolrefine._options import check_counts
-from wsolrefine.functional._graphs import in_graph, in_transform
+from wsolrefine.functional._graphs import in_graph, in_transform, values_are_hidden
 from wsolrefine.functional._numeric import cosine_rounding
-from wsolrefine.functional._unit import UnitVectors
+from wsolrefine.functional._unit import cosines, unit_vectors
 
 
 class Correlation(NamedTuple):
     """One layer's self-correlation, held in the form that makes its powers cheapest."""
 
-    unit: UnitVectors
-    gram: Tensor | None  # closed form: G (B, C, C)
+    alive: Tensor  # which pixels are not zero, (B, N)
+    finite: Tensor  # which images are, (B,)
+    rounding: float  # of a cosine
+    vectors: Tensor | None  # closed form: unit vectors (B, C, N)
+    gram: Tensor | None  # and their products G (B, C, C), above order 1
     matrix: Tensor | None  # direct product: A (B, N, N)
     norm: Tensor  # Frobenius norm of S, at least 1, (B, 1, 1)
 
@@ -44,28 +47,32 @@ def check_orders(orders: Collection[int]) -> list[int]:
     return sorted(set(check_counts("orders", orders, high=HIGHEST_ORDER)))
 
 
-def correlate(unit: UnitVectors, orders: list[int], num_rows: int) -> Correlation:
-    """Choose, by operation count, the form in which ``num_rows`` rows of the orders cost least."""
-    vectors, highest = unit.vectors, orders[-1]
-    channels, pixels = vectors.shape[1:]
-    if highest == 1:
-        return Correlation(unit, None, None, vectors.new_ones(()))
+def correlate(layer: Tensor, orders: list[int], num_rows: int) -> Correlation:
+    """Correlate a layer ``(B, C, h, w)``.
+
+    By operation count, the form is chosen in which ``num_rows`` rows of the orders cost least.
+    """
+    highest, rounding = orders[-1], cosine_rounding(layer)
+    channels, pixels = layer.shape[1], layer.shape[2] * layer.shape[3]
     closed = channels * (
         channels * (pixels + (highest - 1) * num_rows) + pixels * len(orders) * num_rows
     )
     direct = pixels**2 * (channels + (highest - 1) * num_rows)
     # Where a graph leaves sizes open, it takes the form whose memory does not grow with N^2.
-    if not isinstance(closed, int) or not isinstance(direct, int) or closed < direct:
-        gram = vectors @ vectors.mT
-        return Correlation(unit, gram, None, _norm(gram))
-    matrix = vectors.mT @ vectors
+    sizes_are_open = not isinstance(closed, int) or not isinstance(direct, int)
+    if highest == 1 or sizes_are_open or closed < direct:
+        vectors, alive, finite = unit_vectors(layer)
+        gram = vectors @ vectors.mT if highest > 1 else None
+        norm = vectors.new_ones(()) if gram is None else _norm(gram)
+        return Correlation(alive, finite, rounding, vectors, gram, None, norm)
+    matrix, alive, finite = cosines(layer)
     norm = _norm(matrix)
     if in_graph():  # exporters do not take the assignment to a view
         itself = torch.eye(pixels, dtype=torch.bool, device=matrix.device)
         matrix = matrix.masked_fill(itself, 0.0)
     else:
         matrix.diagonal(dim1=1, dim2=2).zero_()
-    return Correlation(unit, None, matrix, norm)
+    return Correlation(alive, finite, rounding, None, None, matrix, norm)
 
 
 def high_order_rows(correlation: Correlation, rows: Tensor, orders: list[int]) -> Tensor:
@@ -80,7 +87,7 @@ def high_order_rows(correlation: Correlation, rows: Tensor, orders: list[int]) -
         (power.clamp_min(0) if orders == [1] else power)
         if order == 1
         # An error e in the cosines is one of e |S|^(n-1) in A^n: a smaller span holds no signal.
-        else _rescale_rows(power, cosine_rounding(correlation.unit.vectors) * correlation.norm)
+        else _rescale_rows(power, correlation.rounding * correlation.norm)
         for order, power in powers(correlation, rows, orders)
     ]
     best = reduce(torch.maximum, scores)
@@ -104,7 +111,7 @@ def _direct(
     """Yield ``(n, A^n[rows] / |S|^(n-2))`` by plain products; order 1 is not divided."""
     matrix = correlation.matrix
     assert matrix is not None
-    power = matrix.gather(1, rows[..., None].expand(-1, -1, matrix.shape[-1]))
+    power = _picked(matrix, rows)
     for order in range(1, orders[-1] + 1):
         if order > 2:  # a power would overflow, and its min-max does not depend on the scale
             power = power / correlation.norm
@@ -118,7 +125,8 @@ def _closed(
     correlation: Correlation, rows: Tensor, orders: list[int]
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield the same as ``(p_n(G) u)^T U + (-1)^n D``, ``u`` being the rows' vectors."""
-    vectors, gram = correlation.unit.vectors, correlation.gram
+    vectors, gram = correlation.vectors, correlation.gram
+    assert vectors is not None
     picked = vectors.gather(2, rows[:, None].expand(-1, vectors.shape[1], -1))
     factor = picked  # p_n(G) u
     sign = -torch.ones_like(correlation.norm)  # (-1)^n, divided as the power is
@@ -135,9 +143,19 @@ def _closed(
             yield order, (factor.mT @ vectors).scatter_add_(2, rows[..., None], diagonal)
 
 
+def _picked(matrix: Tensor, rows: Tensor) -> Tensor:
+    """Return rows ``(B, R)`` of matrices ``(B, N, N)``."""
+    batch, pixels, _ = matrix.shape
+    if values_are_hidden():
+        return matrix.gather(1, rows[..., None].expand(-1, -1, pixels))
+    # Whole rows are copied, which takes a fraction of the time of gathering their values.
+    flat = rows + pixels * torch.arange(batch, device=rows.device)[:, None]
+    picked = matrix.flatten(0, 1).index_select(0, flat.flatten())
+    return picked.reshape(batch, rows.shape[1], pixels)
+
+
 def _alive(correlation: Correlation, rows: Tensor) -> Tensor:
-    unit = correlation.unit
-    return unit.alive.gather(1, rows)[..., None].to(unit.vectors.dtype)
+    return correlation.alive.gather(1, rows)[..., None].to(correlation.norm.dtype)
 
 
 def _norm(matrix: Tensor) -> Tensor:

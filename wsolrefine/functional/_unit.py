@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from wsolrefine.functional._graphs import in_graph
+from wsolrefine.functional._graphs import in_graph, values_are_hidden
 from wsolrefine.functional._grid import largest_grid, resize
 from wsolrefine.functional._numeric import working
 
@@ -41,6 +41,43 @@ def unit_vectors(features: Tensor) -> UnitVectors:
     length = squares.where(alive, 1.0).sqrt()[:, None]
     # Two divisions, because their product may overflow.
     return UnitVectors((pixels / scale).div_(length), alive, peak.isfinite().all(1))
+
+
+class Cosines(NamedTuple):
+    """The cosines of an image's pixels; which pixels are not zero; which images are finite."""
+
+    matrix: Tensor  # (B, N, N)
+    alive: Tensor  # (B, N)
+    finite: Tensor  # (B,)
+
+
+def cosines(features: Tensor) -> Cosines:
+    """Return the products of the unit vectors of all pixels."""
+    if features.device.type == "cpu" and not values_are_hidden():
+        quick = _cosines_by_division(working(features).flatten(2))
+        if quick is not None:
+            return quick
+    unit = unit_vectors(features)
+    return Cosines(unit.vectors.mT @ unit.vectors, unit.alive, unit.finite)
+
+
+def _cosines_by_division(pixels: Tensor) -> Cosines | None:
+    """Divide products by lengths, which are on their diagonal, without a pass over the features.
+
+    None if a product may overflow or vanish, or a pixel is dead or not finite.
+    """
+    products = pixels.mT @ pixels
+    squares = products.diagonal(dim1=1, dim2=2)
+    if not squares.numel():
+        return None
+    still = squares.detach()
+    low, high = float(still.amin()), float(still.amax())
+    if not (low > 2.0**-60 and high < 2.0**100):  # nor is NaN
+        return None
+    inverse = squares.rsqrt()
+    matrix = products * inverse[:, None] * inverse[:, :, None]
+    alive = torch.ones_like(squares, dtype=torch.bool)
+    return Cosines(matrix, alive, alive.all(1))
 
 
 def _channels_at_once(pixels: Tensor) -> int:

@@ -42,8 +42,8 @@ def _view(maps: Tensor, radius: int, step: int) -> Tensor:
     reach = (radius * right, radius * right, radius * down, radius * down)
     stacked = maps.flatten(0, 1)[:, None]  # pad takes no images without channels
     padded = F.pad(stacked, reach, mode="replicate")[:, 0]
-    seen = padded.unfold(1, height, down).unfold(2, width, right)  # (B C, R, R, H, W)
-    return seen.transpose(2, 3).unflatten(0, maps.shape[:2])
+    seen = padded.unfold(1, height, down).unfold(2, width, right).transpose(2, 3)
+    return seen.view(maps.shape[:2] + seen.shape[1:])
 
 
 def inside_windows(maps: Tensor, radius: int) -> Tensor:

@@ -62,11 +62,11 @@ def self_correlation(
     wanted = check_orders(orders)
     total, finite = layers[0].new_zeros(()), layers[0].new_ones((), dtype=torch.bool)
     for layer in layers:
-        unit = unit_vectors(layer)
-        batch, _, pixels = unit.vectors.shape
-        rows = torch.arange(pixels, device=layer.device).expand(batch, -1)
-        total = total + high_order_rows(correlate(unit, wanted, pixels), rows, wanted)
-        finite = finite & unit.finite
+        pixels = layer.shape[-2] * layer.shape[-1]
+        rows = torch.arange(pixels, device=layer.device).expand(len(layer), -1)
+        correlation = correlate(layer, wanted, pixels)
+        total = total + high_order_rows(correlation, rows, wanted)
+        finite = finite & correlation.finite
     return total.where(finite[:, None, None], 0.0).to(_dtype(features))
 
 

@@ -23,7 +23,7 @@ from wsolrefine.functional._numeric import (
     working,
 )
 from wsolrefine.functional._powers import Correlation, check_orders, correlate, high_order_rows
-from wsolrefine.functional._unit import on_one_grid, unit_vectors
+from wsolrefine.functional._unit import on_one_grid
 from wsolrefine.functional.correlation import self_correlation_released
 
 # 4 and 128 MB of float32: a few blocks stay in a CPU's cache, or fill a GPU.
@@ -115,9 +115,8 @@ def scg(
     total = torch.zeros_like(weights)
     finite, rounding = [], 0.0
     for layer in layers:
-        unit = unit_vectors(layer)
-        rounding += cosine_rounding(layer)
-        correlation = correlate(unit, wanted, rows.shape[1])
+        correlation = correlate(layer, wanted, rows.shape[1])
+        rounding += correlation.rounding
 
         def weighted_sum(block: Tensor, correlation: Correlation = correlation) -> Tensor:
             picked = weights.gather(2, block[:, None].expand(-1, weights.shape[1], -1))
@@ -132,7 +131,7 @@ def scg(
             else:
                 part = weighted_sum(block)
             total = total + part
-        finite.append(unit.finite)
+        finite.append(correlation.finite)
 
     refined = rescale(total.relu(), -1, flat=rounding).reshape(*cam.shape[:-2], *size)
     return refined.where(are_finite(cam, finite)[..., None, None], 0.0).to(cam.dtype)
