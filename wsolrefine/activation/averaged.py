@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from wsolrefine.activation.closest import closest
+from wsolrefine.activation.closest import closest, distance
 from wsolrefine.activation.layout import lay_out
 from wsolrefine.functional._numeric import working
 from wsolrefine.functional.tokens import tokens_to_map
+
+
+class Reading(NamedTuple):
+    """A map that the head may have averaged, ``(B, C, h, w)``, or its ReLU."""
+
+    map: Tensor
+    relu: bool = False
+
+    def values(self) -> Tensor:
+        """Return the map that is meant."""
+        return self.map.relu() if self.relu else self.map
 
 
 def readings(
@@ -17,10 +31,10 @@ def readings(
     source: Tensor | None,
     to_map: Callable[[Tensor], Tensor] | None,
     size: tuple[int, int],
-) -> list[Tensor]:
+) -> list[Reading]:
     """Return what the head may have averaged: a layer's output, its ReLU, or its input.
 
-    Each as ``(B, C, h, w)``, in an order that depends on shapes alone.
+    In an order that depends on shapes alone.
 
     Args:
         output: of the layer of the CAM.
@@ -39,13 +53,21 @@ def readings(
         return [] if maps is None else [maps]
 
     outputs, inputs = laid_out(output), laid_out(source)
-    candidates = [*outputs, *(maps.relu() for maps in outputs), *inputs]
+    candidates = [Reading(maps, relu) for relu in (False, True) for maps in outputs]
+    candidates += map(Reading, inputs)
     # The output of a pooling layer is its own mean.
-    return [m for m in candidates if m.shape[-2] * m.shape[-1] > 1] or candidates
+    return [one for one in candidates if prod(one.map.shape[-2:]) > 1] or candidates
 
 
-def place_of_mean(candidates: list[Tensor], pooled: Tensor) -> int | None:
+def place_of_mean(candidates: Sequence[Reading], pooled: Tensor) -> int | None:
     """Return the position of the map whose mean is ``pooled`` ``(B, C)``; None if there is none."""
     finite = pooled.isfinite().all(1, keepdim=True)
-    means = [(at, working(m).mean((-2, -1)).where(finite, 0.0)) for at, m in enumerate(candidates)]
-    return closest(means, pooled.where(finite, 0.0))
+    expected = pooled.where(finite, 0.0)
+    means: list[tuple[int, Tensor]] = []
+    for at, candidate in enumerate(candidates):
+        mean = working(candidate.values()).mean((-2, -1)).where(finite, 0.0)
+        # Most often it is the first, and a mean of a large map takes as long as a layer.
+        if distance(mean, expected) <= 4 * torch.finfo(expected.dtype).eps:
+            return at
+        means.append((at, mean))
+    return closest(means, expected)

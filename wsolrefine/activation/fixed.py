@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from wsolrefine.activation.averaged import place_of_mean, readings
+from wsolrefine.activation.averaged import Reading, place_of_mean, readings
 from wsolrefine.activation.calling import Call, call_model
 from wsolrefine.activation.forward import head_weight
 from wsolrefine.activation.heads import Heads, classes_of
@@ -90,7 +90,7 @@ class FixedPass:
             logits = logits_of(output, images.shape[0], self.how, Heads(nn.Module()), None)
         else:
             logits = scores_in(output, images.shape[0])[self._place]
-        averaged = self._readings()[self._mean]
+        averaged = self._readings()[self._mean].values()
         features = [
             laid_out(name, tensor, self.size, self.to_map)
             for name, tensor in ((name, self._tensors[name]) for name in self.layers.features)
@@ -104,7 +104,7 @@ class FixedPass:
         self._tensors = {}
         return Fixed(logits, averaged, weight, features)
 
-    def _readings(self) -> list[Tensor]:
+    def _readings(self) -> list[Reading]:
         found = self._tensors
         return readings(found["cam output"], found["cam input"], self.to_map, self.size)
 

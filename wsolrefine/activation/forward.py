@@ -229,4 +229,4 @@ def _averaged(
             f"layers: expected a head that reads the mean of {layers.cam!r} over its grid "
             f"(head=None takes Grad-CAM), got {layers.head!r}"
         )
-    return candidates[at]
+    return candidates[at].values()
