@@ -90,7 +90,8 @@ def main() -> None:
 def _command(options: argparse.Namespace) -> str:
     """Return the command without the folders of this machine."""
     words = [f"--images {options.images}", f"--driver {options.driver}"]
-    words += [f"--workers {options.workers}", f"--seed {options.seed}"]
+    words += [f"--workers {options.workers}", f"--in-a-row {options.in_a_row}"]
+    words.append(f"--seed {options.seed}")
     if options.photographs is not None:
         words.insert(1, f"--photographs {options.photographs.name}")
     if options.label:
