@@ -1,7 +1,7 @@
 """What each function can be part of: the table of docs/graphs.md, and a check behind each cell.
 
     python -m tests.support.graphs --write                 # all cells that this machine can check
-    python -m tests.support.graphs --write --columns CUDA  # on a machine with a card
+    python -m tests.support.graphs --write --columns CUDA "CUDA graph"  # on a machine with a card
 
 A cell says what its check found. Cells of devices that the machine lacks keep what was found before.
 The results are in graphs.json, with the versions that they were found with.
