@@ -47,10 +47,13 @@ def classifier() -> tuple[Classifier, Layers]:
     return found, find_layers(found.model, torch.zeros(1, 3, 224, 224))
 
 
+def photograph_path(name: str) -> Path:
+    """Return the file of one of the photographs that are installed with scikit-image."""
+    return Path(importlib.util.find_spec("skimage").origin).parent / "data" / name
+
+
 def photograph(name: str) -> np.ndarray:
-    """Read one of the photographs that are installed with scikit-image."""
-    package = Path(importlib.util.find_spec("skimage").origin).parent
-    return np.asarray(Image.open(package / "data" / name).convert("RGB"))
+    return np.asarray(Image.open(photograph_path(name)).convert("RGB"))
 
 
 def pixels(name: str) -> Tensor:
