@@ -9,11 +9,27 @@ from __future__ import annotations
 import argparse
 
 import torch
-from drawings import crf, maps, masks, network, objects, pages, panels, positions, wrong
+from drawings import (
+    box_metrics,
+    crf,
+    maps,
+    masks,
+    network,
+    objects,
+    pages,
+    panels,
+    pixel_metrics,
+    positions,
+    wrong,
+)
 
+MODULES = (
+    *(objects, maps, positions, masks, crf, network, wrong, pages),
+    *(box_metrics, pixel_metrics),
+)
 PICTURES = {
     name.removeprefix("draw_"): function
-    for module in (objects, maps, positions, masks, crf, network, wrong, pages)
+    for module in MODULES
     for name, function in vars(module).items()
     if name.startswith("draw_") and function.__module__ == module.__name__
 }

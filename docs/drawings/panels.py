@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
 
@@ -27,6 +28,7 @@ MAX_BYTES = 60_000
 OBJECT, UNDECIDED, GROUND = "#e8590c", "#ced4da", "#1971c2"
 LEVELS = [(1.0, OBJECT, "object"), (0.5, UNDECIDED, "undecided"), (0.0, GROUND, "background")]
 PASTEL = ["#f1f3f5", "#ffc078", "#8ce99a", "#74c0fc", "#e599f7", "#ffe066", "#ff8787", "#66d9e8"]
+LINES = (GROUND, OBJECT, "#2b8a3e", "#862e9c")
 MOTORCYCLE, CUP, CAT = "motorcycle_left.png", "coffee.png", "chelsea.png"
 Panel = Callable[[Axes], None]
 
@@ -47,10 +49,13 @@ def classifier() -> tuple[Classifier, Layers]:
     return found, find_layers(found.model, torch.zeros(1, 3, 224, 224))
 
 
+def photograph_path(name: str) -> Path:
+    """Return the file of one of the photographs that are installed with scikit-image."""
+    return Path(importlib.util.find_spec("skimage").origin).parent / "data" / name
+
+
 def photograph(name: str) -> np.ndarray:
-    """Read one of the photographs that are installed with scikit-image."""
-    package = Path(importlib.util.find_spec("skimage").origin).parent
-    return np.asarray(Image.open(package / "data" / name).convert("RGB"))
+    return np.asarray(Image.open(photograph_path(name)).convert("RGB"))
 
 
 def pixels(name: str) -> Tensor:
@@ -148,6 +153,34 @@ def numbered(
             axes.text(x + 0.5, y + 0.55, text(int(value)), ha="center", va="center", fontsize=8)
         height, width = numbers.shape
         axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", title=title)
+
+    return draw
+
+
+def curves(
+    title: str,
+    lines: Mapping[str, tuple[Any, Any]],
+    x_label: str,
+    *,
+    marks: Mapping[str, tuple[Any, Any]] | None = None,
+) -> Panel:
+    """Lines of x and y by name, and points by name; a single line needs no name."""
+
+    def draw(axes: Axes) -> None:
+        for (name, (x, y)), color in zip(lines.items(), LINES, strict=False):
+            axes.plot(x, y, color=color, lw=2, label=name)
+        for name, point in (marks or {}).items():
+            axes.plot(*point, "o", color="black", ms=5, label=name)
+        axes.set_title(title)
+        axes.set_xlabel(x_label, fontsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.tick_params(labelsize=8)
+        axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
+        axes.grid(color="0.9")
+        axes.spines[["left", "bottom"]].set_visible(True)
+        if len(lines) > 1 or marks:
+            axes.legend(fontsize=8, frameon=False, handlelength=1.2)
 
     return draw
 
