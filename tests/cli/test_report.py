@@ -1,5 +1,6 @@
 """``report``: what is in the page, and in a browser how it behaves, with the numbers of Python."""
 
+import itertools
 import json
 import re
 
@@ -10,13 +11,13 @@ from PIL import Image
 
 from tests.support.command import run_command
 from tests.support.strategies import generator
-from wsolrefine import box_iou
+from wsolrefine import box_iou, instance_labels, union_box
 from wsolrefine.cli.refine.coco import Results, annotation, file_identity
 from wsolrefine.cli.refine.png import gray_png
 from wsolrefine.cli.report.agreement import mean_iou
 from wsolrefine.cli.report.assets import packed_map
 from wsolrefine.cli.report.content import script_json
-from wsolrefine.localization.masks import enlarge, mask_size
+from wsolrefine.localization.masks import enlarge, mask_size, objects_of
 from wsolrefine.scale.parts import write_part
 from wsolrefine.scale.plan import Facts
 from wsolrefine.scale.record import Record, write_record
@@ -52,6 +53,16 @@ def stored_box(levels, size, threshold, parts="largest"):
     if found is None:
         return "no box", 0
     return " ".join(f"{value:.0f}" for value in found.box), found.area
+
+
+def stored_boxes(levels, size, threshold):
+    """Return the boxes of the instances of a stored map as the page writes them, and all pixels."""
+    objects = objects_of(
+        torch.from_numpy(levels)[None, None].float() / 255, size, threshold, "instances"
+    )
+    masks = [objects[0, 0] == number for number in range(1, int(objects.max()) + 1)]
+    boxes = [" ".join(f"{v:.0f}" for v in union_box(mask[None])[0].tolist()) for mask in masks]
+    return "; ".join(boxes) or "no box", int((objects > 0).sum())
 
 
 def save_results(folder, photographs, *, seed=0, **settings):
@@ -124,20 +135,26 @@ def names(page):
 def test_the_box_at_any_threshold_is_that_of_python(folders, visit, file):
     root, maps = folders
     page = visit(root / file)
+    several = 0
     for name, (_, _, size) in IMAGES.items():
         open_large(page, name)
-        for run, parts in ((0, "largest"), (1, "all")):
+        for run, parts in ((0, "largest"), (1, "all"), (1, "instances")):
             page.select_option("#run", str(run))
             arrived(page)
             page.select_option("#parts", parts)
             # 0.2, 0.4, 0.6 and 0.8 are levels of maps: neither above nor below.
             for threshold in (0, 0.2, 0.333, 0.4, 0.6, 0.725, 0.95):
                 page.fill("#threshold", str(threshold))
-                box, area = stored_box(maps[run][name], size, threshold, parts)
+                if parts == "instances":
+                    box, area = stored_boxes(maps[run][name], size, threshold)
+                    several += box.count(";")
+                else:
+                    box, area = stored_box(maps[run][name], size, threshold, parts)
                 assert page.text_content("#box") == box, (name, run, threshold)
                 share = float(re.match(r"[\d.]+", page.text_content("#area"))[0])
                 assert share == pytest.approx(100 * area / (size[0] * size[1]), abs=0.51)
         page.press("body", "Escape")
+    assert several  # one map at least has instances
 
 
 @pytest.mark.skipif(
@@ -199,6 +216,43 @@ def test_components_and_ties(folders, visit):
 
             expected = largest_component(torch.from_numpy(mask)[None])[0].numpy()
             assert (found.reshape(shape) == expected).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (8, 8), (13, 7), (40, 51)])
+def test_instances_are_those_of_python(folders, visit, shape):
+    page = visit(folders[0] / "one.html")
+    rule = "([values, t, h, w]) => [...Instances.label(Float32Array.from(values), t, h, w)]"
+    most = 0
+    for seed, levels in itertools.product(range(3), (2, 5, 20, 255)):  # few levels: plateaus
+        cells = torch.rand(1, 1, 4, 5, generator=generator(seed))
+        smooth = torch.nn.functional.interpolate(cells, shape, mode="bilinear")[0]
+        noise = torch.rand(shape, generator=generator(seed + 9))
+        for values in (smooth, noise[None], (smooth + 0.2 * noise).clamp(0, 1)):
+            values = (values * levels).round() / levels
+            for threshold in (0, 0.2, 0.5, 0.8):
+                expected = instance_labels(values, threshold=threshold)[0]
+                found = page.evaluate(rule, [values.flatten().tolist(), threshold, *shape])
+                assert torch.equal(torch.tensor(found).reshape(shape), expected), (seed, levels)
+                most = max(most, int(expected.max()))
+    assert most > 1 or shape == (1, 1)
+
+
+def test_each_instance_is_drawn(folders, visit):
+    root, maps = folders
+    page = visit(root / "one.html")
+    name = "b & 'b' \"é\".png"
+    open_large(page, name)
+    page.select_option("#parts", "instances")
+    for threshold in (0.3, 0.6):
+        page.fill("#threshold", str(threshold))
+        boxes, _ = stored_boxes(maps[0][name], IMAGES[name][2], threshold)
+        shown = page.locator("#stage rect.line")
+        found = [
+            [float(shown.nth(i).get_attribute(side)) for side in ("x", "y", "width", "height")]
+            for i in range(shown.count())
+        ]
+        corners = [f"{x:.0f} {y:.0f} {x + w:.0f} {y + h:.0f}" for x, y, w, h in found]
+        assert "; ".join(corners) == boxes
 
 
 def test_the_slider_and_the_keys_move_the_threshold(folders, visit):
@@ -546,7 +600,7 @@ def test_classes_of_one_image_and_objects_of_one_class(tmp_path, visit):
     assert page.locator(".card >> nth=0").locator("rect.line").count() == 2
     page.click(".card >> nth=0")
     arrived(page)
-    assert page.input_value("#parts") == "all"
+    assert page.input_value("#parts") == "instances"
     assert page.text_content("#stored") == "0 2 4 5; 10 2 14 5, mask 12\u202f%"
     assert page.text_content("#class-name") == "dog, score 75\u202f%"
 

@@ -5,14 +5,11 @@ import json
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
+from tests.export.test_points import SCENES, box_of, map_points
 from tests.support.exported import HEIGHT, MASKS, WIDTH, blob, records, thing
-from wsolrefine.export import Record, write_sam
-from wsolrefine.export.prompts import points_inside, spread_points
-
-SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12))
-MASKS_OF = hnp.arrays(bool, SIZES)
+from wsolrefine.export import Object, Record, write_sam
+from wsolrefine.export.prompts import _prompts
 
 
 def prompts(path):
@@ -58,39 +55,30 @@ def test_background_is_where_the_maps_of_all_classes_are_low(tmp_path):
         assert all(8 <= column < 16 for column, _ in prompt["point_coords"])
 
 
-@given(
-    MASKS_OF.flatmap(
-        lambda mask: st.tuples(
-            st.just(mask),
-            hnp.arrays(np.float32, mask.shape, elements=st.sampled_from([0, 0.25, 0.5, 1])),
-        )
-    ),
-    st.integers(0, 4),
-)
-def test_points_inside_are_local_maxima_of_the_mask(pair, number):
-    mask, map = pair
-    found = points_inside(mask, map, number)
-    assert len(found) <= number
-    assert bool(found) == bool(number and mask.any())
-    if found:
-        assert map[found[0][1], found[0][0]] == map[mask].max()
-    for column, row in found:
-        assert mask[row, column]
-        around = (slice(max(0, row - 1), row + 2), slice(max(0, column - 1), column + 2))
-        assert map[row, column] == map[around][mask[around]].max()
-    values = [map[row, column] for column, row in found]
-    assert values == sorted(values, reverse=True)
-    assert len({*map_points(found)}) == len(found)
+@given(SCENES, st.integers(0, 5))
+def test_points_on_the_background_are_confident_outside_all_masks_and_apart(scene, number):
+    map, *masks = scene
+    height, width = map.shape
+    things = [
+        Object(label, "cat", 0.5, box_of(mask), mask, map) for label, mask in enumerate(masks)
+    ]
+    record = Record("a.jpg", width, height, things)
+    free = (map < 0.1) & ~masks[0] & ~masks[1]
+    found = _prompts(record, 0, number, 0.1)
+    assert found == _prompts(record, 0, number, 0.1)
+    for prompt in found:
+        points = prompt["point_coords"]
+        assert all(free[row, column] for column, row in points)
+        assert len({*map_points(points)}) == len(points) <= number
+        assert bool(points) == bool(number and free.any())
 
 
-def map_points(points):
-    return [tuple(point) for point in points]
-
-
-@given(MASKS_OF, st.integers(0, 5))
-def test_spread_points_are_free_and_apart(free, number):
-    found = spread_points(free, [[0, 0]], number)
-    assert len({*map_points(found)}) == len(found) <= number
-    assert all(free[row, column] for column, row in found)
-    others = free.sum() - free[0, 0]
-    assert len(found) == min(number, others)
+def test_points_on_the_background_of_several_objects_are_near_each_of_them(tmp_path):
+    y, x = np.mgrid[:60, :240]
+    map = sum(np.exp(-((x - a) ** 2 + (y - 30) ** 2) / 60) for a in (30, 210)).astype(np.float32)
+    masks = [(map > 0.5) & (x < 120), (map > 0.5) & (x > 120)]
+    things = [Object(0, "cat", 0.5, box_of(mask), mask, map) for mask in masks]
+    first, second = _prompts(Record("a.jpg", 240, 60, things), 1, 4, 0.1)
+    assert first["point_labels"] == second["point_labels"] == [1, 0, 0, 0, 0]
+    assert all(column < 60 for column, _ in first["point_coords"])
+    assert all(column > 180 for column, _ in second["point_coords"])

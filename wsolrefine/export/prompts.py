@@ -8,14 +8,13 @@ from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from wsolrefine._options import check_count, check_number
 from wsolrefine.export.folders import new_folder, write_text
 from wsolrefine.export.pixels import map_of, mask_of
-from wsolrefine.export.records import Mask, Object, Record, checked, detections
+from wsolrefine.export.points import Points, points_around, points_inside
+from wsolrefine.export.records import Record, checked, detections
 
-Points = list[list[int]]
 FILE = "prompts.json"
 
 
@@ -36,9 +35,14 @@ def write_sam(
     points and corners alike.
 
     Points on the object are at the local maxima of its map inside the mask, the highest first; if
-    the object has no map, there is one point, the deepest inside the mask. Points on the background
-    are spread over the pixels where the maps of all classes are below ``background``, as far as
-    possible from the points before them. They need maps.
+    the object has no map, there is one point, the deepest inside the mask.
+
+    Points on the background are around the object, where the background is confident: the maps of
+    all classes are below ``background``, and no object of the image has a mask there. Of these
+    pixels, those count whose distance from the box is at most that of the nearest one plus a
+    quarter of the box's longer side. Points keep a sixteenth of that side from the edges of this
+    area and of the image, or as much as the area allows. The first one is where the maps are
+    lowest, and each of the others as far as possible from those before it. They need maps.
 
     Args:
         records: of :func:`wsolrefine.export.records_of` or :func:`wsolrefine.export.read_results`.
@@ -64,7 +68,7 @@ def write_sam(
         ...     found = json.loads((Path(folder) / "sam/prompts.json").read_text())
         >>> prompt = found[0]["prompts"][0]
         >>> prompt["box"], prompt["point_coords"], prompt["point_labels"]
-        ([1, 0, 2, 0], [[1, 0], [3, 0]], [1, 0])
+        ([1, 0, 2, 0], [[1, 0], [0, 0]], [1, 0])
 
     Reference:
         Kirillov et al., "Segment Anything", ICCV 2023.
@@ -92,18 +96,22 @@ def _prompts(
     if not several:
         return []
     maps = {id(one): map_of(one, record) for one in record.objects}
+    masks = {id(one): mask_of(one, record) for one in record.objects}
     known = [map for map in maps.values() if map is not None]
+    highest = free = None
+    if known and negatives and len(known) == len(maps):
+        highest = np.stack(known).max(axis=0)
+        free = highest < background
+        for mask in masks.values():
+            free = free if mask is None else free & ~mask
     result = []
     for found in several:
-        mask, map = mask_of(found, record), maps[id(found)]
+        mask, map = masks[id(found)], maps[id(found)]
         inside = [] if mask is None else points_inside(mask, map, points)
+        x0, y0, x1, y1 = box = found.box or (0.0, 0.0, 0.0, 0.0)
         outside: Points = []
-        if known and len(known) == len(record.objects):
-            free = np.maximum.reduce(known) < background
-            if mask is not None:
-                free &= ~mask
-            outside = spread_points(free, inside or [_center(found)], negatives)
-        x0, y0, x1, y1 = found.box or (0.0, 0.0, 0.0, 0.0)
+        if highest is not None and free is not None:
+            outside = points_around(box, highest, free, negatives)
         result.append(
             {
                 "label": found.label,
@@ -115,69 +123,3 @@ def _prompts(
             }
         )
     return result
-
-
-def points_inside(mask: Mask, map: npt.NDArray[np.float32] | None, number: int) -> Points:
-    """Return ``x y`` of the highest local maxima of a map inside a mask, at most ``number``.
-
-    A local maximum is the highest in the square around it whose side is an eighth of the longer
-    side of the box; of equal ones the one deepest inside the mask comes first. Without a map: the
-    pixel deepest inside the mask.
-
-    Example:
-        >>> import numpy as np
-        >>> points_inside(np.array([[True, True, True]]), None, 2)
-        [[1, 0]]
-
-    """
-    from scipy import ndimage
-
-    if not number or not mask.any():
-        return []
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    if map is None:
-        rows, columns = np.nonzero(depth == depth.max())
-        middle = np.abs(rows - rows.mean()) + np.abs(columns - columns.mean())
-        place = int(middle.argmin())
-        return [[int(columns[place]), int(rows[place])]]
-    rows, columns = np.nonzero(mask)
-    radius = max(1, int(max(np.ptp(rows), np.ptp(columns)) + 1) // 16)
-    inside = np.where(mask, map, -np.inf)
-    highest = ndimage.maximum_filter(inside, size=2 * radius + 1, mode="nearest")
-    rows, columns = np.nonzero(mask & (inside >= highest))
-    order = np.lexsort((-depth[rows, columns], -inside[rows, columns]))
-    chosen: Points = []
-    for place in order:
-        x, y = int(columns[place]), int(rows[place])
-        if all(max(abs(x - a), abs(y - b)) > radius for a, b in chosen):  # of a plateau one
-            chosen.append([x, y])
-        if len(chosen) == number:
-            break
-    return chosen
-
-
-def spread_points(free: Mask, taken: Points, number: int) -> Points:
-    """Return ``x y`` of pixels that are free, each as far as possible from all before it.
-
-    Example:
-        >>> import numpy as np
-        >>> spread_points(np.array([[True, False, False, True, True]]), [[1, 0]], 2)
-        [[4, 0], [0, 0]]
-
-    """
-    rows, columns = np.nonzero(free)
-    chosen: Points = []
-    nearest = np.full(len(rows), np.inf)
-    for x, y in taken:
-        nearest = np.minimum(nearest, (columns - x) ** 2 + (rows - y) ** 2)
-    while len(chosen) < number and len(rows) and nearest.max() > 0:
-        place = int(nearest.argmax())
-        x, y = int(columns[place]), int(rows[place])
-        chosen.append([x, y])
-        nearest = np.minimum(nearest, (columns - x) ** 2 + (rows - y) ** 2)
-    return chosen
-
-
-def _center(found: Object) -> list[int]:
-    x0, y0, x1, y1 = found.box or (0.0, 0.0, 0.0, 0.0)
-    return [int(x0 + x1) // 2, int(y0 + y1) // 2]

@@ -70,6 +70,7 @@ const find = id => document.getElementById(id);
 const percent = share => (100 * share).toFixed(share < 0.1 ? 1 : 0) + "\u202f%";
 const color = run => COLORS[run % COLORS.length];
 const boxText = box => (box ? box.map(Math.round).join(" ") : "no box");
+const boxesText = boxes => (boxes.length ? boxes.map(boxText).join("; ") : "no box");
 
 function make(tag, text, properties = {}) {
   const element = Object.assign(document.createElement(tag), properties);

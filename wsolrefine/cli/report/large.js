@@ -1,6 +1,7 @@
 // The large view: the threshold moves, and mask and box follow.
 const Large = (() => {
   const {content} = Report;
+  const LINE = 0xffffff00;  // alpha, blue, green, red
   const palette = Uint8Array.from(atob(content.palette), letter => letter.charCodeAt(0));
   let current = null, chosen = 0, values = null, turn = 0, kept = null;
 
@@ -34,7 +35,7 @@ const Large = (() => {
     if (kept === null || kept.run !== chosen) {  // kept from one photograph to the next
       kept = {run: chosen};
       find("threshold").value = find("slider").value = run.threshold;
-      find("parts").value = run.parts === "largest" ? "largest" : "all";
+      find("parts").value = ["largest", "instances"].includes(run.parts) ? run.parts : "all";
     }
     find("adjust").hidden = here.map === null;
     find("no-map").hidden = here.map !== null;
@@ -70,20 +71,21 @@ const Large = (() => {
   function redraw() {
     const one = image(), here = found(), [height, width] = one.mask, drawn = [];
     const show = Object.fromEntries(["heat", "mask", "box", "stored"].map(name => [name, find(`show-${name}`).checked]));
-    let region = null;
+    let regions = [];
     const canvas = find("mask");
     canvas.width = width;
     canvas.height = height;
     if (values !== null) {
-      let mask = Rule.above(values, threshold());
-      if (find("parts").value === "largest") mask = Rule.largest(mask, height, width);
-      region = Rule.region(mask, one.mask, one.height, one.width);
+      const parts = find("parts").value, above = Rule.above(values, threshold());
+      const mask = parts === "instances" ? Instances.label(values, threshold(), height, width)
+        : parts === "largest" ? Rule.largest(above, height, width) : above;
+      regions = Rule.regions(mask, one.mask, one.height, one.width);
       paint(canvas, mask, height, width);
     }
     const all = one.width * one.height;
-    find("box").textContent = values === null ? "" : boxText(region && region.box);
-    find("area").textContent = values === null ? "" : `${percent((region ? region.area : 0) / all)} of the image`;
-    find("stored").textContent = here.boxes.length ? `${here.boxes.map(boxText).join("; ")}, mask ${percent(here.area / all)}` : "no box";
+    find("box").textContent = values === null ? "" : boxesText(regions.map(region => region.box));
+    find("area").textContent = values === null ? "" : `${percent(regions.reduce((sum, region) => sum + region.area, 0) / all)} of the image`;
+    find("stored").textContent = here.boxes.length ? `${boxesText(here.boxes)}, mask ${percent(here.area / all)}` : "no box";
     find("class-name").textContent = here.score === null ? here.name : `${here.name}, score ${percent(here.score)}`;
     const agreement = content.entries[current].agreement;
     find("agreement").textContent = agreement === null ? "none: one folder of results" : `${agreement.toFixed(2)}, the mean IoU of the boxes`;
@@ -91,23 +93,27 @@ const Large = (() => {
     find("heat").hidden = !show.heat;
     canvas.hidden = !show.mask;
     if (show.stored || values === null) drawn.push(...here.boxes.map(box => ({box, kind: "stored"})));
-    if (show.box && region) drawn.push({box: region.box, kind: "line"});
+    if (show.box) drawn.push(...regions.map(({box}) => ({box, kind: "line"})));
     const old = find("stage").querySelector("svg");
     if (old) old.remove();
     find("stage").append(boxes(one, drawn));
   }
 
-  // What is not object is dark, with a bright line around the object.
+  // What is not object is dark, with a bright line around each object.
   function paint(canvas, mask, height, width) {
     const pixels = new ImageData(width, height), words = new Uint32Array(pixels.data.buffer);
     const reach = Math.max(1, Math.round(Math.max(height, width) / 400));
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++) {
         const at = y * width + x;
-        if (mask[at]) continue;
+        if (mask[at]) {  // where two objects touch, the line is on the one above or to the left
+          const right = x + 1 < width ? mask[at + 1] : 0, below = y + 1 < height ? mask[at + width] : 0;
+          if ((right && right !== mask[at]) || (below && below !== mask[at])) words[at] = LINE;
+          continue;
+        }
         const near = (x >= reach && mask[at - reach]) || (x + reach < width && mask[at + reach])
           || (y >= reach && mask[at - reach * width]) || (y + reach < height && mask[at + reach * width]);
-        words[at] = near ? 0xffffff00 : 0x99000000;  // alpha, blue, green, red
+        words[at] = near ? LINE : 0x99000000;
       }
     }
     canvas.getContext("2d").putImageData(pixels, 0, 0);

@@ -12,7 +12,7 @@ from typing import Any
 
 from wsolrefine.cli.report.content import script_json
 
-SCRIPTS = ("rule.js", "assets.js", "charts.js", "grid.js", "large.js")
+SCRIPTS = ("rule.js", "instances.js", "assets.js", "charts.js", "grid.js", "large.js")
 
 MARK = '<meta name="generator" content="wsolrefine report">'
 """Near the start of every page, to tell it from a user's own file."""

@@ -115,35 +115,27 @@ const Rule = (() => {
     return Int32Array.from({length}, (_, at) => Math.min(Math.floor(float((at + 0.5) * scale)), given - 1));
   }
 
-  // Box [x0, y0, x1, y1] and pixels of a mask of `size` in an image; null if it is empty.
-  function region(mask, size, height, width) {
-    const rows = nearest(size[0], height), columns = nearest(size[1], width);
-    const times = new Int32Array(size[1]);
-    for (const column of columns) times[column]++;
-    let area = 0, x0 = width, y0 = height, x1 = 0, y1 = 0;
-    const counts = new Int32Array(size[0]), left = new Int32Array(size[0]).fill(-1), right = new Int32Array(size[0]);
+  // Box [x0, y0, x1, y1] and pixels in an image of each object of a mask of `size`: 1, 2...
+  function regions(mask, size, height, width) {
+    const rows = nearest(size[0], height), columns = nearest(size[1], width), found = [];
+    const tall = new Int32Array(size[0]), wide = new Int32Array(size[1]);  // times in the image
+    for (const row of rows) tall[row]++;
+    for (const column of columns) wide[column]++;
     for (let y = 0; y < size[0]; y++) {
       for (let x = 0; x < size[1]; x++) {
-        if (!mask[y * size[1] + x]) continue;
-        counts[y] += times[x];
-        if (left[y] < 0) left[y] = x;
-        right[y] = x;
+        const object = mask[y * size[1] + x];
+        if (!object) continue;
+        const one = found[object - 1] ??= {left: x, right: x, top: y, bottom: y, area: 0};
+        one.area += tall[y] * wide[x];
+        one.left = Math.min(one.left, x);
+        one.right = Math.max(one.right, x);
+        one.bottom = y;
       }
     }
-    let low = size[1], high = -1;
-    for (let y = 0; y < height; y++) {
-      if (left[rows[y]] < 0) continue;
-      area += counts[rows[y]];
-      y0 = Math.min(y0, y);
-      y1 = y + 1;
-      low = Math.min(low, left[rows[y]]);
-      high = Math.max(high, right[rows[y]]);
-    }
-    for (let x = 0; x < width; x++) {
-      if (columns[x] >= low && columns[x] <= high) { x0 = Math.min(x0, x); x1 = x + 1; }
-    }
-    return area ? {box: [x0, y0, x1, y1], area} : null;
+    return found.map(({left, right, top, bottom, area}) => ({
+      box: [columns.indexOf(left), rows.indexOf(top), columns.lastIndexOf(right) + 1, rows.lastIndexOf(bottom) + 1], area,
+    }));
   }
 
-  return {enlarge, above, largest, region};
+  return {enlarge, above, largest, regions};
 })();
