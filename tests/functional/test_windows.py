@@ -15,7 +15,7 @@ def test_a_view_holds_what_a_copy_holds(radius, step, shape):
     view = _windows.windows(maps, radius, step)
     with mock.patch.object(_windows, "values_are_hidden", return_value=True):
         assert torch.equal(view, _windows.windows(maps, radius, step))
-    height, width = shape[2:]
+    height = shape[2]
     for i in range(2 * radius + 1):
         for y in range(height):
             row = min(max(y + (i - radius) * step, 0), height - 1)
