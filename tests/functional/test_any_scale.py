@@ -166,6 +166,26 @@ def test_the_scale_of_each_pixel_does_not_matter(scene, seed):
         assert_close(function(cam, features * scale), function(cam, features))
 
 
+@pytest.mark.parametrize("exponent", range(-40, 61, 5))
+def test_derivatives_of_features_of_any_scale(exponent):
+    """More channels than pixels: cosines are products divided by lengths, of which cubes are taken.
+
+    Up to second derivatives, as a penalty on gradients takes them.
+    """
+    g = generator(0)
+    features, cam = torch.randn(2, 40, 4, 5, generator=g), torch.rand(2, 4, 5, generator=g)
+    weights = torch.rand(2, 4, 5, generator=g)
+
+    def derivatives(scale):
+        leaf = (scale * features).requires_grad_()
+        loss = (weights * w.scg(cam, leaf)).sum()
+        (first,) = torch.autograd.grad(loss, leaf, create_graph=True)
+        (second,) = torch.autograd.grad((scale * first).square().sum(), leaf)
+        return scale * first, scale * second
+
+    same(derivatives(2.0**exponent), derivatives(1.0), rtol=1e-3, atol=1e-4)
+
+
 def test_a_pixel_that_vanishes_beside_the_peak():
     """Its squares are zero beside those of the peak; its vector is not."""
     features = torch.ones(1, 2, 1, 3)

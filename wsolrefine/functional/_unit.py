@@ -64,7 +64,8 @@ def cosines(features: Tensor) -> Cosines:
 def _cosines_by_division(pixels: Tensor) -> Cosines | None:
     """Divide products by lengths, which are on their diagonal, without a pass over the features.
 
-    None if a product may overflow or vanish, or a pixel is dead or not finite.
+    None if a pixel is dead or not finite, or lengths are so extreme that products may vanish or
+    overflow, in the result or, as cubes and fifth powers of inverse lengths, in its derivatives.
     """
     products = pixels.mT @ pixels
     squares = products.diagonal(dim1=1, dim2=2)
@@ -72,7 +73,7 @@ def _cosines_by_division(pixels: Tensor) -> Cosines | None:
         return None
     still = squares.detach()
     low, high = float(still.amin()), float(still.amax())
-    if not (low > 2.0**-60 and high < 2.0**100):  # nor is NaN
+    if not (low > 2.0**-48 and high < 2.0**48):  # nor is NaN
         return None
     inverse = squares.rsqrt()
     matrix = products * inverse[:, None] * inverse[:, :, None]
