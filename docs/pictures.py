@@ -12,6 +12,8 @@ import torch
 from drawings import (
     box_metrics,
     crf,
+    label_losses,
+    map_losses,
     maps,
     masks,
     network,
@@ -25,7 +27,7 @@ from drawings import (
 
 MODULES = (
     *(objects, maps, positions, masks, crf, network, wrong, pages),
-    *(box_metrics, pixel_metrics),
+    *(box_metrics, pixel_metrics, map_losses, label_losses),
 )
 PICTURES = {
     name.removeprefix("draw_"): function

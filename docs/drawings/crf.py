@@ -29,8 +29,8 @@ class Small(NamedTuple):
 def draw_conv_crf() -> None:
     panels: list[p.Panel] = []
     for row, name in enumerate((p.MOTORCYCLE, p.CUP)):
-        small = _small(name)
-        found = [w.conv_crf(small.unary, small.image)[:, 1], _aligned(small)]
+        small = shrunk(name)
+        found = [w.conv_crf(small.unary, small.image)[:, 1], aligned(small)]
         titles = ("photograph", f"scg > {THRESHOLD}", "conv_crf > 0.5", "coarse to fine")
         masks = [small.map[0] > THRESHOLD, *(probability[0] > 0.5 for probability in found)]
         shown = [small.shown, *(_cut_out(small.shown, mask) for mask in masks)]
@@ -40,8 +40,8 @@ def draw_conv_crf() -> None:
 
 
 def draw_pseudo_boundary() -> None:
-    small = _small(p.MOTORCYCLE)
-    probability = _aligned(small)
+    small = shrunk(p.MOTORCYCLE)
+    probability = aligned(small)
     edges = torch.from_numpy(cv2.Canny(small.shown, 100, 200) > 0)
     contours = [
         w.pseudo_boundary(map, small.image, threshold=threshold, tolerance=0.0)[0]
@@ -57,12 +57,12 @@ def draw_pseudo_boundary() -> None:
     p.save("pseudo_boundary", panels, columns=2, cell=3.4, ratio=0.68)
 
 
-def _aligned(small: Small) -> Tensor:
+def aligned(small: Small) -> Tensor:
     """Return the probability of the object, (1, H, W), from coarse to fine."""
     return w.coarse_to_fine(small.map, small.image, threshold=THRESHOLD)
 
 
-def _small(name: str) -> Small:
+def shrunk(name: str) -> Small:
     seen = p.look(name)
     scale = SIDE / max(seen.image.shape)
     size = round(seen.image.shape[1] * scale), round(seen.image.shape[0] * scale)

@@ -163,8 +163,12 @@ def curves(
     x_label: str,
     *,
     marks: Mapping[str, tuple[Any, Any]] | None = None,
+    room: float = 1.08,
 ) -> Panel:
-    """Lines of x and y by name, and points by name; a single line needs no name."""
+    """Lines of x and y by name, and points by name; a single line needs no name.
+
+    ``room`` is how high the axes are, by the highest value: more makes place for the legend.
+    """
 
     def draw(axes: Axes) -> None:
         for (name, (x, y)), color in zip(lines.items(), LINES, strict=False):
@@ -176,7 +180,7 @@ def curves(
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.tick_params(labelsize=8)
-        axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
+        axes.set_ylim(0, room * axes.get_ylim()[1])
         axes.grid(color="0.9")
         axes.spines[["left", "bottom"]].set_visible(True)
         if len(lines) > 1 or marks:
