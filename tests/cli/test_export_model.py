@@ -31,6 +31,18 @@ def network():
     )
 
 
+class Branches(nn.Module):
+    """Its steps depend on values, which no graph holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = network()
+
+    def forward(self, images):
+        logits = self.layers(images)
+        return 2 * logits if logits.detach().sum().item() > 9 else logits
+
+
 def classifier():
     return Classifier(network(), Preprocess((SIDE, SIDE)), [*"abcde"], "small")
 
@@ -39,6 +51,7 @@ def classifier():
 def folder(monkeypatch, tmp_path):
     module = types.ModuleType("own_models")
     module.small, module.vit = classifier, lambda: zoo.seeded(zoo.ViT)
+    module.branches = lambda: zoo.seeded(Branches)
     monkeypatch.setitem(sys.modules, "own_models", module)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
@@ -70,7 +83,7 @@ def test_the_file_gives_what_the_localizer_gives(folder):
     labels, scores, maps, boxes = session.run(None, {"images": images.numpy()})
     np.testing.assert_array_equal(labels, expected.labels)
     np.testing.assert_allclose(scores, expected.scores, atol=1e-5)
-    np.testing.assert_allclose(maps, expected.map, atol=1e-4)
+    np.testing.assert_allclose(maps, expected.maps, atol=1e-4)
     np.testing.assert_array_equal(boxes, expected.boxes)
     assert {path.name for path in folder.iterdir()} == {"photos", "small.onnx"}
 
@@ -84,7 +97,7 @@ def test_without_photographs_and_with_a_tolerance_that_is_too_small(folder):
         *("--model", "own_models:small", "--method", "scg", "--tolerance", 0, "--out", "x.onnx"),
         code=1,
     )
-    assert "tolerance: expected" in said
+    assert "--tolerance: expected scores within 0 of those of PyTorch" in said
     assert not (folder / "x.onnx").exists()
 
 
@@ -97,7 +110,7 @@ REFUSED = [
     (["--out", "photos"], 2, "--out: expected a new file, got photos (folder)"),
     (["--out", "photos/0.png"], 2, "--out: expected a new file, got photos/0.png (exists)"),
     (["--out", "missing/x.onnx"], 2, "--out: expected a file in a folder that exists"),
-    (["--model", "own_models:vit"], 2, "--model: "),
+    (["--model", "own_models:vit"], 2, "--model: expected one whose head averages a map"),
     (["--layer", "x"], 2, "--layer: "),
     (["missing.png"], 1, "no file was written"),
 ]
@@ -108,6 +121,13 @@ def test_what_is_refused(folder, arguments, code, message):
     said = export("--model", "own_models:small", *arguments, code=code)
     assert message in said
     assert {path.name for path in folder.iterdir()} == {"photos"}
+
+
+@loops
+def test_a_model_that_cannot_be_recorded_is_refused_in_one_line():
+    call = "export-model", "--model", "own_models:branches", "--input-size", "32"
+    (line,) = run_command(*call, code=2).splitlines()
+    assert line.startswith("Error: --model: expected a model and a refinement that torch.onnx.")
 
 
 def test_photographs_that_cannot_be_read(folder, monkeypatch):

@@ -100,7 +100,7 @@ def test_an_exported_program_takes_any_number_of_images(method):
         (small("balanced"), "method: expected one without gradients (fast, scg, "),
         (
             Localizer(zoo.seeded(zoo.VGG), refine="cam"),
-            "method: expected a model whose head averag",
+            "model: expected one whose head averag",
         ),
         (
             small("cam", parts="instances"),

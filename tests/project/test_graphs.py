@@ -62,8 +62,8 @@ def test_a_check_that_fails_is_a_no(monkeypatch, capsys):
 
 
 @exporters
-# torch's own, when it loads its rules for jvp.
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+# torch's own, when it loads its rules for jvp, or its compiler.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script(_method)?. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize(("column", "function"), [*cells()])
 def test_the_cell_is_what_its_check_finds(column, function):
     if reason := graphs.lacking(column):

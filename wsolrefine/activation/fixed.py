@@ -118,7 +118,7 @@ class FixedPass:
         at = None if pooled is None else place_of_mean(maps, pooled)
         if at is None or (self.layers.head is None and at > 0):
             raise ValueError(
-                "method: expected a model whose head averages a map, so that its CAM takes no "
+                "model: expected one whose head averages a map, so that its CAM takes no "
                 f"gradients, got one with Grad-CAM at {self.layers.cam!r}"
             )
         return at

@@ -8,7 +8,8 @@ import os
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -148,16 +149,21 @@ def _require_packages() -> None:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Pass over what the exporter says of itself: packages that it lacks, deprecated calls."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Pass over what the exporter says of itself: packages that it lacks, deprecated calls, graphs.
+
+    Before an error it prints the graph up to there, twice, to the standard error.
+    """
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.fx")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _exported(graph: LocalizerGraph, images: Tensor) -> Any:

@@ -23,6 +23,16 @@ from wsolrefine.localization.graph import input_size
 MOST = 64
 """Photographs to compare on: they make one batch."""
 
+OPTIONS = {
+    "localizer": "--model",
+    "method": "--method",
+    "model": "--model",
+    "size": "--input-size",
+    "tolerance": "--tolerance",
+    "top": "--top",
+}
+"""The option behind each argument of :func:`wsolrefine.save_onnx`."""
+
 
 def run(
     arguments: Sequence[str],
@@ -70,11 +80,12 @@ def run(
         stop(f"--out: {system_error(error)}", 1)
     except Exception as error:  # the model may be the user's code, and raise anything
         said = own_error(error)
-        option, _, rest = said.partition(": ")
-        names = {"top": "--top", "method": "--method", "size": "--input-size"}
-        if option in names:
-            stop(f"{names[option]}: {rest}")
-        stop(f"--model: {said}", 1 if option in ("tolerance", "labels", "boxes") else 2)
+        argument, _, rest = said.partition(": ")
+        if argument in ("labels", "boxes"):  # of the file
+            stop(said, 1)
+        if argument in OPTIONS:
+            stop(f"{OPTIONS[argument]}: {rest}", 1 if argument == "tolerance" else 2)
+        stop(f"--model: {said}")
     height, width = input_size(localizer, None)
     number = "2 generated images" if images is None else f"{len(images)} photographs"
     console = output_console(soft_wrap=True)
