@@ -291,6 +291,20 @@ def test_ornet_stage_two_is_evaluation_entropy_and_area(evaluator, weighted):
     assert_close(recipe(IMAGES).logits, whole(IMAGES).detach())
 
 
+def test_ornet_keeps_the_auxiliary_loss_in_stage_two():
+    settings = {"entropy_weight": 0.0, "area_weight": 0.0, "erasing": False}
+    recipe = without_dropout("Ornet", **settings, refinement_auxiliary_weight=0.6)
+    activation = recipe.generate(recipe.backbone(IMAGES))
+    expected = cross_entropy(classified(recipe, activation.probability), LABELS)
+    expected = expected + 0.6 * cross_entropy(activation.auxiliary_logits, LABELS)
+    assert_close(recipe.loss(IMAGES, LABELS, epoch=2), expected)
+    without = without_dropout(
+        "Ornet", **settings, auxiliary_weight=0, refinement_auxiliary_weight=0.6
+    )
+    alone = cross_entropy(classified(without, probability_of(without)), LABELS)
+    assert_close(without.loss(IMAGES, LABELS, epoch=2), alone)
+
+
 def test_ornet_erases_for_the_evaluator_alone():
     recipe = without_dropout("Ornet", **PAPER, erasing_threshold=0.0, erasing_drop=1.0)
     seen = []

@@ -105,6 +105,7 @@ def test_a_setting_is_plain_or_refused_with_its_name(setting, kind):
         ("Ornet", "reads", (), "integers from -1000 to 1000, got ()"),
         ("Ornet", "inner_channels", 0, "an integer from 1 to 65536, got 0"),
         ("Ornet", "auxiliary_weight", -1, "a number in [0, 1e+30], got -1"),
+        ("Ornet", "refinement_auxiliary_weight", -1, "a number in [0, 1e+30], got -1"),
         ("Ornet", "evaluate_at", "maps", "'features' or 'pixels', got 'maps'"),
         ("SemEdges", "map_threshold", 0, "a number in (0, 1), got 0"),
         ("Spa", "orders", (1, 65), "integers from 1 to 64, got (1, 65)"),

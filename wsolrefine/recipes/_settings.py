@@ -127,6 +127,7 @@ SETTINGS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("restriction_weight", "confseg_weight", "coaug_weight"), _weight),
     **dict.fromkeys(("entropy_weight", "area_weight", "negative_weight"), _weight),
     "auxiliary_weight": _weight,
+    "refinement_auxiliary_weight": _weight,
     **dict.fromkeys(("restriction_gap", "gamma", "delta"), _weight),
     **dict.fromkeys(("restriction_threshold", "entropy_mean"), _fraction),
     "entropy_std": _positive,

@@ -77,6 +77,8 @@ class Ornet(Recipe):
         refinement_epochs: epochs of stage two (CUB 30, ImageNet 3: Sec. 4.1); 0: no stage two.
         train_backbone: whether stage one trains the backbone too, as in the paper.
         auxiliary_weight: weight of the generator's auxiliary class loss (Eq. 6: 1); 0: none.
+        refinement_auxiliary_weight: its weight in stage two, which has none in the paper. Without
+            effect if ``auxiliary_weight`` is 0.
         evaluate_at: what stage two multiplies by the map: the ``"features"`` that stage one
             multiplies, in the recipe's own classifier, or the ``"pixels"`` of the image (Eq. 9).
         entropy_weight: alpha of Eq. 10 (1.5: Sec. 4.4; ours is 0.01).
@@ -155,6 +157,7 @@ class Ornet(Recipe):
         refinement_epochs: int = 3,
         train_backbone: bool = False,
         auxiliary_weight: float = 1.0,
+        refinement_auxiliary_weight: float = 0.0,
         evaluate_at: EvaluateAt = "features",
         entropy_weight: float = 0.01,
         weighted: bool = True,
@@ -235,10 +238,13 @@ class Ornet(Recipe):
         return self.total(**terms)
 
     def refinement_loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of stage two, Eq. 10: evaluation, entropy and area."""
+        """Return the loss of stage two, Eq. 10: evaluation, entropy and area.
+
+        And, if it has a weight there, the auxiliary loss of stage one.
+        """
         settings = self.settings
-        probability = self.generate(self.backbone(images)).probability
-        shown = probability
+        activation = self.generate(self.backbone(images))
+        shown = probability = activation.probability
         if settings.erasing:
             shown = attentive_erasing(
                 probability, threshold=settings.erasing_threshold, drop=settings.erasing_drop
@@ -253,6 +259,9 @@ class Ornet(Recipe):
             )
             terms["entropy_loss"] = settings.entropy_weight * entropy
         terms["area_loss"] = settings.area_weight * area_loss(probability)
+        if activation.auxiliary_logits is not None and settings.refinement_auxiliary_weight:
+            auxiliary = cross_entropy(activation.auxiliary_logits, labels)
+            terms["auxiliary_cross_entropy"] = settings.refinement_auxiliary_weight * auxiliary
         return self.total(**terms)
 
     def generate(self, features: Sequence[Tensor]) -> Activation:
