@@ -12,10 +12,12 @@ import torch
 from drawings import (
     box_metrics,
     crf,
+    edges,
     label_losses,
     map_losses,
     maps,
     masks,
+    modules,
     network,
     objects,
     pages,
@@ -27,7 +29,7 @@ from drawings import (
 
 MODULES = (
     *(objects, maps, positions, masks, crf, network, wrong, pages),
-    *(box_metrics, pixel_metrics, map_losses, label_losses),
+    *(box_metrics, pixel_metrics, map_losses, label_losses, edges, modules),
 )
 PICTURES = {
     name.removeprefix("draw_"): function

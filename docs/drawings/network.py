@@ -37,7 +37,7 @@ def draw_capture() -> None:
     panels = [p.picture("photograph", image)]
     for layer in layers:
         _, _, height, width = outputs[layer].shape
-        colors = _principal_colors(outputs[layer][0], image)
+        colors = principal_colors(outputs[layer][0], image)
         panels.append(p.picture(f"{layer}, {height} x {width}", colors))
     p.save("capture", panels, ratio=0.7)
 
@@ -144,7 +144,7 @@ def _first_name(label: int) -> str:
     return names[label].split(",")[0]
 
 
-def _principal_colors(features: Tensor, image: np.ndarray) -> np.ndarray:
+def principal_colors(features: Tensor, image: np.ndarray) -> np.ndarray:
     """Show a feature map by its three strongest directions, as red, green and blue."""
     centered = features.flatten(1).T - features.mean((1, 2))
     _, _, directions = torch.linalg.svd(centered, full_matrices=False)
