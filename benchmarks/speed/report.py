@@ -50,14 +50,17 @@ def _flat(row: Row) -> dict[str, str]:
     for name, value in row.items():
         if name == "runs":
             continue
-        if isinstance(value, Mapping):
-            of = "" if "ratio" in name or "/" in name else ", ms"
-            per = " / loop" if "/" in name else ""
-            cells |= {f"{key}{per}{of}": _number(one) for key, one in value.items()}
+        shown = name.replace("milliseconds", "ms")
+        if isinstance(value, Mapping):  # times by call, or ratios such as "loop / fast"
+            slow, divided, _ = name.partition(" / ")
+            cells |= {
+                f"{slow} / {key}" if divided else f"{key}, {shown}": _number(one)
+                for key, one in value.items()
+            }
         elif isinstance(value, list):
             cells[name] = " x ".join(map(str, value))
         else:
-            cells[name.replace("milliseconds", "ms")] = _number(value)
+            cells[shown] = _number(value)
     return cells
 
 

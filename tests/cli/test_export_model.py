@@ -1,6 +1,8 @@
 """``export-model``: the file, what is said of it, and what is refused."""
 
 import json
+import os
+import signal
 import sys
 import types
 
@@ -14,6 +16,7 @@ from tests.support.small_localizers import photograph
 from wsolrefine import Classifier, Localizer, Preprocess
 from wsolrefine.cli.export_model import run as export_model
 from wsolrefine.functional._graphs import LOOPS
+from wsolrefine.localization import onnx_file
 from wsolrefine.localization.graph import EXPORTED
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -128,6 +131,17 @@ def test_a_model_that_cannot_be_recorded_is_refused_in_one_line():
     call = "export-model", "--model", "own_models:branches", "--input-size", "32"
     (line,) = run_command(*call, code=2).splitlines()
     assert line.startswith("Error: --model: expected a model and a refinement that torch.onnx.")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_leaves_nothing(folder, sent, monkeypatch):
+    def stopped(graph, images):
+        os.kill(os.getpid(), sent)
+
+    monkeypatch.setattr(onnx_file, "_require_packages", lambda: None)
+    monkeypatch.setattr(onnx_file, "_exported", stopped)
+    assert "stopped" in export("--model", "own_models:small", code=130)
+    assert {path.name for path in folder.iterdir()} == {"photos"}
 
 
 def test_photographs_that_cannot_be_read(folder, monkeypatch):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tests.support import photographs, plots, zoo
 from tests.support.command import invoke
 from wsolrefine.cli import app, guard
 from wsolrefine.cli.refine.coco import Results, file_identity
+from wsolrefine.localization import onnx_file
 
 COMMANDS = typer.main.get_command(app).commands
 MODEL = "tests.cli.test_wrong_values:model"
@@ -43,6 +45,7 @@ def working_folder(tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr("wsolrefine.cli.demo.command.PHOTOGRAPHS", ("coffee.png",))
         plots.left_out(monkeypatch)
+        no_onnx(monkeypatch)
         os.mkfifo("pipe")
         (tmp_path / "link").symlink_to("link")
         (tmp_path / "file").write_text("{}")
@@ -55,6 +58,26 @@ def working_folder(tmp_path, monkeypatch):
         truth = {"a/a.png": (0, (9, 9), [(1, 1, 5, 5)]), "b/b.png": (1, (9, 9), [(1, 1, 5, 5)])}
         write_lists(tmp_path / "lists", truth)
         yield
+
+
+def no_onnx(monkeypatch):
+    """Leave out what takes seconds of an export, and keep no file, so that the next may be new."""
+
+    def save_and_remove(localizer, path, **options):
+        differences = onnx_file.save_onnx(localizer, path, **options)
+        path.unlink()
+        return differences
+
+    def save(path, external_data):
+        path.write_text("")
+
+    model = types.SimpleNamespace(metadata_props={})
+    program = types.SimpleNamespace(model=model, save=save)
+    none = onnx_file.OnnxDifferences(0.0, 0.0, 0.0)
+    monkeypatch.setattr("wsolrefine.cli.export_model.run.save_onnx", save_and_remove)
+    monkeypatch.setattr(onnx_file, "_require_packages", lambda: None)
+    monkeypatch.setattr(onnx_file, "_exported", lambda graph, images: program)
+    monkeypatch.setattr(onnx_file, "_compared", lambda *arguments: none)
 
 
 def save_results(folder, image):
@@ -80,6 +103,7 @@ VALID = {
     "layers": [MODEL],
     "evaluate": [*LISTS, "--out", "out", "--model", MODEL, "--size", "9", "--step", "0.5"],
     "report": ["results", "--out", "out"],
+    "export-model": ["photos", "--model", MODEL, "--out", "out"],
     "compare": ["photos", "--out", "out", "--model", MODEL, "--methods", "scg"],
     "evaluate --maps": [*LISTS, "--out", "out", "--maps", "maps", "--step", "0.5"],
 }

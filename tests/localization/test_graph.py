@@ -233,6 +233,22 @@ def test_a_refinement_that_cannot_be_recorded_is_refused(tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
+def test_a_stopped_export_is_no_error_of_the_model(tmp_path, monkeypatch):
+    """Torch raises errors of its own where Ctrl-C stops the import of its compiler."""
+
+    def stopped(*args, **options):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            torch.missing  # noqa: B018
+
+    monkeypatch.setattr(onnx_file, "_require_packages", lambda: None)
+    monkeypatch.setattr(torch.onnx, "export", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        save_onnx(small("cam"), tmp_path / "model.onnx", size=(SIDE, SIDE))
+    assert not [*tmp_path.iterdir()]
+
+
 @loops
 @pytest.mark.slow
 @pytest.mark.usefixtures("packages")

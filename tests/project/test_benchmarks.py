@@ -449,6 +449,20 @@ def test_speed(run, tmp_path, monkeypatch, capsys):
     assert f"commit {record['commit']}" in text or record["commit"] is None
 
 
+def test_the_tables_of_speed_say_what_is_divided_by_what_and_times_of_what():
+    of_images = {"shape": [2, 3], "milliseconds per image": {"a": 1.0}, "a / b": 0.5, "runs": 5}
+    of_maps = {"milliseconds per map": {"loop": 4.0, "OpenCV": 2.0}, "loop / fast": {"OpenCV": 2.0}}
+    batches = {"milliseconds": {"scg": 3.0}, "extra MB": 1.5}
+    results = {"pamr": [of_images], "evaluate": [of_maps], "scg": [batches]}
+    text = render_speed({"command": "c", "seconds": 60, "threads": 1, "results": results})
+    heads = [line for line in text.split("\n") if line.startswith("|")][::3]
+    assert [[cell.strip() for cell in head.strip("|").split("|")] for head in heads] == [
+        ["scg, ms", "extra MB"],
+        ["shape", "a, ms per image", "a / b"],
+        ["loop, ms per map", "OpenCV, ms per map", "loop / OpenCV"],
+    ]
+
+
 def test_the_table_of_a_gpu():
     found = {"milliseconds": 2.0, "next to": "floor", "its milliseconds": 1.0, "ratio": 2.0}
     row = {"function": "scg", "shape": [1, 2, 3], "precision": "TF32", "call": found | {"runs": 5}}

@@ -184,12 +184,21 @@ def _exported(graph: LocalizerGraph, images: Tensor) -> Any:
                 optimize=False,
             )
     except Exception as error:  # the exporter's, or of the user's code
+        if _interrupted(error):
+            raise KeyboardInterrupt from error
         cause = error.__cause__ or error
         reason = (str(cause).strip().splitlines() or [""])[0]
         raise ValueError(
             "localizer: expected a model and a refinement that torch.onnx.export can record, got "
             f"{type(cause).__name__}: {reason}"
         ) from error
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Return whether an error was raised on the way out of Ctrl-C, as in torch's lazy imports."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _metadata(localizer: Localizer, graph: LocalizerGraph) -> dict[str, str]:

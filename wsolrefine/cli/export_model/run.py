@@ -13,7 +13,7 @@ from wsolrefine import Localizer, save_onnx
 from wsolrefine._options import check_number
 from wsolrefine.cli.changes import Changes
 from wsolrefine.cli.console import Problems, list_problems, output_console, printable, stop
-from wsolrefine.cli.files import MISSING, kind_of, may, system_error
+from wsolrefine.cli.files import MISSING, kind_of, may, system_error, termination_as_interrupt
 from wsolrefine.cli.images import quiet
 from wsolrefine.cli.loading import load_localizer, own_error
 from wsolrefine.cli.refine.inputs import each_once
@@ -73,7 +73,8 @@ def run(
     localizer.parts = chosen
     images = _photographs(arguments, localizer)
     try:
-        differences = save_onnx(localizer, out, top=top, images=images, tolerance=tolerance)
+        with termination_as_interrupt():  # which leaves no part of a file
+            differences = save_onnx(localizer, out, top=top, images=images, tolerance=tolerance)
     except ImportError as error:
         stop(error, 1)
     except OSError as error:
