@@ -48,6 +48,14 @@ def test_pycocotools_reads_boxes_and_masks(tmp_path, polygons):
             assert (x + width, y + height) == (columns.max() + 1, rows.max() + 1)
 
 
+def test_all_keys_of_the_format_are_there(tmp_path):
+    """Roboflow's upload looks up each of them and fails without one."""
+    write_coco(records(), tmp_path / "out", images="none")
+    content = json.loads((tmp_path / "out/annotations.json").read_text())
+    assert {*content} == {"info", "licenses", "images", "annotations", "categories"}
+    assert content["licenses"] == []
+
+
 def test_supervision_reads_it(tmp_path):
     # It refuses links that lead out of the folder.
     write_coco(records(tmp_path / "in", FLAT), tmp_path / "out", images="copy")

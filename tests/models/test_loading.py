@@ -300,6 +300,8 @@ def test_timm_model_without_classes(modules):
 
 @pytest.mark.parametrize("package", ["timm", "torchvision"])
 def test_a_missing_package(package, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith(f"{package}.")]:
+        monkeypatch.delitem(sys.modules, name)  # an earlier test has imported them
     monkeypatch.setitem(sys.modules, package, None)
     message = f"{package}:x needs the package {package} .*; install it with: pip install {package}"
     with pytest.raises(ImportError, match=message) as caught:

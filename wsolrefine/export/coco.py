@@ -132,7 +132,8 @@ def box_of(found: Object) -> list[float]:
 def _write(path: Path, images: list[str], annotations: list[str], categories: Any) -> None:
     """Write the file with a line for each image and annotation."""
     with path.open("w", encoding="ascii", newline="\n") as file:
-        file.write('{"info": {"description": "masks and boxes by wsolrefine"},\n"images": [\n')
+        file.write('{"info": {"description": "masks and boxes by wsolrefine"},\n')
+        file.write('"licenses": [],\n"images": [\n')  # Roboflow's upload fails without the key
         file.write(",\n".join(images))
         file.write('\n],\n"annotations": [\n')
         file.write(",\n".join(annotations))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -109,12 +109,18 @@ def load_classifier(
     )
 
 
-def architecture(spec: str, preprocess: Preprocess | None = None) -> Classifier:
+def architecture(
+    spec: str,
+    preprocess: Preprocess | None = None,
+    weights: Mapping[str, Tensor] | None = None,
+) -> Classifier:
     """Build a classifier of torchvision or timm without its weights, so nothing is downloaded.
 
     Args:
         spec: as for :func:`load_classifier`.
         preprocess: its preprocessing; None: the one of its pretrained weights.
+        weights: those that it will get, by name: its head has as many classes as theirs. None: as
+            many as the pretrained one.
 
     Raises:
         ImportError: the package is missing.
@@ -125,6 +131,10 @@ def architecture(spec: str, preprocess: Preprocess | None = None) -> Classifier:
     if source.build is None:
         raise ValueError(f"spec: expected a classifier of torchvision or timm, got {spec!r}")
     model = source.build(None, None)
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    if any(shapes.get(name, value.shape) != value.shape for name, value in (weights or {}).items()):
+        number = head_size(_probe(source.build), weights or {})
+        model = model if number is None else source.build(number, None)
     return Classifier(model.eval(), preprocess or source.preprocess(model), None, spec)
 
 

@@ -19,7 +19,6 @@ from wsolrefine import __version__
 from wsolrefine._options import check_kind, check_path, check_text, kind_of
 from wsolrefine.localization.masks import check_threshold
 from wsolrefine.models import (
-    EFFICIENTNET_LITE,
     Classifier,
     architecture,
     is_own_code,
@@ -41,6 +40,9 @@ RECIPES: dict[str, type[Recipe]] = {
     recipe.name: recipe for recipe in (Spa, Ornet, Csoa, SemEdges, Spol, Distill)
 }
 """The recipes by name."""
+
+_MODEL = "backbone.model."
+"""In front of the names of the classifier's weights, with its head, in every recipe."""
 
 
 def recipe_class(name: str) -> type[Recipe]:
@@ -183,7 +185,7 @@ def load_recipe(path: str | PathLike[str], *, backbone: str | None = None) -> Re
         }
         check_options(options, defaults)
         weights = load_file(path)
-        classifier = _without_weights(metadata)
+        classifier = _without_weights(metadata, weights)
         stages = FeatureList(
             classifier.model, metadata.layers, call=classifier.call, logits=classifier.logits
         )
@@ -231,12 +233,24 @@ def _not_finite(value: Tensor, parameter: bool) -> str | None:
     return "infinity" if parameter and value.isinf().any() else None
 
 
-def _without_weights(metadata: RecipeMetadata) -> Classifier:
-    """Build the classifier; what comes from a library is built without downloading weights."""
+def _without_weights(metadata: RecipeMetadata, weights: Mapping[str, Tensor]) -> Classifier:
+    """Build the classifier; what comes from a library is built without downloading weights.
+
+    Its head has the classes of the weights: those of the user's own checkpoint, if it was trained
+    from one.
+    """
     spec = metadata.backbone
-    if spec in EFFICIENTNET_LITE or is_own_code(spec) or spec.startswith("hf:"):
+    if is_own_code(spec) or spec.startswith("hf:"):
         return load_classifier(spec)
-    return architecture(spec, metadata.preprocess)
+    if spec.startswith("clip:"):  # whose head is made of texts, and then replaced
+        texts = weights[f"{_MODEL}head.weight"].shape[0]
+        return load_classifier(spec, class_names=[f"class {text}" for text in range(texts)])
+    model = {
+        name.removeprefix(_MODEL): value
+        for name, value in weights.items()
+        if name.startswith(_MODEL)
+    }
+    return architecture(spec, metadata.preprocess, model)
 
 
 def _versions() -> dict[str, str]:

@@ -11,9 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from wsolrefine.activation.layers import find_stages
+from wsolrefine.cli.changes import Changes
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.hashes import described
-from wsolrefine.cli.loading import load_model
+from wsolrefine.cli.loading import NONE, load_model
 from wsolrefine.cli.train.dataset import number_of_classes
 from wsolrefine.cli.train.overrides import hyper_parameters, parameters
 from wsolrefine.cli.train.teacher import number_of_scores, with_teacher
@@ -32,11 +33,18 @@ class Built(NamedTuple):
     preprocess: Callable[[Image.Image], Tensor]
 
 
-def build(settings: dict[str, Any], reader: Reader) -> Built:
-    """Build the recipe on the stages of the backbone, or stop."""
+def build(settings: dict[str, Any], reader: Reader, changes: Changes = NONE) -> Built:
+    """Build the recipe on the stages of the backbone, or stop.
+
+    Args:
+        settings: of the run.
+        reader: its images.
+        changes: of the backbone: its weights, its names of classes.
+
+    """
     recipe = recipe_class(settings["recipe"])
     keywords = hyper_parameters(recipe, settings["set"], settings["lr"], settings["epochs"])
-    classifier = load_model(settings["backbone"], option="--backbone")
+    classifier = load_model(settings["backbone"], option="--backbone", changes=changes)
     crop = settings["crop"]
     preprocess = classifier.preprocess
     if isinstance(preprocess, Preprocess):
@@ -58,7 +66,9 @@ def build(settings: dict[str, Any], reader: Reader) -> Built:
         stop(f"{trying}: {_first_line(error)}")
     if issubclass(recipe, Distill):
         names = classifier.class_names
-        keywords = with_teacher(keywords, settings, reader, classes, names)
+        if changes.class_names is not None and names is not None and len(names) != classes:
+            stop(f"--class-names: expected {classes} as the head has classes, got {len(names)}")
+        keywords = with_teacher(keywords, settings, reader, classes, names, changes)
     try:
         built = recipe(backbone, channels, classes, **keywords)
     except Exception as error:

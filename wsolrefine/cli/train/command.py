@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from wsolrefine.cli.changes import Checkpoint, ClassNames
 from wsolrefine.cli.loading import require_training
 from wsolrefine.cli.options import Dataset, Device, Metadata, Root, parse_path
 from wsolrefine.cli.train.options import Options, Precision, RecipeName
@@ -59,6 +60,8 @@ def train(
             "torchvision:NAME or package.module:callable.",
         ),
     ] = None,
+    checkpoint: Checkpoint = None,
+    class_names: ClassNames = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -146,7 +149,8 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Continue the run in --out with its stored settings; repeat --backbone.",
+            help="Continue the run in --out with its stored settings; repeat --backbone, "
+            "--checkpoint and --class-names.",
         ),
     ] = False,
 ) -> None:
@@ -164,6 +168,9 @@ def train(
 
         wsolrefine train csoa -d ilsvrc --root ILSVRC --out csoa
         --backbone timm:resnet50 --devices 4 --precision 16-mixed --workers 8
+
+        wsolrefine train spol -d folder --root photos --out spol
+        --backbone timm:resnet50 --checkpoint best.pt
 
         wsolrefine train distill -d images --root photos --out small
         --set teacher=accurate

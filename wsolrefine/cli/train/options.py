@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wsolrefine.cli.changes import OPTIONS, Changes
 from wsolrefine.cli.options import Dataset
 from wsolrefine.models import DEFAULT_CLASSIFIER
 
@@ -40,6 +41,8 @@ class Options(NamedTuple):
     metadata: Path | None
     split: str | None
     backbone: str | None
+    checkpoint: Path | None
+    class_names: Path | None
     epochs: int | None
     batch_size: int | None
     lr: float | None
@@ -55,13 +58,22 @@ class Options(NamedTuple):
     keep_all: bool
     resume: bool
 
+    @property
+    def changes(self) -> Changes:
+        """The options that change the backbone."""
+        return Changes(self.checkpoint, self.class_names)
+
 
 def settings_of(options: Options) -> dict[str, Any]:
-    """Return the given options that determine the result, as values that JSON can store."""
+    """Return the given options that determine the result, as values that JSON can store.
+
+    Of the files that change the backbone they are hashes of the content. It stops where such a file
+    cannot be read.
+    """
     given = options._asdict()
-    for name in ("out", "device", "workers", "keep_all", "resume"):
+    settings: dict[str, Any] = options.changes.settings()
+    for name in ("out", "device", "workers", "keep_all", "resume", "checkpoint", "class_names"):
         del given[name]
-    settings: dict[str, Any] = {}
     for name, value in given.items():
         if isinstance(value, Path):
             settings[name] = str(value.absolute())
@@ -75,11 +87,14 @@ def settings_of(options: Options) -> dict[str, Any]:
 def command_to_resume(options: Options) -> str:
     """Return the command that resumes a run; all other options are stored in its folder.
 
-    The backbone is stored too, but it is the user who chooses which code runs.
+    The backbone is stored too, but it is the user who chooses which code runs and which files are
+    read.
     """
     words = ["wsolrefine", "train", options.recipe.value, "--out", str(options.out), "--resume"]
     if options.backbone not in (None, DEFAULT_CLASSIFIER):
         words += ["--backbone", str(options.backbone)]
+    for name, value in options.changes.arguments().items():
+        words += [OPTIONS[name], str(value)]
     if options.device != "auto":
         words += ["--device", options.device]
     if options.workers:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch import Trainer
 
+from wsolrefine.cli.changes import OPTIONS
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.loading import choose_device
 from wsolrefine.cli.options import Dataset, check_out
@@ -24,7 +25,7 @@ from wsolrefine.cli.train.run_folder import (
     resumed_settings,
 )
 from wsolrefine.cli.train.saving import SaveEveryEpoch
-from wsolrefine.cli.train.settings import DEFAULTS, SPLITS, check
+from wsolrefine.cli.train.settings import DEFAULTS, FILES, SPLITS, check
 from wsolrefine.cli.train.trainer import make_trainer, quiet_lightning
 from wsolrefine.data.reader import Reader
 from wsolrefine.models import DEFAULT_CLASSIFIER
@@ -52,7 +53,7 @@ def prepare(options: Options, first: bool) -> Run:
     if options.resume:
         _check_images(options.out, data)
     torch.manual_seed(settings["seed"])
-    built = build(settings, reader)
+    built = build(settings, reader, options.changes)
     if options.resume:
         _check_model(options.out, built)
     saving = SaveEveryEpoch(options.out, identify(settings, data), keep_all=options.keep_all)
@@ -68,6 +69,7 @@ def _settings(options: Options, first: bool) -> dict[str, Any]:
     if options.resume and before is None:
         stop(f"--resume: expected a folder with a run, got {out}")
     if options.resume and before is not None:
+        _check_files(before["settings"], given, out)
         settings = resumed_settings(before, given, out)
         _check_backbone(options, settings["backbone"])
     else:
@@ -94,6 +96,16 @@ def _check_backbone(options: Options, backbone: str) -> None:
             f"must not choose which code runs or what is downloaded; got none. If you trust it: "
             f"{command}"
         )
+
+
+def _check_files(stored: dict[str, Any], given: dict[str, Any], out: Path) -> None:
+    """Stop unless the files that change the backbone are given again: a run has only hashes."""
+    for name in FILES:
+        then, now = stored.get(name), given.get(name)
+        if then != now:
+            which = f"the file of the run in {out} again, SHA-256 {then}" if then else "none"
+            got = "none" if now is None else "another one" if then else f"one for the run in {out}"
+            stop(f"{OPTIONS[name]}: expected {which}, got {got}")
 
 
 def _check_images(out: Path, data: dict[str, Any]) -> None:

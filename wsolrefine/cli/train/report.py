@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from wsolrefine.cli.changes import OPTIONS
 from wsolrefine.cli.console import Problems, list_problems, output_console, printable
 from wsolrefine.cli.train.build import Built
 from wsolrefine.cli.train.checkpoints import Whole
@@ -26,12 +27,15 @@ def print_run(options: Options, settings: dict[str, Any], reader: Reader, built:
         taught = {"teacher": recipe.teacher.title}
     else:  # which learns the classes of the images
         images += f" of {built.metadata.num_classes} classes"
+    changes = options.changes.arguments()
+    files = {OPTIONS[name][2:].replace("-", " "): str(path) for name, path in changes.items()}
     lines = {
         "recipe": f"{options.recipe}, {recipe.epochs} epochs",
         "data set": f"{settings['dataset']} ({options.root or settings['root']}{split})",
         "images": images,
         "pixels": str(reader.policy),
         "backbone": f"{settings['backbone']}, {', '.join(built.metadata.layers)}",
+        **files,
         **taught,
         "hyper-parameters": ", ".join(f"{k} {v}" for k, v in recipe.hparams.items()),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,9 @@ DEFAULTS: dict[str, Any] = {
     "set": [],
 }
 """The settings that neither the user nor a resumed run gives."""
+
+FILES = ("checkpoint", "class_names")
+"""Settings that only runs have whose backbone a file changes: the hash of its content."""
 
 SPLITS = {Dataset.cub: "train", Dataset.ilsvrc: "train", Dataset.openimages: "train"}
 
@@ -94,24 +97,28 @@ def check_content(content: Any) -> None:
 
     """
     _check_keys("content", content, ("settings", "data", "model", "version", "sha256"))
-    _check_keys("settings", content["settings"], KINDS)
+    _check_keys("settings", content["settings"], KINDS, FILES)
     _check_keys("data", content["data"], ("images", "classes", "sha256"))
     for name, value in content["settings"].items():
-        KINDS[name](name, value)
+        (_hash if name in FILES else KINDS[name])(name, value)
     data = content["data"]
     check_count("images", data["images"])
     check_count("classes", data["classes"], low=0)  # images without classes have none
     check_text("version", content["version"])
     for name, owner in (("sha256", content), ("sha256", data), ("model", content)):
-        if not re.fullmatch("[0-9a-f]{64}", check_text(name, owner[name])):
-            raise ValueError(f"{name}: expected 64 hexadecimal digits, got {owner[name]!r}")
+        _hash(name, owner[name])
 
 
-def _check_keys(name: str, value: Any, expected: Any) -> None:
+def _hash(name: str, value: Any) -> None:
+    if not re.fullmatch("[0-9a-f]{64}", check_text(name, value)):
+        raise ValueError(f"{name}: expected 64 hexadecimal digits, got {value!r}")
+
+
+def _check_keys(name: str, value: Any, expected: Any, optional: Sequence[str] = ()) -> None:
     keys = check_kind(name, value, dict, "an object").keys()
     if missing := [key for key in expected if key not in keys]:
         raise ValueError(f"{name}: expected {missing[0]}, got none")
-    if unknown := [key for key in keys if key not in expected]:
+    if unknown := [key for key in keys if key not in expected and key not in optional]:
         raise ValueError(f"{name}: expected no {unknown[0]!r}")
 
 
@@ -121,6 +128,8 @@ def check(settings: dict[str, Any], out: Path) -> None:
         kinds = ", ".join(kind.value for kind in Dataset)
         stop(f"--dataset: expected one of {kinds}, got none")
     for name, value in settings.items():
+        if name in FILES:
+            continue
         try:
             KINDS[name](name, value)
         except (TypeError, ValueError) as error:
@@ -130,6 +139,9 @@ def check(settings: dict[str, Any], out: Path) -> None:
         refuse({"classes": settings["classes"]}, "distill has the classes of its backbone")
     elif kind is Dataset.images:
         stop(f"--dataset: expected one with labels for {settings['recipe']}, got {kind}")
+    if settings["recipe"] != RecipeName.distill and not settings["backbone"].startswith("clip:"):
+        names = {"class-names": settings.get("class_names")}
+        refuse(names, f"{settings['recipe']} has the classes of the data set")
     given = {name for name, value in settings.items() if value not in (None, False)}
     needed = NEEDED[kind] | ({"root"} if kind is Dataset.wsolevaluation else set())
     check_dataset(kind, given, needed)

@@ -11,6 +11,7 @@ from torch import Tensor
 from wsolrefine import Localizer
 from wsolrefine.activation.modes import evaluation
 from wsolrefine.activation.state import unchanged
+from wsolrefine.cli.changes import Changes
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.evaluate.classes import differing
 from wsolrefine.cli.loading import load_model
@@ -32,6 +33,7 @@ def with_teacher(
     reader: Reader,
     classes: int,
     names: Sequence[str] | None,
+    changes: Changes,
 ) -> dict[str, Any]:
     """Return the keywords of the recipe with a teacher, or stop.
 
@@ -41,6 +43,7 @@ def with_teacher(
         reader: the images.
         classes: number of class scores of the backbone.
         names: its class names, if it has any.
+        changes: of the backbone, and of the teacher.
 
     """
     if keywords.get("use_labels"):
@@ -54,7 +57,7 @@ def with_teacher(
         stop("--set teacher: expected the name of a method, got none")
     if keywords.get("backbone_learning_rate"):
         try:
-            classifier = load_model(settings["backbone"], option="--backbone")
+            classifier = load_model(settings["backbone"], option="--backbone", changes=changes)
             return {**keywords, "teacher": Localizer(classifier, refine=method)}
         except ValueError as error:
             stop(f"--set {str(error).replace('refine:', 'teacher:', 1)}")
