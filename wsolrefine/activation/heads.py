@@ -96,10 +96,17 @@ class Heads:
 
 def classes_of(model: nn.Module) -> int | None:
     """Return how many classes a model says it has: timm's and transformers' attributes."""
-    number = getattr(model, "num_classes", None)
+    number = _own(model, "num_classes")
     if number is None:
-        number = getattr(getattr(model, "config", None), "num_labels", None)
+        number = getattr(_own(model, "config"), "num_labels", None)
     return number if isinstance(number, int) and number >= 0 else None
+
+
+def _own(module: nn.Module, name: str) -> Any:
+    """Return an attribute, None if there is none: to ask a module for one that it lacks is slow."""
+    if name in vars(module):
+        return vars(module)[name]
+    return getattr(module, name, None) if hasattr(type(module), name) else None
 
 
 def _headless(modules: Mapping[str, nn.Module]) -> list[str]:

@@ -44,7 +44,9 @@ def evaluation(model: nn.Module) -> Iterator[None]:
     modules = list(model.modules())
     # model.eval() would call overridden train() methods, which may merge weights or the like.
     with _lock:
-        for module in modules:
+        # Of a model that is in this mode, and that no other block has switched, nothing is to do.
+        idle = not _evaluated and not any(module.training for module in modules)
+        for module in () if idle else modules:
             blocks, training = _evaluated.get(id(module), (0, module.training))
             _evaluated[id(module)] = (blocks + 1, training)
             if module.training:  # assigning takes long, and most models are in this mode already
@@ -53,7 +55,7 @@ def evaluation(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         with _lock:
-            for module in modules:
+            for module in () if idle else modules:
                 blocks, training = _evaluated.pop(id(module))
                 if blocks > 1:
                     _evaluated[id(module)] = (blocks - 1, training)
