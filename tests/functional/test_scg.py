@@ -313,3 +313,17 @@ def test_vectors_that_only_products_of_fewer_digits_tell_apart_are_equal(precisi
         assert (scg(cam, torch.rand(2, 256, 14, 14, generator=g).cuda()).amax((1, 2)) == 1).all()
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("bad", [0.0, float("nan"), 1e30])
+def test_an_image_that_takes_another_way_changes_no_other(bad):
+    """More channels than pixels: a dead pixel, NaN or a large one sends its image another way."""
+    g = generator(0)
+    cam, features = torch.rand(3, 4, 5, generator=g), torch.randn(3, 40, 4, 5, generator=g)
+    before = scg(cam, features)
+    features[1, :, 2, 2] = bad
+    after = scg(cam, features.requires_grad_())
+    assert torch.equal(after[[0, 2]], before[[0, 2]])
+    assert (after[1] == 0).all() == (bad != bad)
+    (gradient,) = torch.autograd.grad(after[[0, 2]].square().sum(), features)
+    assert gradient[[0, 2]].isfinite().all()

@@ -88,7 +88,8 @@ def class_activation(
             20 images of noise. For many batches of one size, call it once yourself.
         to_map: rearranges a layer's output to ``(B, C, h, w)``, both for features and for the CAM;
             None infers the layout from the shape, see :func:`find_layers`.
-        logits: how to read the model's output, see :func:`find_layers`.
+        logits: how to read the model's output, see :func:`find_layers`. If it returns several
+            tensors that can be logits, this spares it a second run that tells which.
         call: how the model is called, see :func:`find_layers`.
         layer_cams: at how many of the last layers of the features to take a
             :func:`wsolrefine.layer_cam`.

@@ -31,19 +31,29 @@ class Head(NamedTuple):
 
 
 class Heads:
-    """Hooks that keep what the linear layers of a model read and returned, in running order."""
+    """Hooks that keep what the linear layers of a model read and returned, in running order.
 
-    def __init__(self, model: nn.Module) -> None:
+    Args:
+        model: the model.
+        known: the layer that returns the logits, if that was found before: no other is watched,
+            unless a part of the model has no head. Each hook takes as long as a small layer.
+
+    """
+
+    def __init__(self, model: nn.Module, known: str | None = None) -> None:
         self.found: list[Head] = []
         self._features: list[Tensor] = []
         self._pixels = 0
         modules = dict(model.named_modules())
+        headless = _headless(modules)
+        self.all_watched = known is None or classes_of(model) == 0 or bool(headless)
         self.hooks = [
             (name, self._note(name))
             for name, module in modules.items()
             if name and isinstance(module, (nn.Linear, nn.Conv2d))
+            if self.all_watched or name == known
         ]
-        self.hooks += [(name, self._note_features) for name in _headless(modules)]
+        self.hooks += [(name, self._note_features) for name in headless]
 
     def last(self, tensor: Tensor) -> int | None:
         """Return the position of the last layer that returned these values."""

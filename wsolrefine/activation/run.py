@@ -13,11 +13,13 @@ from wsolrefine.activation.gradient import GraphStart, check_differentiable, is_
 from wsolrefine.activation.heads import Heads, classes_of
 from wsolrefine.activation.hooks import Hook, first_input, first_tensor, hooked, output_tensor
 from wsolrefine.activation.layers import Layers
-from wsolrefine.activation.outputs import Logits, logits_of
+from wsolrefine.activation.outputs import Logits, logits_of, scores_in
 
 
 class Run:
     """One forward pass: outputs of the named layers, and inputs of the CAM layer and the head.
+
+    Two, where only all linear layers tell which of several outputs the logits are.
 
     Gradients are off until the first layer whose gradient is needed: that of Grad-CAM, and with
     LayerCAMs or BagCAMs those of some features. There the graph starts, so that this works with
@@ -36,7 +38,33 @@ class Run:
         features, cam, head = layers
         self._found: dict[str, Tensor] = {}
         self.cam_input: Tensor | None = None
-        start, heads = GraphStart(), Heads(model)
+        heads = Heads(model, head)
+        output = self._pass(model, images, layers, call, differentiated, heads)
+        if not heads.all_watched and logits is None and len(scores_in(output, len(images))) > 1:
+            # Which of several outputs the logits are, only all linear layers together tell.
+            heads = Heads(model)
+            output = self._pass(model, images, layers, call, differentiated, heads)
+        self.logits = logits_of(output, len(images), logits, heads, classes_of(model))
+        if head is None and cam in self.graph:
+            self._found["cam"] = self.graph[cam]
+        self.features = [self._get(f"features {name}", name) for name in features]
+        self.cam = self._get("cam", cam)
+        # The head's input; not used without a head.
+        self.pooled = self.cam if head is None else self._get("pooled", head)
+
+    def _pass(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        layers: Layers,
+        call: Call | None,
+        differentiated: Sequence[str],
+        heads: Heads,
+    ) -> Any:
+        """Run the model and return its output."""
+        features, cam, head = layers
+        start = GraphStart()
+        self.graph = start.tensors
         hooks = [(name, self._keep(name)) for name in features] + heads.hooks
         if head is not None:
             hooks += [(cam, self._watch_cam), (head, self._watch_head)]
@@ -44,21 +72,13 @@ class Run:
         hooks += [(name, start.hook(name)) for name in starts]
         try:
             with torch.no_grad(), hooked(model, hooks):
-                output = call_model(model, images, call)
+                return call_model(model, images, call)
         except RuntimeError as error:
             if start.tensors:
                 check_differentiable(model)  # which takes long, so only now
             if not start.tensors or not is_refused(error):
                 raise
             raise refused(next(iter(start.tensors)), error) from error
-        self.logits = logits_of(output, len(images), logits, heads, classes_of(model))
-        self.graph = start.tensors
-        if head is None and cam in self.graph:
-            self._found["cam"] = self.graph[cam]
-        self.features = [self._get(f"features {name}", name) for name in features]
-        self.cam = self._get("cam", cam)
-        # The head's input; not used without a head.
-        self.pooled = self.cam if head is None else self._get("pooled", head)
 
     def _get(self, key: str, name: str) -> Tensor:
         if key not in self._found:

@@ -53,28 +53,44 @@ class Cosines(NamedTuple):
 
 def cosines(features: Tensor) -> Cosines:
     """Return the products of the unit vectors of all pixels."""
-    if features.device.type == "cpu" and not values_are_hidden():
-        quick = _cosines_by_division(working(features).flatten(2))
-        if quick is not None:
-            return quick
+    if features.device.type != "cpu" or values_are_hidden():
+        return _of_unit_vectors(features)
+    products = _products(features)
+    usual = _of_usual_length(products)
+    if bool(usual.all()):
+        return _divided(products)
+    # Each image by itself, so that none depends on the others, down to the last bit.
+    chosen, rest = (which.nonzero()[:, 0] for which in (usual, ~usual))
+    parts = [_of_unit_vectors(features[rest])]
+    if len(chosen):
+        parts.append(_divided(_products(features[chosen])))
+    place = torch.cat([rest, chosen]).argsort()
+    return Cosines(*(torch.cat(several)[place] for several in zip(*parts, strict=True)))
+
+
+def _of_unit_vectors(features: Tensor) -> Cosines:
     unit = unit_vectors(features)
     return Cosines(unit.vectors.mT @ unit.vectors, unit.alive, unit.finite)
 
 
-def _cosines_by_division(pixels: Tensor) -> Cosines | None:
-    """Divide products by lengths, which are on their diagonal, without a pass over the features.
+def _products(features: Tensor) -> Tensor:
+    pixels = working(features).flatten(2)
+    return pixels.mT @ pixels
 
-    None if a pixel is dead or not finite, or lengths are so extreme that products may vanish or
+
+def _of_usual_length(products: Tensor) -> Tensor:
+    """Return of which images ``(B,)`` the cosines are products divided by lengths.
+
+    Not if a pixel is dead or not finite, or lengths are so extreme that products may vanish or
     overflow, in the result or, as cubes and fifth powers of inverse lengths, in its derivatives.
     """
-    products = pixels.mT @ pixels
+    squares = products.detach().diagonal(dim1=1, dim2=2)
+    return (squares.amin(1) > 2.0**-48) & (squares.amax(1) < 2.0**48)  # false for NaN
+
+
+def _divided(products: Tensor) -> Cosines:
+    """Divide products by lengths, which are on their diagonal: no pass over the features."""
     squares = products.diagonal(dim1=1, dim2=2)
-    if not squares.numel():
-        return None
-    still = squares.detach()
-    low, high = float(still.amin()), float(still.amax())
-    if not (low > 2.0**-48 and high < 2.0**48):  # nor is NaN
-        return None
     inverse = squares.rsqrt()
     matrix = products * inverse[:, None] * inverse[:, :, None]
     alive = torch.ones_like(squares, dtype=torch.bool)

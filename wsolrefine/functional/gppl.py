@@ -7,7 +7,7 @@ from torch import Tensor
 
 from wsolrefine._check import check_tensors, check_values
 from wsolrefine._options import check_count, check_number
-from wsolrefine.functional._numeric import unit_range
+from wsolrefine.functional._numeric import images_at_once, split_images, unit_range
 from wsolrefine.functional._opencv import opencv
 from wsolrefine.functional.gaussian import Gaussian, fit_gaussian, gaussian_map
 
@@ -43,6 +43,13 @@ def gppl(cam: Tensor) -> Tensor:
 
     """
     check_tensors(cam=(cam, "B [K] H W"))
+    # A few maps at a time, so that what is computed on the way stays in a CPU's cache.
+    at_once = images_at_once(4 * cam.shape[-2] * cam.shape[-1], cam.device)
+    parts = split_images(cam.flatten(0, -3), at_once)
+    return torch.cat([_with_gaussian(some) for some in parts]).reshape(cam.shape)
+
+
+def _with_gaussian(cam: Tensor) -> Tensor:
     maps = unit_range(cam)
     usable = (maps.amax((-2, -1)) > 0)[..., None, None]
     # An unusable map is replaced before the fit, so that its gradient is zero, not NaN.
