@@ -133,6 +133,7 @@ def test_a_model_that_cannot_be_recorded_is_refused_in_one_line():
     assert line.startswith("Error: --model: expected a model and a refinement that torch.onnx.")
 
 
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_leaves_nothing(folder, sent, monkeypatch):
     def stopped(graph, images):

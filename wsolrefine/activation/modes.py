@@ -44,7 +44,7 @@ def evaluation(model: nn.Module) -> Iterator[None]:
     modules = list(model.modules())
     # model.eval() would call overridden train() methods, which may merge weights or the like.
     with _lock:
-        # Of a model that is in this mode, and that no other block has switched, nothing is to do.
+        # Of a model that is in this mode, and that no other block has switched, nothing is to note.
         idle = not _evaluated and not any(module.training for module in modules)
         for module in () if idle else modules:
             blocks, training = _evaluated.get(id(module), (0, module.training))
@@ -55,8 +55,8 @@ def evaluation(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         with _lock:
-            for module in () if idle else modules:
-                blocks, training = _evaluated.pop(id(module))
+            for module in modules:
+                blocks, training = (1, False) if idle else _evaluated.pop(id(module))
                 if blocks > 1:
                     _evaluated[id(module)] = (blocks - 1, training)
                 elif module.training != training:
