@@ -139,8 +139,8 @@ def test_a_stopped_run_leaves_nothing(folder, sent, monkeypatch):
     def stopped(graph, images):
         os.kill(os.getpid(), sent)
 
-    monkeypatch.setattr(onnx_file, "_require_packages", lambda: None)
-    monkeypatch.setattr(onnx_file, "_exported", stopped)
+    monkeypatch.setattr(onnx_file, "require_packages", lambda: None)
+    monkeypatch.setattr(onnx_file, "exported", stopped)
     assert "stopped" in export("--model", "own_models:small", code=130)
     assert {path.name for path in folder.iterdir()} == {"photos"}
 

@@ -13,6 +13,7 @@ from torch import nn
 from tests.cli.test_evaluate import save_map, write_lists
 from tests.support import photographs, plots, zoo
 from tests.support.command import invoke
+from wsolrefine import OnnxDifferences
 from wsolrefine.cli import app, guard
 from wsolrefine.cli.refine.coco import Results, file_identity
 from wsolrefine.localization import onnx_file
@@ -73,11 +74,11 @@ def no_onnx(monkeypatch):
 
     model = types.SimpleNamespace(metadata_props={})
     program = types.SimpleNamespace(model=model, save=save)
-    none = onnx_file.OnnxDifferences(0.0, 0.0, 0.0)
+    none = OnnxDifferences(0.0, 0.0, 0.0)
     monkeypatch.setattr("wsolrefine.cli.export_model.run.save_onnx", save_and_remove)
-    monkeypatch.setattr(onnx_file, "_require_packages", lambda: None)
-    monkeypatch.setattr(onnx_file, "_exported", lambda graph, images: program)
-    monkeypatch.setattr(onnx_file, "_compared", lambda *arguments: none)
+    monkeypatch.setattr(onnx_file, "require_packages", lambda: None)
+    monkeypatch.setattr(onnx_file, "exported", lambda graph, images: program)
+    monkeypatch.setattr(onnx_file, "compared", lambda *arguments: none)
 
 
 def save_results(folder, image):

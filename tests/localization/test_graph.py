@@ -9,9 +9,18 @@ import torch
 from torch import nn
 
 from tests.support import zoo
-from wsolrefine import GraphOutput, Localizer, LocalizerGraph, OnnxDifferences, minmax, save_onnx
+from wsolrefine import (
+    GraphOutput,
+    Localizer,
+    LocalizerGraph,
+    OnnxDifferences,
+    minmax,
+    save_onnx,
+    union_box,
+)
 from wsolrefine.functional._graphs import LOOPS
-from wsolrefine.localization import onnx_file
+from wsolrefine.localization import onnx_file, onnx_record
+from wsolrefine.localization.masks import objects_of
 
 METHODS = ("cam", "scg", "sem", "gppl", "confseg", "conv_crf", "fast")
 SIDE = 32
@@ -128,7 +137,7 @@ def test_wrong_sizes_are_refused():
 
 @pytest.fixture
 def packages():
-    for name in onnx_file.PACKAGES:
+    for name in onnx_record.PACKAGES:
         pytest.importorskip(name, reason="the extra onnx is not installed")
 
 
@@ -170,8 +179,8 @@ class Result:
 
 @pytest.fixture
 def recorded(monkeypatch):
-    monkeypatch.setattr(onnx_file, "_require_packages", lambda: None)
-    monkeypatch.setattr(onnx_file, "_exported", lambda graph, images: Result())
+    monkeypatch.setattr(onnx_file, "require_packages", lambda: None)
+    monkeypatch.setattr(onnx_file, "exported", lambda graph, images: Result())
 
 
 @pytest.mark.usefixtures("recorded")
@@ -203,8 +212,8 @@ def test_a_file_that_differs_is_not_kept(change, message, tmp_path, monkeypatch)
             for name, step in change.items():
                 values[name] += step
             if "maps" in change:
-                objects = onnx_file.objects_of(values["maps"], (SIDE, SIDE), 0.28, "largest")
-                values["boxes"] = onnx_file.union_box(objects > 0)
+                objects = objects_of(values["maps"], (SIDE, SIDE), 0.28, "largest")
+                values["boxes"] = union_box(objects > 0)
             return [values[name].numpy() for name in names]
 
     module = type("module", (), {"InferenceSession": Session, "SessionOptions": Result})
@@ -242,7 +251,7 @@ def test_a_stopped_export_is_no_error_of_the_model(tmp_path, monkeypatch):
         finally:
             torch.missing  # noqa: B018
 
-    monkeypatch.setattr(onnx_file, "_require_packages", lambda: None)
+    monkeypatch.setattr(onnx_file, "require_packages", lambda: None)
     monkeypatch.setattr(torch.onnx, "export", stopped)
     with pytest.raises(KeyboardInterrupt):
         save_onnx(small("cam"), tmp_path / "model.onnx", size=(SIDE, SIDE))

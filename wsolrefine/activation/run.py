@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,12 +39,13 @@ class Run:
         features, cam, head = layers
         self._found: dict[str, Tensor] = {}
         self.cam_input: Tensor | None = None
+        run = partial(self._pass, model, images, layers, call, differentiated)
         heads = Heads(model, head)
-        output = self._pass(model, images, layers, call, differentiated, heads)
+        output = run(heads)
         if not heads.all_watched and logits is None and len(scores_in(output, len(images))) > 1:
             # Which of several outputs the logits are, only all linear layers together tell.
             heads = Heads(model)
-            output = self._pass(model, images, layers, call, differentiated, heads)
+            output = run(heads)
         self.logits = logits_of(output, len(images), logits, heads, classes_of(model))
         if head is None and cam in self.graph:
             self._found["cam"] = self.graph[cam]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -89,6 +89,9 @@ Layer = Annotated[
         show_default=False,
     ),
 ]
+PARTS = ("largest", "all")
+"""What one mask and one box of a class can be."""
+
 Device = Annotated[
     str, typer.Option(help="cpu, cuda, cuda:1, mps; auto uses a GPU if there is one.")
 ]
@@ -125,6 +128,16 @@ USED: dict[Dataset, set[str]] = {
     Dataset.images: {"root"},
 }
 """Options that say where a data set is: those that each layout needs, and those that it uses."""
+
+
+def threshold_option(default: str) -> Any:
+    """Return the option ``--threshold`` of a command whose help says what the default is."""
+    return typer.Option(
+        "--threshold",
+        "-t",
+        help=f"Map value in [0, 1) above which a pixel is object. Default: {default}.",
+        show_default=False,
+    )
 
 
 def check_dataset(dataset: Dataset, given: set[str], needed: set[str]) -> None:

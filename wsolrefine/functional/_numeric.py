@@ -95,7 +95,7 @@ def working(tensor: Tensor) -> Tensor:
 
 
 def images_at_once(values: int, device: torch.device) -> int:
-    """Return how many images of that many values to compute together.
+    """Return how many images, or rows of a matrix, of that many values to compute together.
 
     On a CPU they stay in its cache, on a GPU they fill it. A compiled graph has no loop over them.
     """

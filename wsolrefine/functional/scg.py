@@ -10,11 +10,12 @@ from torch.utils.checkpoint import checkpoint
 
 from wsolrefine._check import check_features, check_real
 from wsolrefine._options import check_count, check_number
-from wsolrefine.functional._graphs import in_graph, values_are_hidden
+from wsolrefine.functional._graphs import values_are_hidden
 from wsolrefine.functional._grid import largest_grid, resize
 from wsolrefine.functional._numeric import (
     are_finite,
     cosine_rounding,
+    images_at_once,
     is_finite,
     outside_autocast,
     rescale,
@@ -25,9 +26,6 @@ from wsolrefine.functional._numeric import (
 from wsolrefine.functional._powers import Correlation, check_orders, correlate, high_order_rows
 from wsolrefine.functional._unit import on_one_grid
 from wsolrefine.functional.correlation import self_correlation_released
-
-# 4 and 128 MB of float32: a few blocks stay in a CPU's cache, or fill a GPU.
-_BLOCK_VALUES_CPU, _BLOCK_VALUES_GPU = 2**20, 2**25
 
 
 @outside_autocast
@@ -107,10 +105,8 @@ def scg(
     weights = weights if weights.ndim == 3 else weights[:, None]  # (B, K, N)
     rows = _rows_with_weight(weights)
     if block_size is None:
-        values = _BLOCK_VALUES_CPU if cam.device.type == "cpu" else _BLOCK_VALUES_GPU
-        # A graph has no loop over blocks: their number would fix its sizes.
-        per_row = 1 if in_graph() else maps.shape[-1] * len(cam)
-        block_size = max(1, values // max(1, per_row))
+        # A row of each image. A graph has no loop over blocks: their number would fix its sizes.
+        block_size = images_at_once(maps.shape[-1] * cam.shape[0], cam.device)
 
     total = torch.zeros_like(weights)
     finite, rounding = [], 0.0

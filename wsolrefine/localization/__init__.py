@@ -4,7 +4,8 @@ from wsolrefine.localization.compositions import accurate, balanced, fast, start
 from wsolrefine.localization.graph import GraphOutput, LocalizerGraph
 from wsolrefine.localization.instances import Instances
 from wsolrefine.localization.localizer import Localizer, localize
-from wsolrefine.localization.onnx_file import OnnxDifferences, save_onnx
+from wsolrefine.localization.onnx_compared import OnnxDifferences
+from wsolrefine.localization.onnx_file import save_onnx
 from wsolrefine.localization.result import Localization
 
 __all__ = [

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
-from io import StringIO
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,30 +15,13 @@ from torch import Tensor
 
 from wsolrefine._check import check_tensors
 from wsolrefine._options import check_number, check_path
-from wsolrefine.functional._graphs import LOOPS
-from wsolrefine.functional.boxes import union_box
-from wsolrefine.localization.graph import GraphOutput, LocalizerGraph
+from wsolrefine.localization.graph import LocalizerGraph
 from wsolrefine.localization.localizer import Localizer
-from wsolrefine.localization.masks import objects_of
+from wsolrefine.localization.onnx_compared import OnnxDifferences, compared
+from wsolrefine.localization.onnx_record import exported, require_packages
 from wsolrefine.models import Preprocess
 
 FORMAT = "wsolrefine-onnx-1"
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-
-
-class OnnxDifferences(NamedTuple):
-    """The largest differences of an ONNX file from PyTorch on the images that were compared.
-
-    Attributes:
-        scores: of the probabilities.
-        maps: of the heatmaps in [0, 1].
-        boxes: of the sides of the boxes, in pixels.
-
-    """
-
-    scores: float
-    maps: float
-    boxes: float
 
 
 def save_onnx(
@@ -108,16 +86,16 @@ def save_onnx(
     if tuple(images.shape[-2:]) != graph.size or not images.shape[0]:
         expected = f"images: expected shape (B, 3, {height}, {width}) with B >= 1"
         raise ValueError(f"{expected}, got {tuple(images.shape)}")
-    _require_packages()
+    require_packages()
     # The commands know this form of a name: they remove what a killed run has left.
     temporary = target.with_name(f".wsolrefine-tmp-{os.getpid()}-{time.time_ns()}{target.suffix}")
     temporary.touch(exist_ok=False)
     try:
-        program = _exported(graph, images)
+        program = exported(graph, images)
         program.model.metadata_props.update(_metadata(localizer, graph))
         # Beside a file of more than 2 GB, which protobuf cannot hold, its weights would be another.
         program.save(temporary, external_data=False)
-        differences = _compared(temporary, localizer, graph, images, tolerance)
+        differences = compared(temporary, localizer, graph, images, tolerance)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -134,71 +112,6 @@ def _generated(localizer: Localizer, size: tuple[int, int]) -> Tensor:
 
     pixels = (255 * smooth).byte().permute(0, 2, 3, 1).numpy()
     return localizer.prepare_batch([localizer.prepare_image(Image.fromarray(p)) for p in pixels])
-
-
-def _require_packages() -> None:
-    from importlib.util import find_spec
-
-    for name in PACKAGES:
-        if find_spec(name) is None:
-            raise ImportError(f"save_onnx needs the package {name}: pip install 'wsolrefine[onnx]'")
-    if not LOOPS:
-        got = torch.__version__
-        raise ImportError(f"save_onnx needs a torch that has torch.while_loop, got {got}")
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Pass over what the exporter says of itself: packages that it lacks, deprecated calls, graphs.
-
-    Before an error it prints the graph up to there, twice, to the standard error.
-    """
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.fx")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stderr(StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _exported(graph: LocalizerGraph, images: Tensor) -> Any:
-    # A graph that is recorded with one image may keep that number.
-    example = images[:2] if images.shape[0] > 1 else torch.cat([images, images])
-    try:
-        with _silent():
-            return torch.onnx.export(
-                graph,
-                (example,),
-                dynamic_shapes=({0: torch.export.Dim("batch", max=2**31 - 1)},),
-                input_names=["images"],
-                output_names=[*GraphOutput._fields],
-                dynamo=True,
-                verbose=False,
-                # The optimizer of onnxscript drops additions of numbers below 1e-8, which keep
-                # divisors from being zero.
-                optimize=False,
-            )
-    except Exception as error:  # the exporter's, or of the user's code
-        if _interrupted(error):
-            raise KeyboardInterrupt from error
-        cause = error.__cause__ or error
-        reason = (str(cause).strip().splitlines() or [""])[0]
-        raise ValueError(
-            "localizer: expected a model and a refinement that torch.onnx.export can record, got "
-            f"{type(cause).__name__}: {reason}"
-        ) from error
-
-
-def _interrupted(error: BaseException | None) -> bool:
-    """Return whether an error was raised on the way out of Ctrl-C, as in torch's lazy imports."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 def _metadata(localizer: Localizer, graph: LocalizerGraph) -> dict[str, str]:
@@ -218,40 +131,3 @@ def _metadata(localizer: Localizer, graph: LocalizerGraph) -> dict[str, str]:
         values["std"] = [float(value) for value in preprocess.std]
         values["interpolation"] = preprocess.interpolation
     return {name: json.dumps(value) for name, value in values.items()}
-
-
-def _compared(
-    path: Path, localizer: Localizer, graph: LocalizerGraph, images: Tensor, tolerance: float
-) -> OnnxDifferences:
-    """Return how much a file differs from the localizer, or raise beyond the tolerance."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors: it warns of constants that it does not fold
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    differences = OnnxDifferences(0.0, 0.0, 0.0)
-    for some in (images, images[:1]):  # another number of images, too
-        expected = localizer(some, top=graph.top).to("cpu")
-        given = session.run([*GraphOutput._fields], {"images": some.numpy(force=True)})
-        found = GraphOutput(*map(torch.from_numpy, given))
-        if not torch.equal(found.labels, expected.labels):
-            got = found.labels.tolist()
-            raise ValueError(
-                f"labels: expected {expected.labels.tolist()} as in PyTorch, got {got} from the "
-                "ONNX file"
-            )
-        apart = [
-            float((getattr(found, name) - getattr(expected, name)).abs().max())
-            for name in OnnxDifferences._fields
-        ]
-        for name, difference in zip(OnnxDifferences._fields[:2], apart, strict=False):
-            if not difference <= tolerance:  # nor is NaN
-                raise ValueError(
-                    f"tolerance: expected {name} within {tolerance:g} of those of PyTorch, got a "
-                    f"difference of {difference:.3g} from the ONNX file"
-                )
-        objects = objects_of(found.maps, graph.size, graph.threshold, graph.parts)
-        if not torch.equal(found.boxes, union_box(objects > 0)):
-            raise ValueError("boxes: expected those of the maps of the ONNX file, got others")
-        differences = OnnxDifferences(*map(max, differences, apart))
-    return differences

@@ -49,9 +49,9 @@ def saved(localizer, path, *, top=1, size=None, images=None, tolerance=1e-3):
     """Call ``save_onnx`` without what takes seconds: to record the graph, and to compare."""
     with pytest.MonkeyPatch.context() as patch:
         module = "wsolrefine.localization.onnx_file"
-        patch.setattr(f"{module}._require_packages", lambda: None)
-        patch.setattr(f"{module}._exported", lambda graph, images: Program())
-        patch.setattr(f"{module}._compared", lambda *arguments: None)
+        patch.setattr(f"{module}.require_packages", lambda: None)
+        patch.setattr(f"{module}.exported", lambda graph, images: Program())
+        patch.setattr(f"{module}.compared", lambda *arguments: None)
         w.save_onnx(localizer, path, top=top, size=size, images=images, tolerance=tolerance)
 
 

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.options import Device, Images, Layer, Model, check_out, parse_path
+from wsolrefine.cli.options import (
+    Device,
+    Images,
+    Layer,
+    Model,
+    check_out,
+    parse_path,
+    threshold_option,
+)
 from wsolrefine.localization.masks import check_threshold
 from wsolrefine.localization.methods import METHODS
 
@@ -38,15 +46,7 @@ def compare(
         ),
     ] = None,
     layer: Layer = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold",
-            "-t",
-            help="Map value in [0, 1) above which a pixel is object. Default: that of each method.",
-            show_default=False,
-        ),
-    ] = None,
+    threshold: Annotated[float | None, threshold_option("that of each method")] = None,
     device: Device = "auto",
 ) -> None:
     """Compare methods on photographs: one picture and one table.

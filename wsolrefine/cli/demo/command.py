@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wsolrefine.cli.console import output_console, printable, stop
-from wsolrefine.cli.options import check_out, parse_path
+from wsolrefine.cli.options import check_out, parse_path, threshold_option
 from wsolrefine.localization.masks import check_threshold
 from wsolrefine.localization.methods import DEFAULT, METHODS
 
@@ -43,12 +43,9 @@ def demo(
     ] = Path("wsolrefine-demo"),
     threshold: Annotated[
         float | None,
-        typer.Option(
-            "--threshold",
-            "-t",
-            help="Map value in [0, 1) above which a pixel is object. Default: that of each method, "
-            + ", ".join(f"{METHODS[name].threshold} ({name})" for name in (DEFAULT, "cam")),
-            show_default=False,
+        threshold_option(
+            "that of each method, "
+            + ", ".join(f"{METHODS[name].threshold} ({name})" for name in (DEFAULT, "cam"))
         ),
     ] = None,
 ) -> None:

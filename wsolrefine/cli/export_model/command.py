@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from wsolrefine.cli.changes import Checkpoint, ClassNames, InputSize, Mean, Std, changes_of
+from wsolrefine.cli.choice import choose_localizer
 from wsolrefine.cli.console import stop
-from wsolrefine.cli.options import Layer, Model, parse_path
+from wsolrefine.cli.options import PARTS, Layer, Model, parse_path, threshold_option
 from wsolrefine.localization.graph import EXPORTED
-from wsolrefine.localization.masks import check_threshold
+from wsolrefine.localization.masks import check_parts
 
 DEFAULT = "fast"
-PARTS = ("largest", "all")
 
 
 def export_model(
@@ -47,15 +47,7 @@ def export_model(
         ),
     ] = DEFAULT,
     layer: Layer = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold",
-            "-t",
-            help="Map value in [0, 1) above which a pixel is object. Default: that of the method.",
-            show_default=False,
-        ),
-    ] = None,
+    threshold: Annotated[float | None, threshold_option("that of the method")] = None,
     parts: Annotated[
         str,
         typer.Option(
@@ -87,19 +79,15 @@ def export_model(
     [bold]Exit codes[/bold]
 
     0 written; 1 something could not be read or written, or the file differs
-    from PyTorch; 2 an invalid option, or a model that cannot be exported.
+    from PyTorch; 2 an invalid option, or a model that cannot be exported; 130
+    stopped by Ctrl-C, nothing is left.
     """
     if method not in EXPORTED:
         stop(f"--method: expected one of {', '.join(EXPORTED)}, got {method!r:.80}")
     if parts not in PARTS:
         stop(f"--parts: expected one of {', '.join(PARTS)}, got {parts!r:.80}")
-    try:
-        if threshold is not None:
-            check_threshold(threshold)
-    except ValueError as error:
-        stop(f"--{error}")
     changes = changes_of(checkpoint, class_names, input_size, mean, std)
-    changes.settings()  # stops where a file cannot be read
+    choice = choose_localizer(model, None, method, layer, threshold, changes)
     from wsolrefine.cli.export_model.run import run
 
-    run(images or [], out, model, changes, method, layer, threshold, parts, top, tolerance)
+    run(images or [], out, choice, check_parts(parts), top, tolerance)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from torch import Tensor
 
 from wsolrefine import Localizer, save_onnx
 from wsolrefine._options import check_number
-from wsolrefine.cli.changes import Changes
+from wsolrefine.cli.choice import Choice
 from wsolrefine.cli.console import Problems, list_problems, output_console, printable, stop
 from wsolrefine.cli.files import MISSING, kind_of, may, system_error, termination_as_interrupt
 from wsolrefine.cli.images import quiet
-from wsolrefine.cli.loading import load_localizer, own_error
+from wsolrefine.cli.loading import own_error
 from wsolrefine.cli.refine.inputs import each_once
 from wsolrefine.data import UnreadableImage, read_image
 from wsolrefine.localization.graph import input_size
+from wsolrefine.localization.masks import Parts
 
 MOST = 64
 """Photographs to compare on: they make one batch."""
@@ -37,12 +37,8 @@ OPTIONS = {
 def run(
     arguments: Sequence[str],
     out: Path,
-    model: str | None,
-    changes: Changes,
-    method: str,
-    layers: Sequence[str] | None,
-    threshold: float | None,
-    parts: str,
+    choice: Choice,
+    parts: Parts,
     top: int,
     tolerance: float,
 ) -> None:
@@ -51,12 +47,8 @@ def run(
     Args:
         arguments: photographs to compare on: files, folders and globs.
         out: the file.
-        model: name of the classifier; None: the default.
-        changes: of the classifier.
-        method: name of the refinement.
-        layers: names of the layers whose features are used; None or empty: find them.
-        threshold: of the masks; None: that of the method.
-        parts: ``largest`` or ``all``.
+        choice: the model and the method.
+        parts: what one object is.
         top: number of classes of an image.
         tolerance: the most by which scores and maps may differ.
 
@@ -66,11 +58,8 @@ def run(
     except ValueError as error:
         stop(f"--{error}")
     _check_file(out)
-    localizer = load_localizer(model, None, method, layers, "cpu", changes)
-    if threshold is not None:
-        localizer.threshold = threshold
-    chosen: Literal["largest", "all"] = "all" if parts == "all" else "largest"
-    localizer.parts = chosen
+    localizer = choice.load("cpu")
+    localizer.parts = parts
     images = _photographs(arguments, localizer)
     try:
         with termination_as_interrupt():  # which leaves no part of a file
@@ -92,7 +81,7 @@ def run(
     console = output_console(soft_wrap=True)
     console.print(
         printable(
-            f"{out}: {localizer.name}, {method}, images of {height} x {width} to {top} "
+            f"{out}: {localizer.name}, {localizer.method}, images of {height} x {width} to {top} "
             f"{'class' if top == 1 else 'classes'}"
         )
     )

@@ -19,9 +19,7 @@ from wsolrefine.cli.changes import (
 from wsolrefine.cli.choice import choose_localizer
 from wsolrefine.cli.console import stop
 from wsolrefine.cli.label.options import Out, parse_address, require_scale
-from wsolrefine.cli.options import Layer, Method, Model, RecipeFile
-
-PARTS = ("largest", "all")
+from wsolrefine.cli.options import PARTS, Layer, Method, Model, RecipeFile, threshold_option
 
 
 def label(
@@ -63,16 +61,7 @@ def label(
             show_default=False,
         ),
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold",
-            "-t",
-            help="Map value in [0, 1) above which a pixel is object. Default: that of the method "
-            "or the recipe.",
-            show_default=False,
-        ),
-    ] = None,
+    threshold: Annotated[float | None, threshold_option("that of the method or the recipe")] = None,
     parts: Annotated[
         str | None,
         typer.Option(

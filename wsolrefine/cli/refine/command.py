@@ -29,6 +29,7 @@ from wsolrefine.cli.options import (
     RecipeFile,
     parse_path,
     refuse,
+    threshold_option,
 )
 from wsolrefine.cli.refine.classes import labels_hash
 from wsolrefine.cli.refine.outputs import FOLDERS, OVERLAY_SIZE, parse_write
@@ -74,13 +75,9 @@ def refine(
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(
-            "--threshold",
-            "-t",
-            help="Map value in [0, 1) above which a pixel is object. Default: "
-            + ", ".join(f"{method.threshold} ({name})" for name, method in METHODS.items())
-            + ", or that of the recipe.",
-            show_default=False,
+        threshold_option(
+            ", ".join(f"{method.threshold} ({name})" for name, method in METHODS.items())
+            + ", or that of the recipe"
         ),
     ] = None,
     parts: Annotated[
