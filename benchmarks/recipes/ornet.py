@@ -36,7 +36,7 @@ COMPONENTS: dict[str, dict[str, Any]] = {
     "L_e + AE": {"entropy_weight": 0.0, "area_weight": 0.0},
     "all, plain entropy": {"weighted": False},
     "all": {},
-    "all, with the auxiliary loss": {"refinement_auxiliary_weight": 1.0},
+    "all, without the auxiliary loss": {"refinement_auxiliary_weight": 0.0},
     "all, the paper's entropy weight": {"entropy_weight": Ornet.PAPER["entropy_weight"]},
 }
 

@@ -245,7 +245,7 @@ SIGNATURES = {
         "Ornet": "(backbone, channels, num_classes, *, evaluator=None, head=None, reads=(-3, -2),"
         " multiplies=-3, layer=None, width=64, inner_channels=None, evaluator_epochs=0,"
         " head_epochs=5, generator_epochs=5, refinement_epochs=3, train_backbone=False,"
-        " auxiliary_weight=1.0, refinement_auxiliary_weight=0.0, evaluate_at='features',"
+        " auxiliary_weight=1.0, refinement_auxiliary_weight=1.0, evaluate_at='features',"
         " entropy_weight=0.01, weighted=True, entropy_mean=0.5, entropy_std=0.1,"
         " area_weight=0.02, erasing=True, erasing_threshold=0.5, erasing_drop=0.5, with_cam=True, threshold=0.4,"
         " learning_rate=0.003, backbone_learning_rate=0.001, refinement_factor=0.33)",

@@ -275,7 +275,7 @@ def probability_of(recipe):
 @pytest.mark.parametrize("evaluator", EVALUATORS)
 def test_ornet_stage_two_is_evaluation_entropy_and_area(evaluator, weighted):
     settings = {"entropy_weight": 0.8, "area_weight": 0.3, "weighted": weighted, "erasing": False}
-    settings |= {"entropy_mean": 0.45, "entropy_std": 0.2}
+    settings |= {"entropy_mean": 0.45, "entropy_std": 0.2, "refinement_auxiliary_weight": 0.0}
     own, evaluate = EVALUATORS[evaluator]
     recipe = without_dropout("Ornet", **own | settings)
     probability = probability_of(recipe)
@@ -320,8 +320,9 @@ def test_ornet_erases_for_the_evaluator_alone():
 
 
 def test_ornet_erases_features_too():
-    settings = {"erasing_threshold": 0.0, "erasing_drop": 1.0, "entropy_weight": 0.0}
-    recipe = without_dropout("Ornet", **settings, area_weight=0.0)
+    settings = {"erasing_threshold": 0.0, "erasing_drop": 1.0}
+    weights = dict.fromkeys(("entropy_weight", "area_weight", "refinement_auxiliary_weight"), 0.0)
+    recipe = without_dropout("Ornet", **settings, **weights)
     torch.manual_seed(0)
     loss = recipe.loss(IMAGES, LABELS, epoch=2)
     torch.manual_seed(0)

@@ -183,7 +183,7 @@ TERMS = {
     ("Csoa", 0): ["cross_entropy", "auxiliary_cross_entropy", "confseg_loss", "coaug_loss"],
     ("Ornet", 0): ["head_cross_entropy"],
     ("Ornet", 1): ["cross_entropy", "auxiliary_cross_entropy"],
-    ("Ornet", 2): ["cross_entropy", "entropy_loss", "area_loss"],
+    ("Ornet", 2): ["cross_entropy", "entropy_loss", "area_loss", "auxiliary_cross_entropy"],
     ("SemEdges", 0): ["cross_entropy"],
     ("SemEdges", 1): ["hard_negative_suppression_loss"],
     ("Spol", 0): ["multiplicative_loss"],

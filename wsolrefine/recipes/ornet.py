@@ -45,9 +45,9 @@ class Ornet(Recipe):
     few thousand images, and differ from the paper, whose stage one sees 400,000 (70 epochs of CUB):
     the backbone is frozen; its head is trained first and then frozen; the generator reads two
     stages; stage two enters the classifier at the layer that stage one multiplies, not at the
-    pixels, with a small weight of the entropy; at inference the map is multiplied by the root of
-    the CAM; rates and epochs are ours. ``Ornet(backbone, channels, num_classes, **Ornet.PAPER)``
-    has the paper's.
+    pixels, with a small weight of the entropy, and keeps the auxiliary loss; at inference the map
+    is multiplied by the root of the CAM; rates and epochs are ours.
+    ``Ornet(backbone, channels, num_classes, **Ornet.PAPER)`` has the paper's.
 
     Args:
         backbone: images to a list of feature maps, shallow to deep: a
@@ -77,7 +77,7 @@ class Ornet(Recipe):
         refinement_epochs: epochs of stage two (CUB 30, ImageNet 3: Sec. 4.1); 0: no stage two.
         train_backbone: whether stage one trains the backbone too, as in the paper.
         auxiliary_weight: weight of the generator's auxiliary class loss (Eq. 6: 1); 0: none.
-        refinement_auxiliary_weight: its weight in stage two, which has none in the paper. Without
+        refinement_auxiliary_weight: its weight in stage two (the paper: none there). Without
             effect if ``auxiliary_weight`` is 0.
         evaluate_at: what stage two multiplies by the map: the ``"features"`` that stage one
             multiplies, in the recipe's own classifier, or the ``"pixels"`` of the image (Eq. 9).
@@ -128,6 +128,7 @@ class Ornet(Recipe):
             "generator_epochs": 70,
             "refinement_epochs": 30,
             "train_backbone": True,
+            "refinement_auxiliary_weight": 0.0,
             "evaluate_at": "pixels",
             "entropy_weight": 1.5,
             "with_cam": False,
@@ -157,7 +158,7 @@ class Ornet(Recipe):
         refinement_epochs: int = 3,
         train_backbone: bool = False,
         auxiliary_weight: float = 1.0,
-        refinement_auxiliary_weight: float = 0.0,
+        refinement_auxiliary_weight: float = 1.0,
         evaluate_at: EvaluateAt = "features",
         entropy_weight: float = 0.01,
         weighted: bool = True,
@@ -238,10 +239,7 @@ class Ornet(Recipe):
         return self.total(**terms)
 
     def refinement_loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of stage two, Eq. 10: evaluation, entropy and area.
-
-        And, if it has a weight there, the auxiliary loss of stage one.
-        """
+        """Return the loss of stage two: evaluation, entropy and area (Eq. 10), and auxiliary."""
         settings = self.settings
         activation = self.generate(self.backbone(images))
         shown = probability = activation.probability

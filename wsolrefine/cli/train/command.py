@@ -179,8 +179,8 @@ def train(
         --set evaluate_at=pixels --set train_backbone=true --set head_epochs=0
         --set evaluator_epochs=30 --set reads=-3 --set with_cam=false
         --set generator_epochs=70 --set refinement_epochs=30
-        --set entropy_weight=1.5 --set learning_rate=0.001
-        --set refinement_factor=0.1
+        --set refinement_auxiliary_weight=0 --set entropy_weight=1.5
+        --set learning_rate=0.001 --set refinement_factor=0.1
 
         wsolrefine train spol --out spol --resume
 
