@@ -37,6 +37,7 @@ SHEETS = {
         "SPOL, addition of 3",
         "SPOL, multiplication of 3",
         "SPOL, with segmentation",
+        "SPOL, with segmentation and the CAM",
     ),
     "ornet": ("ORNet, stage one", "ORNet, L_e", "ORNet, all"),
     "distill": (

@@ -130,6 +130,15 @@ SEGMENTATIONS: dict[str, dict[str, Any]] = {
     "segmentation, the paper's thresholds and Gaussian": {**Spol.PAPER},
 }
 
+
+def _shown(name: str) -> dict[str, dict[str, Any]]:
+    """Return the rows of a segmentation: alone, and with the default settings also with the CAM."""
+    rows: dict[str, dict[str, Any]] = {f"SPOL, {name}": {"with_cam": False}}
+    if not SEGMENTATIONS[name]:
+        rows[f"SPOL, {name} and the CAM"] = {"with_cam": True}
+    return rows
+
+
 PARTS: dict[str, list[Training]] = {
     "cam": [
         Training(
@@ -170,7 +179,7 @@ PARTS: dict[str, list[Training]] = {
         Training(_spol(auxiliary=False), {"SPOL, without the auxiliary loss": {}}),
         Training(_spol(attention=False), {"SPOL, without attention": {}}),
         *(
-            Training(_segmented(**settings), {f"SPOL, {name}": {}}, after=WITHOUT_SEGMENTATION)
+            Training(_segmented(**settings), _shown(name), after=WITHOUT_SEGMENTATION)
             for name, settings in SEGMENTATIONS.items()
         ),
     ],

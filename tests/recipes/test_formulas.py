@@ -574,6 +574,19 @@ def test_spol_segments_with_the_masked_loss():
     assert_close(recipe.segmentation_loss(IMAGES, larger), masked_bce_loss(enlarged[:, 0], larger))
 
 
+def test_spol_shows_the_mean_of_the_segmentation_and_the_cam():
+    recipe = without_dropout("Spol", with_cam=True)
+    with torch.no_grad():  # as drawn, some factor of every product is zero
+        for step in recipe.cam_network.reduce:
+            step[1].bias += 0.3
+        recipe.cam_network.head[-1].weight.abs_()
+    cam = minmax(of_labels(recipe.cam_network(recipe.backbone(IMAGES)).fused.relu()))
+    network = recipe.segmentation_network(recipe.segmentation_backbone(IMAGES))
+    expected = (network.fused[:, 0].sigmoid() + cam) / 2
+    assert cam.flatten(1).any(1).tolist() == [False, True, False, True]
+    assert_close(recipe.class_maps(IMAGES, LABELS).maps[:, 0], expected)
+
+
 def test_spol_starts_the_segmentation_from_the_same_backbone():
     recipe = small("Spol")
     pairs = zip(

@@ -53,6 +53,8 @@ class Spol(Recipe):
         foreground: pixels above it are object (the paper: 0.5, Sec. 4.2).
         background: pixels below it are background (the paper: 0.004, Sec. 4.2); those in between
             are ignored.
+        with_cam: whether the map is the mean of the segmentation and the CAM of the class at
+            inference. The segmentation alone, as in the paper, is the same for all classes.
         cam_threshold: ``maps > threshold`` is the mask, without segmentation (our choice).
         segmentation_threshold: ``maps > threshold`` is the mask, with segmentation (CUB 0.2,
             ImageNet 0.8: released code; 0.25 fits our labels, most of which are background).
@@ -108,6 +110,7 @@ class Spol(Recipe):
         gaussian: bool = False,
         foreground: float = 0.2,
         background: float = 0.1,
+        with_cam: bool = False,
         cam_threshold: float = 0.15,
         segmentation_threshold: float = 0.25,
         learning_rate: float = 0.02,
@@ -192,14 +195,20 @@ class Spol(Recipe):
         return {} if self.classifier is None else {"classifier": self.classifier}
 
     def activate(self, images: Tensor) -> tuple[Tensor, MapsOf]:
-        """Return class scores, and the segmentation, the same for all labels, or the CAM."""
+        """Return class scores, and a function from labels to maps ``(B, h, w)``."""
         class_maps = self._class_maps(images).fused
         logits = class_maps.mean((2, 3)) if self.classifier is None else self.classifier(images)
         if not self.settings.segmentation_epochs:
             return logits, lambda labels: minmax(map_of(class_maps, labels))
         segmented = self.segmentation_network(self.segmentation_backbone(images)).fused
         probability = segmented[:, 0].sigmoid()
-        return logits, lambda labels: probability
+
+        def maps_of(labels: Tensor) -> Tensor:
+            if not self.settings.with_cam:
+                return probability
+            return (probability + minmax(map_of(class_maps, labels))) / 2
+
+        return logits, maps_of
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return SGD with a lower learning rate for the pretrained backbones."""
