@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import typer
@@ -289,6 +290,22 @@ def test_a_temporary_file_is_never_that_of_a_user(tmp_path, monkeypatch):
         assert temporary != taken
         temporary.write_text("new")
     assert taken.read_text() == "mine"
+
+
+def test_ctrl_c_right_after_a_temporary_file_was_made_leaves_none(tmp_path, monkeypatch):
+    made = []
+
+    def interrupted(path, *arguments):
+        made.append(path)
+        opened(path, *arguments).close()
+        raise KeyboardInterrupt
+
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt), files.replacing(tmp_path / "x.png"):
+        pass
+    assert len(made) == 1
+    assert not [*tmp_path.iterdir()]
 
 
 def _started(*arguments, folder):

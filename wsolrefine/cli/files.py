@@ -38,8 +38,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _new_file(path)
+    temporary = _free_name(path)
     try:
+        temporary.open("xb").close()  # in here, because Ctrl-C may come right after it
         yield temporary
         temporary.replace(path)
     except BaseException:
@@ -48,13 +49,12 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def _new_file(path: Path) -> Path:
+def _free_name(path: Path) -> Path:
     suffix = path.suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,16}", path.suffix) else ""
     while True:
-        name = f".wsolrefine-tmp-{os.getpid()}-{next(_numbers)}{suffix}"
-        with contextlib.suppress(FileExistsError):
-            (path.parent / name).open("xb").close()
-            return path.parent / name
+        free = path.parent / f".wsolrefine-tmp-{os.getpid()}-{next(_numbers)}{suffix}"
+        if not os.path.lexists(free):
+            return free
 
 
 def remove_temporary(*folders: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path, PurePosixPath
@@ -49,9 +49,9 @@ def new_folder(out: str | PathLike[str]) -> Iterator[Path]:
     if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
         raise ValueError(f"out: expected a new or empty folder, got {target}, which has content")
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".wsolrefine-tmp-", dir=target.parent))
+    folder = target.parent / f".wsolrefine-tmp-{uuid.uuid4().hex}"
     try:
-        folder.chmod(0o777 & ~_umask())  # as that of any new folder
+        folder.mkdir()  # in here, because Ctrl-C may come right after it
         yield folder
         if target.is_dir():
             target.rmdir()
@@ -59,12 +59,6 @@ def new_folder(out: str | PathLike[str]) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 class Stems:

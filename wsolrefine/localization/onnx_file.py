@@ -89,8 +89,8 @@ def save_onnx(
     require_packages()
     # The commands know this form of a name: they remove what a killed run has left.
     temporary = target.with_name(f".wsolrefine-tmp-{os.getpid()}-{time.time_ns()}{target.suffix}")
-    temporary.touch(exist_ok=False)
     try:
+        temporary.touch(exist_ok=False)
         program = exported(graph, images)
         program.model.metadata_props.update(_metadata(localizer, graph))
         # Beside a file of more than 2 GB, which protobuf cannot hold, its weights would be another.

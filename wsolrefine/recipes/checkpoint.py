@@ -121,8 +121,8 @@ def save_recipe(
     # The commands know this form of a name: they remove what a killed run has left.
     name = f".wsolrefine-tmp-{os.getpid()}-{time.time_ns()}{target.suffix}"
     temporary = target.with_name(name)
-    temporary.touch(exist_ok=False)
     try:
+        temporary.touch(exist_ok=False)
         mode = temporary.stat().st_mode  # safetensors makes files unreadable for other users
         save_file(tensors, temporary, metadata=header)
         temporary.chmod(mode)
