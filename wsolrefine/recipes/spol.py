@@ -201,7 +201,7 @@ class Spol(Recipe):
         if not self.settings.segmentation_epochs:
             return logits, lambda labels: minmax(map_of(class_maps, labels))
         segmented = self.segmentation_network(self.segmentation_backbone(images)).fused
-        probability = segmented[:, 0].sigmoid()
+        probability: Tensor = segmented[:, 0].sigmoid()
 
         def maps_of(labels: Tensor) -> Tensor:
             if not self.settings.with_cam:
