@@ -123,21 +123,11 @@ def _segmented(**settings: Any) -> Callable[[Sequence[int], int, int], Spol]:
 
 WITHOUT_SEGMENTATION = "SPOL, multiplication of 3"
 SEGMENTATIONS: dict[str, dict[str, Any]] = {
-    "with segmentation": {},
     "segmentation, Gaussian": {"gaussian": True},
     "segmentation, single threshold": {"foreground": 0.15, "background": 0.15},
     "segmentation, the paper's thresholds": {**Spol.PAPER, "gaussian": False},
     "segmentation, the paper's thresholds and Gaussian": {**Spol.PAPER},
 }
-
-
-def _shown(name: str) -> dict[str, dict[str, Any]]:
-    """Return the rows of a segmentation: alone, and with the default settings also with the CAM."""
-    rows: dict[str, dict[str, Any]] = {f"SPOL, {name}": {"with_cam": False}}
-    if not SEGMENTATIONS[name]:
-        rows[f"SPOL, {name} and the CAM"] = {"with_cam": True}
-    return rows
-
 
 PARTS: dict[str, list[Training]] = {
     "cam": [
@@ -178,8 +168,16 @@ PARTS: dict[str, list[Training]] = {
         ),
         Training(_spol(auxiliary=False), {"SPOL, without the auxiliary loss": {}}),
         Training(_spol(attention=False), {"SPOL, without attention": {}}),
+        Training(
+            _segmented(),
+            {
+                "SPOL, with segmentation": {},
+                "SPOL, with segmentation and the CAM": {"with_cam": True},
+            },
+            after=WITHOUT_SEGMENTATION,
+        ),
         *(
-            Training(_segmented(**settings), _shown(name), after=WITHOUT_SEGMENTATION)
+            Training(_segmented(**settings), {f"SPOL, {name}": {}}, after=WITHOUT_SEGMENTATION)
             for name, settings in SEGMENTATIONS.items()
         ),
     ],
