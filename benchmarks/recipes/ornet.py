@@ -105,10 +105,10 @@ def fitted_head(features: Features, num_classes: int) -> nn.Linear:
 
 
 def with_cam(name: str, recipe: Ornet, seconds: float) -> Iterator[tuple[str, Ornet, float]]:
-    """Yield the row of a recipe again, its map multiplied by the root of the CAM."""
+    """Yield the row of a recipe again, its map the mean of the activation map and the CAM."""
     other = deepcopy(recipe)
     other.settings["with_cam"] = True
-    yield f"{name}, times the root of the CAM", other, seconds
+    yield f"{name}, and the CAM", other, seconds
 
 
 def rows(

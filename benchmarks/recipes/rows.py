@@ -171,13 +171,17 @@ PARTS: dict[str, list[Training]] = {
         Training(
             _segmented(),
             {
-                "SPOL, with segmentation": {},
+                "SPOL, with segmentation": {"with_cam": False},
                 "SPOL, with segmentation and the CAM": {"with_cam": True},
             },
             after=WITHOUT_SEGMENTATION,
         ),
         *(
-            Training(_segmented(**settings), {f"SPOL, {name}": {}}, after=WITHOUT_SEGMENTATION)
+            Training(
+                _segmented(**settings),
+                {f"SPOL, {name}": {"with_cam": False}},
+                after=WITHOUT_SEGMENTATION,
+            )
             for name, settings in SEGMENTATIONS.items()
         ),
     ],

@@ -268,8 +268,8 @@ SIGNATURES = {
         "Spol": "(backbone, channels, num_classes, *, classifier=None, cam_epochs=32,"
         " segmentation_epochs=32, stages=3, fusion='multiplication', attention=True,"
         " auxiliary=True, distill=False, width=128, dropout=0.5, gaussian=False,"
-        " foreground=0.2, background=0.1, with_cam=False, cam_threshold=0.15,"
-        " segmentation_threshold=0.25,"
+        " foreground=0.2, background=0.1, with_cam=True, cam_threshold=0.15,"
+        " segmentation_threshold=0.2,"
         " learning_rate=0.02, backbone_learning_rate=0.002, momentum=0.9, weight_decay=0.0005)",
         "load_recipe": "(path, *, backbone=None)",
         "read_metadata": "(path)",

@@ -65,13 +65,14 @@ def test_the_loss_is_a_finite_number_with_unlike_backbones(name, epoch, kind):
 
 @every_recipe
 def test_without_labels_the_predicted_class_is_shown(name):
-    recipe = small(name).eval()
+    # Untrained, some factor of SPOL's products is zero with attention, and so is its CAM.
+    recipe = small(name, **({"attention": False} if name == "Spol" else {})).eval()
     if name == "SemEdges":  # untrained, its class maps are below 0, and no CAM shows that
         recipe.classes.bias.data += 1
     predicted, other = recipe(IMAGES).logits.argmax(1), 1 - recipe(IMAGES).logits.argmax(1)
     assert_close(tensors(recipe(IMAGES)), tensors(recipe(IMAGES, predicted)), rtol=0, atol=0)
     assert_close(recipe(IMAGES).logits, recipe(IMAGES, other).logits, rtol=0, atol=0)
-    of_classes = name not in ("Spol", "Distill")  # whose maps know of no class
+    of_classes = name != "Distill"  # whose maps know of no class
     found = [recipe.class_maps(IMAGES).maps, recipe.class_maps(IMAGES, other).maps]
     assert torch.equal(*found) is not of_classes
 
@@ -101,8 +102,9 @@ def test_spol_without_segmentation_shows_the_map_of_the_class():
 
 @every_recipe
 def test_evaluation_treats_images_apart_and_changes_nothing(name):
-    recipe = small(name).eval()
-    before, images = state_of(recipe), IMAGES.clone()
+    # Untrained, ORNet's map is nearly constant, and its min-max enlarges the rounding of floats.
+    recipe = small(name).double().eval()
+    before, images = state_of(recipe), IMAGES.double()
     whole = recipe(images, LABELS)
     for i in range(4):
         alone = recipe(images[i : i + 1], LABELS[i : i + 1])
@@ -111,7 +113,7 @@ def test_evaluation_treats_images_apart_and_changes_nothing(name):
         apart = (alone.coarse[0] - whole.coarse[i]).abs() > 1e-4
         assert apart.float().mean() <= (0.01 if name == "SemEdges" else 0)
     assert_close(state_of(recipe), before, rtol=0, atol=0)
-    assert_close(images, IMAGES, rtol=0, atol=0)
+    assert_close(images, IMAGES.double(), rtol=0, atol=0)
 
 
 @every_recipe
@@ -227,8 +229,8 @@ def check_masks_and_boxes(name, found):
 
 @every_recipe
 def test_masks_are_the_largest_component_and_boxes_lie_around_them(name):
-    # Times the CAM, whose grid is 2 x 2 here, the mask would be one component.
-    recipe = localizing(name, **({"with_cam": False} if name == "Ornet" else {}))
+    # With the CAM, whose grid is coarse here, the mask would be one component.
+    recipe = localizing(name, **({"with_cam": False} if name in ("Ornet", "Spol") else {}))
     largest = recipe(IMAGES)
     check_masks_and_boxes(name, largest)
     check_masks_and_boxes(name, recipe(IMAGES, size=(48, 40)))

@@ -19,7 +19,7 @@ from wsolrefine.activation.cams import gap_cam
 from wsolrefine.activation.modes import evaluation
 from wsolrefine.functional._grid import resize, side_by_side
 from wsolrefine.functional.erasing import attentive_erasing
-from wsolrefine.functional.fusion import multiply_maps
+from wsolrefine.functional.normalize import minmax
 from wsolrefine.losses import area_loss, entropy_loss, weighted_entropy_loss
 from wsolrefine.nn import ActivationGenerator
 from wsolrefine.nn.generator import Activation
@@ -46,7 +46,7 @@ class Ornet(Recipe):
     the backbone is frozen; its head is trained first and then frozen; the generator reads two
     stages; stage two enters the classifier at the layer that stage one multiplies, not at the
     pixels, with a small weight of the entropy, and keeps the auxiliary loss; at inference the map
-    is multiplied by the root of the CAM; rates and epochs are ours.
+    is the mean of the activation map and the CAM; rates and epochs are ours.
     ``Ornet(backbone, channels, num_classes, **Ornet.PAPER)`` has the paper's.
 
     Args:
@@ -90,8 +90,9 @@ class Ornet(Recipe):
         erasing_threshold: threshold of :func:`wsolrefine.attentive_erasing`; not given in the
             paper.
         erasing_drop: probability that a pixel is erased (0.5: Sec. 3.2.2).
-        with_cam: whether the map is multiplied by the root of its class's CAM at inference and
-            min-maxed. The activation map alone, as in the paper, is the same for all classes.
+        with_cam: whether the map at inference is the mean of the activation map and the CAM of the
+            class, each min-maxed. The activation map alone, as in the paper, is the same for all
+            classes.
         threshold: ``maps > threshold`` is the mask (our choice).
         learning_rate: learning rate of new layers (0.001: Sec. 4.1; ours is 0.003); Adam with
             cosine decay.
@@ -310,7 +311,9 @@ class Ornet(Recipe):
                 return activation
             weight = self.head.weight
             cam = gap_cam(features[-1].to(weight.dtype), weight, labels)
-            return multiply_maps([activation, cam.to(activation.dtype)], powers=[1, 0.5])
+            size = (activation.shape[-2], activation.shape[-1])
+            enlarged = resize(minmax(cam.to(activation.dtype)), size)
+            return (minmax(activation) + enlarged) / 2
 
         return logits, maps_of
 
