@@ -15,7 +15,7 @@ from tests.support.command import invoke
 from tests.support.training import BACKBONE, files_of, folder_of, one_thread, same  # noqa: F401
 from wsolrefine.cli.train.command import train as command
 from wsolrefine.cli.train.overrides import hyper_parameters
-from wsolrefine.recipes import Ornet, load_recipe
+from wsolrefine.recipes import Ornet, Spol, load_recipe
 
 
 @pytest.mark.parametrize(
@@ -247,31 +247,48 @@ def test_a_signal_while_a_file_is_written(train, tmp_path, monkeypatch, sent, mo
 # The settings of the papers -----------------------------------------------------------------------
 
 
-def commands_of_ornet():
+# Epochs on CUB and on ILSVRC.
+EPOCHS = {
+    Ornet: {
+        "evaluator_epochs": (30, 2),
+        "generator_epochs": (70, 5),
+        "refinement_epochs": (30, 3),
+    },
+    Spol: {"cam_epochs": (32, 6), "segmentation_epochs": (32, 6)},
+}
+of_both_papers = pytest.mark.parametrize("recipe", EPOCHS, ids=lambda recipe: recipe.name)
+
+
+def commands_of(recipe):
     """Return the commands with the paper's settings, of the page and of the help."""
-    page = (Path(__file__).parents[2] / "docs/recipes/ornet.md").read_text("utf-8")
-    block = page.partition("With the paper's settings:")[2].split("```")[1].replace("\\\n", " ")
-    help_of = inspect.getdoc(command).split("\n\n")
-    shown = [*block.splitlines(), *(text.strip() for text in help_of)]
-    return [shlex.split(text) for text in shown if text.startswith("wsolrefine train ornet")]
+    page = (Path(__file__).parents[2] / f"docs/recipes/{recipe.name}.md").read_text("utf-8")
+    block = page.partition("ith the paper's settings")[2].split("```")[1].replace("\\\n", " ")
+    help_of = [text.strip() for text in inspect.getdoc(command).split("\n\n")]
+    shown = [*block.splitlines(), *(text for text in help_of if "evaluator_epochs" in text)]
+    return [
+        shlex.split(text) for text in shown if text.startswith(f"wsolrefine train {recipe.name}")
+    ]
 
 
-def test_the_commands_set_all_that_differs_from_the_paper():
-    epochs = {"CUB_200_2011": (30, 70, 30), "ILSVRC": (2, 5, 3)}
-    commands = commands_of_ornet()
-    assert len(commands) == 3
+@of_both_papers
+def test_the_commands_set_all_that_differs_from_the_paper(recipe):
+    defaults = inspect.signature(recipe).parameters
+    commands = commands_of(recipe)
+    assert len(commands) == (3 if recipe is Ornet else 2)
     for words in commands:
         set_ = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
-        found = hyper_parameters(Ornet, set_, None, None)
-        own = epochs[words[words.index("--root") + 1]]
-        names = ("evaluator_epochs", "generator_epochs", "refinement_epochs")
-        paper = {**Ornet.PAPER, **dict(zip(names, own, strict=True))}
-        defaults = inspect.signature(Ornet).parameters
+        found = hyper_parameters(recipe, set_, None, None)
+        of_ilsvrc = words[words.index("--root") + 1] == "ILSVRC"
+        paper = {
+            **recipe.PAPER,
+            **{name: lengths[of_ilsvrc] for name, lengths in EPOCHS[recipe].items()},
+        }
         assert {name: found.get(name, defaults[name].default) for name in paper} == paper
-        assert set(found) <= set(paper)
+        assert set(found) <= {*paper, "segmentation_threshold"}  # of the released code
 
 
-def test_the_paper_differs_from_the_defaults():
-    defaults = inspect.signature(Ornet).parameters
-    for name, value in Ornet.PAPER.items():
-        assert value != defaults[name].default or name == "refinement_factor"
+@of_both_papers
+def test_the_paper_differs_from_the_defaults(recipe):
+    defaults = inspect.signature(recipe).parameters
+    for name, value in recipe.PAPER.items():
+        assert value != defaults[name].default
