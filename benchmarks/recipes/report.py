@@ -33,7 +33,6 @@ SHEETS = {
     "spa": ("SPA, neither", "SPA, RAM", "SPA, SCG", "SPA, RAM and SCG"),
     "csoa": ("CSoA, base", "CSoA, ConfSeg", "CSoA, CoAug", "CSoA, both"),
     "spol": (
-        "SPOL, CAM of the last stage",
         "SPOL, addition of 3",
         "SPOL, multiplication of 3",
         "SPOL, with segmentation",
