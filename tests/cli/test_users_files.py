@@ -11,17 +11,23 @@ from pathlib import Path
 import pytest
 import typer
 from PIL import Image
+from torch import nn
 
 from tests.cli.test_wrong_values import MODEL
-from tests.support import photographs
+from tests.support import photographs, zoo
 from tests.support.command import run_command as call
 from tests.support.processes import ROOT
+from wsolrefine import Localizer, save_onnx
 from wsolrefine.cli import files
 from wsolrefine.cli.journal import Journal, writing
 from wsolrefine.cli.refine import batch, pipeline
 from wsolrefine.cli.refine.coco import RESULTS, Results
 from wsolrefine.cli.refine.names import LONGEST, Names
 from wsolrefine.cli.refine.outputs import FOLDERS, result_file
+from wsolrefine.export import write_masks
+from wsolrefine.localization import onnx_file
+from wsolrefine.nn import FeatureList
+from wsolrefine.recipes import Csoa, RecipeMetadata, save_recipe
 
 JOURNAL, LINES = f".{RESULTS}.started", f".{RESULTS}.finished"
 
@@ -292,18 +298,57 @@ def test_a_temporary_file_is_never_that_of_a_user(tmp_path, monkeypatch):
     assert taken.read_text() == "mine"
 
 
-def test_ctrl_c_right_after_a_temporary_file_was_made_leaves_none(tmp_path, monkeypatch):
-    made = []
+def write_a_picture(folder):
+    with files.replacing(folder / "x.png"):
+        pass
 
-    def interrupted(path, *arguments):
+
+def write_a_recipe(folder):
+    layers, channels = ("features.1", "features.2", "features.4"), (8, 12, 16)
+    recipe = Csoa(FeatureList(zoo.MobileNetV2(), layers), channels, 2, width=4)
+    metadata = RecipeMetadata(
+        backbone="mine:model", layers=layers, channels=channels, num_classes=2
+    )
+    save_recipe(folder / "x.safetensors", recipe, metadata)
+
+
+def write_a_graph(folder):
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4), *head).eval()
+    save_onnx(Localizer(model, refine="cam"), folder / "x.onnx", size=(32, 32))
+
+
+def write_a_folder(folder):
+    write_masks([], folder / "x", names=["cat"])
+
+
+@pytest.mark.parametrize(
+    ("method", "write"),
+    [
+        ("open", write_a_picture),
+        ("touch", write_a_recipe),
+        ("touch", write_a_graph),
+        ("mkdir", write_a_folder),
+    ],
+)
+def test_ctrl_c_right_after_a_temporary_file_was_made_leaves_none(
+    method, write, tmp_path, monkeypatch
+):
+    made, done = [], getattr(Path, method)
+
+    def interrupted(path, *arguments, **options):
+        found = done(path, *arguments, **options)
+        if not path.name.startswith(".wsolrefine-tmp-"):
+            return found
         made.append(path)
-        opened(path, *arguments).close()
+        if found is not None:
+            found.close()
         raise KeyboardInterrupt
 
-    opened = Path.open
-    monkeypatch.setattr(Path, "open", interrupted)
-    with pytest.raises(KeyboardInterrupt), files.replacing(tmp_path / "x.png"):
-        pass
+    monkeypatch.setattr(onnx_file, "require_packages", lambda: None)
+    monkeypatch.setattr(Path, method, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path)
     assert len(made) == 1
     assert not [*tmp_path.iterdir()]
 
