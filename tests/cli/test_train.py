@@ -78,7 +78,7 @@ def test_what_a_run_says_and_leaves(train, cub, tmp_path):
     )
     assert said["hyper_parameters"]["width"] == 8
     assert said["preprocess"]["size"] == [32, 32]
-    assert said["threshold"] == 0.25
+    assert said["threshold"] == 0.2
     mode = (out / "spol.safetensors").stat().st_mode
     assert mode == (out / "run.json").stat().st_mode  # as readable as any other file
 
@@ -591,7 +591,7 @@ def test_refine_writes_the_maps_of_the_recipe(call, spol, photos, tmp_path):
     assert "2 refined" in call("refine", photos, *options)
     found = results(out)
     assert found["info"]["settings"]["recipe"] == "spol"
-    assert found["info"]["settings"]["threshold"] == 0.25
+    assert found["info"]["settings"]["threshold"] == 0.2
     recipe = load_recipe(spol, backbone=BACKBONE)
     names = recipe.class_names
     for image in found["images"]:
@@ -604,7 +604,7 @@ def test_refine_writes_the_maps_of_the_recipe(call, spol, photos, tmp_path):
         level = np.asarray(Image.open(out / image["files"][0]))
         np.testing.assert_array_equal(level, (large * 255).round().byte())
         mask = np.asarray(Image.open(out / image["files"][1])) > 0
-        assert mask[large.numpy() <= 0.25].sum() == 0
+        assert mask[large.numpy() <= 0.2].sum() == 0
         for entry in found["annotations"]:
             if entry["image_id"] == image["id"]:
                 assert entry["category_id"] == logits.argmax().item()
@@ -612,7 +612,7 @@ def test_refine_writes_the_maps_of_the_recipe(call, spol, photos, tmp_path):
     assert {entry["name"] for entry in found["categories"]} <= set(names)
     assert "0 refined; 2 skipped" in call("refine", photos, *options)
     said = call("refine", photos, *options, "--threshold", 0.5, code=2)
-    assert "threshold: 0.25 then, 0.5 now" in said
+    assert "threshold: 0.2 then, 0.5 now" in said
 
 
 def test_refine_with_several_classes_and_thresholds(call, spol, photos, tmp_path):

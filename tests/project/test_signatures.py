@@ -247,7 +247,7 @@ SIGNATURES = {
         " head_epochs=5, generator_epochs=5, refinement_epochs=3, train_backbone=False,"
         " auxiliary_weight=1.0, refinement_auxiliary_weight=1.0, evaluate_at='features',"
         " entropy_weight=0.01, weighted=True, entropy_mean=0.5, entropy_std=0.1,"
-        " area_weight=0.02, erasing=True, erasing_threshold=0.5, erasing_drop=0.5, with_cam=True, threshold=0.4,"
+        " area_weight=0.02, erasing=True, erasing_threshold=0.5, erasing_drop=0.5, with_cam=True, threshold=0.5,"
         " learning_rate=0.003, backbone_learning_rate=0.001, refinement_factor=0.33)",
         "Recipe": "(backbone, channels, num_classes, **hyper_parameters)",
         "Recipe.activate": "(self, images)",

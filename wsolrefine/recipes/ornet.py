@@ -170,7 +170,7 @@ class Ornet(Recipe):
         erasing_threshold: float = 0.5,
         erasing_drop: float = 0.5,
         with_cam: bool = True,
-        threshold: float = 0.4,
+        threshold: float = 0.5,
         learning_rate: float = 0.003,
         backbone_learning_rate: float = 0.001,
         refinement_factor: float = 0.33,
