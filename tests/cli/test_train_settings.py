@@ -264,7 +264,7 @@ def commands_of(recipe):
     page = (Path(__file__).parents[2] / f"docs/recipes/{recipe.name}.md").read_text("utf-8")
     block = page.partition("ith the paper's settings")[2].split("```")[1].replace("\\\n", " ")
     help_of = [text.strip() for text in inspect.getdoc(command).split("\n\n")]
-    shown = [*block.splitlines(), *(text for text in help_of if "evaluator_epochs" in text)]
+    shown = [*block.splitlines(), *(text for text in help_of if "--set" in text)]
     return [
         shlex.split(text) for text in shown if text.startswith(f"wsolrefine train {recipe.name}")
     ]

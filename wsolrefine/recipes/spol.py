@@ -1,4 +1,4 @@
-"""SPOL: a class-agnostic segmentation trained on a CAM of fused stages, extended by a Gaussian.
+"""SPOL: a class-agnostic segmentation trained on pseudo labels of a CAM of fused stages.
 
 Wei et al., "Shallow Feature Matters for Weakly Supervised Object Localization", CVPR 2021.
 """
